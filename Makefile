@@ -1,0 +1,81 @@
+# `make help` lists what can be done. Every target sets up what it needs first.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python 3.11 or 3.12 on the path; set PYTHON=... to choose another.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+
+PROFILE ?= lite
+DATA ?= data/kodak
+ANCHORS ?=
+OUT ?= out
+OPTIONS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-scalable bench-codec bench-serve
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(VENV)/.installed ## virtual environment with what the service needs
+setup-dev: $(VENV)/.installed-dev ## the same and the tools for testing
+
+serve: setup ## serve on http://localhost:8000 (settings: COMPASS_* variables)
+	$(BIN)/compass serve $(OPTIONS)
+
+test: setup-dev ## all tests, fast ones first (OPTIONS="-m 'not slow'" for those alone)
+	$(BIN)/python -m pytest $(OPTIONS)
+
+lint: setup-dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup-dev ## let ruff rewrite the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Every benchmark takes PROFILE, DATA (a folder of PNGs), OUT and OPTIONS="--quick".
+bench-rd: setup ## rate-distortion and BD-rate (ANCHORS: a folder of published curves)
+	$(BIN)/python -m benchmarks.rd --data $(DATA) --profile $(PROFILE) --out $(OUT)/rd $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
+
+bench-scalable: setup ## several layers against one and against simulcast (ANCHORS as above)
+	$(BIN)/python -m benchmarks.scalable --data $(DATA) --profile $(PROFILE) --out $(OUT)/scalable $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
+
+bench-codec: setup ## seconds of each stage of coding
+	$(BIN)/python -m benchmarks.codec --data $(DATA) --profile $(PROFILE) $(OPTIONS)
+
+bench-serve: setup ## a service under load
+	$(BIN)/python -m benchmarks.serve --data $(DATA) --profile $(PROFILE) $(OPTIONS)
+
+lock: setup-dev ## resolve the dependencies anew into requirements*.txt
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) --extra dev --extra heic -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q
+# uv installs many times faster than pip; pip does it where uv cannot be had.
+INSTALL = uv=$$(command -v $(BIN)/uv || command -v uv) && "$$uv" pip install --python $(BIN)/python $(1) || \
+	$(BIN)/python -m pip install $(1)
+
+# Debian's Python may lack ensurepip; then the system's pip fills the environment.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(PYTHON) -m pip --version >/dev/null 2>&1 || \
+		{ echo "$(PYTHON) cannot install anything: apt-get install python3-venv"; exit 1; }
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
+	else $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install -q pip; fi || \
+		{ rm -rf $(VENV); exit 1; }
+	@$(BIN)/python -m pip install -q uv || echo "no uv: pip goes on alone"
+
+$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
+	$(call INSTALL,-r requirements.txt)
+	$(call INSTALL,--no-deps --no-build-isolation -e .)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(call INSTALL,-r requirements-dev.txt)
+	@touch $@
