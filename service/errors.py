@@ -1,0 +1,141 @@
+"""Every error the service raises on purpose, as one tree; each knows its HTTP status and title.
+
+ServiceError
+├── BadRequest 400          the request cannot be understood
+├── Unauthorized 401        no valid key for writing
+├── Forbidden 403           the URL's signature is wrong or has expired
+├── NotFound 404            no such picture or layer
+├── NotAcceptable 406       none of the formats in Accept can be given
+├── RequestTimeout 408      the upload came too slowly
+├── PictureTooLarge 413     too many bytes, or too many pixels
+├── UnsupportedPicture 415  not a picture, or of a kind that is not read here
+├── BadPicture 422          a picture, but damaged or truncated
+├── BadParameter 422        a parameter that contradicts the picture or another one
+├── Quarantined 422         this picture ended worker processes; it is not tried again
+├── Overloaded 429          the queue is full; come back after ``retry_after`` seconds
+├── DamagedStream 500       the stored stream does not fit its checksums
+├── WorkerFailed 503        the worker process ended, twice, before it answered
+├── DeadlineExceeded 503    no answer within the time allowed
+├── StoreUnavailable 503    Redis does not answer
+└── StoreFull 507           Redis has no room left
+"""
+
+
+class ServiceError(Exception):
+    """Base class: ``detail`` is a sentence for the client, ``retry_after`` seconds or None.
+
+    Instances can be pickled, so that a worker can send them to the HTTP process.
+    """
+
+    status = 500
+    title = "Internal error"
+
+    def __init__(self, detail: str = "", retry_after: float | None = None) -> None:
+        super().__init__(detail, retry_after)
+        self.detail = detail
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return self.detail or self.title
+
+
+class BadRequest(ServiceError):
+    """The request cannot be understood."""
+
+    status, title = 400, "Bad request"
+
+
+class Unauthorized(ServiceError):
+    """Writing needs a valid API key."""
+
+    status, title = 401, "API key required"
+
+
+class Forbidden(ServiceError):
+    """The URL's signature is wrong or has expired."""
+
+    status, title = 403, "Signature refused"
+
+
+class NotFound(ServiceError):
+    """No such picture or layer."""
+
+    status, title = 404, "Not found"
+
+
+class NotAcceptable(ServiceError):
+    """None of the formats in the Accept header can be given."""
+
+    status, title = 406, "No acceptable format"
+
+
+class RequestTimeout(ServiceError):
+    """The upload's body came too slowly."""
+
+    status, title = 408, "Upload too slow"
+
+
+class PictureTooLarge(ServiceError):
+    """The upload has too many bytes, or the picture too many pixels."""
+
+    status, title = 413, "Picture too large"
+
+
+class UnsupportedPicture(ServiceError):
+    """The upload is not a picture, or of a kind that is not read here."""
+
+    status, title = 415, "Unsupported picture"
+
+
+class BadPicture(ServiceError):
+    """The upload is a picture, but damaged or truncated."""
+
+    status, title = 422, "Damaged picture"
+
+
+class BadParameter(ServiceError):
+    """A parameter contradicts the picture, a limit or another parameter."""
+
+    status, title = 422, "Bad parameter"
+
+
+class Quarantined(ServiceError):
+    """The picture ended worker processes and is not tried again."""
+
+    status, title = 422, "Picture in quarantine"
+
+
+class Overloaded(ServiceError):
+    """The queue is full; ``retry_after`` says in how many seconds to come back."""
+
+    status, title = 429, "Too many requests"
+
+
+class DamagedStream(ServiceError):
+    """The stored stream does not fit its checksums."""
+
+    status, title = 500, "Stored picture is damaged"
+
+
+class WorkerFailed(ServiceError):
+    """The worker process ended before it answered."""
+
+    status, title = 503, "Worker failed"
+
+
+class DeadlineExceeded(ServiceError):
+    """No answer within the time allowed."""
+
+    status, title = 503, "Deadline exceeded"
+
+
+class StoreUnavailable(ServiceError):
+    """Redis does not answer."""
+
+    status, title = 503, "Store unavailable"
+
+
+class StoreFull(ServiceError):
+    """Redis has no room left."""
+
+    status, title = 507, "Store full"
