@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     Raises pydantic.ValidationError for a value out of range.
     """
 
-    model_config = SettingsConfigDict(env_prefix="COMPASS_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="COMPASS_", frozen=True, env_ignore_empty=True)
 
     # where
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -40,7 +40,7 @@ class Settings(BaseSettings):
 
     # limits on what comes in and goes out
     max_upload_bytes: int = Field(64 * MIB, ge=1, description="largest upload, in bytes")
-    max_pixels: int = Field(50_000_000, ge=1, description="largest picture, in pixels")
+    max_pixels: int = Field(50_000_000, ge=1, le=178_000_000, description="largest picture, in pixels")
     max_layers: int = Field(8, ge=1, le=16, description="most layers a client may ask for")
     max_output_pixels: int = Field(50_000_000, ge=1, description="largest answer, in pixels")
     max_ttl: int = Field(10 * 365 * 86400, ge=1, description="longest time to live of an upload, in seconds")
@@ -83,6 +83,9 @@ class Settings(BaseSettings):
 
     # the store
     store_connections: int = Field(64, ge=1, description="connections to Redis")
+    store_memory_bytes: int = Field(
+        0, ge=0, description="most memory the embedded Valkey may use; 0: no limit"
+    )
     store_timeout: float = Field(5, gt=0, description="seconds until a Redis command is given up")
 
     _lists = field_validator("widths", "api_keys", "url_keys", "cors_origins", mode="before")(_split)

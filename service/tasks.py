@@ -1,19 +1,119 @@
-"""What a worker does with one job: pictures in, stream out; stream prefix in, picture out."""
+"""What a worker does with one job: a picture in, its stream out; a stream prefix in, a picture out."""
 
+from io import BytesIO
+
+import numpy as np
+import torch
+from PIL import Image
+
+from model.clock import StageClock
+from model.codec import Codec
+from model.container import Header, read_header, verify
+from model.errors import CompassError, StreamError
+from model.ladder import layer_sizes
+from service import pictures
+from service.errors import BadParameter, BadPicture, DamagedStream
 from service.jobs import Render, Rendered, Upload, Uploaded
+from service.lru import BoundedCache
 from service.settings import Settings
+from service.thumbhash import average_colour, thumbhash
+
+_TURNS = {
+    90: Image.Transpose.ROTATE_270,  # Pillow turns anticlockwise
+    180: Image.Transpose.ROTATE_180,
+    270: Image.Transpose.ROTATE_90,
+}
 
 
 class Tasks:
-    """Made once in each worker; loads the codec. Safe to call from several threads."""
+    """Made once in each worker; loads the codec. Safe to call from several threads.
+
+    Keeps recently decoded layers, at most ``worker_cache_bytes`` of pixels, and decodes the
+    larger layers of the same picture from there.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        cuda = settings.device != "cpu" and torch.cuda.is_available()
+        self._codec = Codec.load(settings.profile, device="cuda" if cuda else "cpu")
+        self._max_pixels = settings.max_pixels
+        self._layers: BoundedCache[tuple[str, int], np.ndarray] = BoundedCache(settings.worker_cache_bytes)
 
     def upload(self, job: Upload) -> Uploaded:
         """Code an upload. Raises a :class:`service.errors.ServiceError` for bad input."""
-        raise NotImplementedError
+        clock = StageClock()
+        with clock.stage("open"):
+            picture = pictures.read(job.data, self._max_pixels, job.max_width)
+        sizes = layer_sizes(picture.rgb.size, job.widths)
+        with clock.stage("code"):
+            try:
+                stream = self._codec.encode(np.asarray(picture.rgb), sizes, job.quality)
+                verify(stream)
+            except StreamError as error:
+                raise DamagedStream(f"the coded stream is not whole: {error}") from error
+            except CompassError as error:
+                raise BadPicture(str(error)) from error
+        with clock.stage("extras"):
+            alpha = picture.alpha
+            planes = tuple(pictures.write_alpha(alpha, size) for size in sizes) if alpha else ()
+            return Uploaded(
+                stream=stream,
+                width=picture.rgb.width,
+                height=picture.rgb.height,
+                source_format=picture.format,
+                alpha=planes,
+                thumbhash=thumbhash(picture.rgb, alpha),
+                average=average_colour(picture.rgb, alpha),
+                seconds=clock.seconds,
+            )
 
     def render(self, job: Render) -> Rendered:
         """Decode and write a layer. Raises a :class:`service.errors.ServiceError` for bad input."""
-        raise NotImplementedError
+        clock = StageClock()
+        try:
+            header = read_header(job.stream)
+            pixels, decoded = self._decode(job, header, clock)
+        except StreamError as error:
+            raise DamagedStream(str(error)) from error
+        with clock.stage("resize"):
+            image = _shape(Image.fromarray(pixels), job)
+        with clock.stage("encode"):
+            body = pictures.write(image, job.format, job.quality, job.background)
+        return Rendered(
+            body=body,
+            media_type=pictures.MEDIA_TYPES[job.format],
+            width=image.width,
+            height=image.height,
+            layers_decoded=decoded,
+            seconds=clock.seconds,
+        )
+
+    def _decode(self, job: Render, header: Header, clock: StageClock) -> tuple[np.ndarray, int]:
+        """Pixels of the layer, and how many layers had to be decoded for it."""
+        if not 0 <= job.layer < len(header.layers):
+            raise BadParameter(f"layer {job.layer} of {len(header.layers)}")
+        start = None
+        for k in range(job.layer, -1, -1):
+            known = self._layers.get((job.key, k))
+            if known is not None and k == job.layer:
+                return known, 0
+            if known is not None:
+                start = (k, known)
+                break
+        pixels = self._codec.decode(job.stream, job.layer, start=start, clock=clock)
+        self._layers.put((job.key, job.layer), pixels, pixels.nbytes)
+        return pixels, job.layer + 1 if start is None else job.layer - start[0]
+
+
+def _shape(image: Image.Image, job: Render) -> Image.Image:
+    if job.alpha is not None:
+        image.putalpha(Image.open(BytesIO(job.alpha), formats=("PNG",)))
+    box = job.crop or (0, 0, *image.size)
+    if (box[2] - box[0], box[3] - box[1]) == job.size:
+        image = image.crop(box) if job.crop else image
+    else:
+        image = image.resize(job.size, Image.Resampling.LANCZOS, box=box)
+    if job.rotation:
+        image = image.transpose(_TURNS[job.rotation])
+    if job.gray:
+        image = image.convert("LA").convert("RGBA") if image.mode == "RGBA" else image.convert("L")
+    return image

@@ -1,0 +1,44 @@
+"""Prometheus metrics; ``docs/metrics.md`` lists them for users, their names do not change."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+"""Upper bounds of the latency histograms, in seconds."""
+
+
+class Metrics:
+    """All metrics of one service, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"compass_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, label: str) -> Histogram:
+            return Histogram(f"compass_{name}", text, (label,), registry=registry, buckets=BUCKETS)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(f"compass_{name}", text, labels, registry=registry)
+
+        self.requests = counter("requests", "Requests answered", ("route", "method", "status"))
+        self.request_seconds = histogram("request_seconds", "Seconds until a request was answered", "route")
+        self.stage_seconds = histogram("stage_seconds", "Seconds by stage of the work", "stage")
+        self.source_bytes = counter("source_bytes", "Bytes of the uploads that were stored")
+        self.bytes_stored = counter("bytes_stored", "Bytes of streams and alpha planes stored")
+        self.bytes_read = counter("bytes_read", "Bytes of streams and alpha planes read from the store")
+        self.bytes_served = counter("bytes_served", "Bytes of pictures sent to clients", ("format",))
+        self.pictures_stored = counter("pictures_stored", "Uploads stored")
+        self.renders = counter("renders", "Pictures rendered by workers")
+        self.layers_decoded = counter("layers_decoded", "Layers decoded by workers")
+        self.cache_hits = counter("cache_hits", "Answers found in memory", ("cache",))
+        self.coalesced = counter("coalesced_requests", "Requests that joined a rendering under way")
+        self.store_errors = counter("store_errors", "Commands the store failed to carry out")
+        self.worker_restarts = counter("worker_restarts", "Worker processes replaced after a failure")
+        self.queue_depth = gauge("queue_depth", "Jobs waiting for a worker", ("queue",))
+        self.workers_ready = gauge("workers_ready", "Worker processes ready for work")
+        self.build = Info("compass_build", "Version, profile and model id", registry=registry)
+
+    def text(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,260 @@
+"""Pictures in Redis: one stream a picture, read by prefix, checked on every read.
+
+Keys of a picture: ``{id}:stream``, ``{id}:facts`` (JSON) and ``{id}:alpha:<layer>``, written in one
+MULTI; the braces keep them together in a cluster. ``compass:index`` is a sorted set that lists
+pictures by age; it only serves listing and can be rebuilt from the rest (``compass fsck``).
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+
+from model.container import MAX_HEADER_BYTES, Header, layer_tiles, read_header
+from model.errors import StreamError
+from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
+from service.lru import BoundedCache
+from service.metrics import Metrics
+from service.settings import Settings
+
+INDEX = "compass:index"
+_RETRIES = 3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is stored beside a stream; times in seconds since 1970, ``alpha`` the planes' bytes."""
+
+    created: float
+    source_bytes: int
+    source_format: str
+    quality: int
+    alpha: tuple[int, ...] = ()
+    thumbhash: str = ""
+    average: str = ""
+    expires: float | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored picture without its pixels."""
+
+    id: str
+    header: Header
+    facts: Facts
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the stream and the alpha planes."""
+        return self.header.total + sum(self.facts.alpha)
+
+    @property
+    def index_entry(self) -> str:
+        """Its member of the sorted set ``compass:index``: sorts by age."""
+        return f"{round(self.facts.created * 1000):014d}:{self.id}"
+
+
+class Store:
+    """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound or DamagedStream."""
+
+    def __init__(self, url: str, settings: Settings, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._records: BoundedCache[str, Record] = BoundedCache(2 * settings.header_cache)
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=settings.store_connections,
+            timeout=settings.store_timeout,
+            socket_timeout=settings.store_timeout,
+            socket_connect_timeout=settings.store_timeout,
+        )
+        retry = Retry(ExponentialBackoff(cap=0.4, base=0.05), _RETRIES)
+        # Every command here may be repeated without harm, writes too: ids follow from content.
+        self._redis = redis.Redis.from_pool(pool)
+        self._redis.set_retry(retry)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()
+
+    async def ping(self) -> None:
+        """Return if the store answers; raises StoreUnavailable."""
+        with self._errors():
+            await self._redis.ping()
+
+    async def put(self, record: Record, stream: bytes, alpha: tuple[bytes, ...]) -> None:
+        """Store a picture, whole or not at all."""
+        expires = record.facts.expires
+        ttl = None if expires is None else max(1, round(expires - time.time()))
+        with self._errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(_stream(record.id), stream, ex=ttl)
+                pipe.set(_facts(record.id), json.dumps(asdict(record.facts)), ex=ttl)
+                for k, plane in enumerate(alpha):
+                    pipe.set(_alpha(record.id, k), plane, ex=ttl)
+                await pipe.execute()
+            await self._redis.zadd(INDEX, {record.index_entry: 0})
+        self._records.put(record.id, record)
+
+    async def record(self, picture: str, fresh: bool = False) -> Record:
+        """What is known of a picture; ``fresh`` asks Redis even if the answer is in memory."""
+        known = None if fresh else self._records.get(picture)
+        if known is not None and not _expired(known):
+            self._metrics.cache_hits.labels("headers").inc()
+            return known
+        with self._errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.get(_facts(picture))
+                pipe.getrange(_stream(picture), 0, MAX_HEADER_BYTES - 1)
+                facts, start = await pipe.execute()
+        self._records.discard(picture)
+        if facts is None and not start:
+            raise NotFound(f"no picture {picture}")
+        self._metrics.bytes_read.inc(len(start))
+        record = Record(picture, _header(start), _parse_facts(facts))
+        if _expired(record):
+            raise NotFound(f"no picture {picture}")
+        self._records.put(picture, record)
+        return record
+
+    async def prefix(self, record: Record, layer: int) -> bytes:
+        """The first bytes of the stream, up to the end of ``layer``, every checksum verified."""
+        end = record.header.layers[layer].end
+        with self._errors():
+            data: bytes = await self._redis.getrange(_stream(record.id), 0, end - 1)
+        self._metrics.bytes_read.inc(len(data))
+        if not data:
+            self._records.discard(record.id)
+            raise NotFound(f"no picture {record.id}")
+        try:
+            if read_header(data) != record.header:
+                raise DamagedStream(f"the stream of {record.id} has another header than expected")
+            for k in range(layer + 1):
+                layer_tiles(record.header, k, data)
+        except StreamError as error:
+            self._records.discard(record.id)
+            raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
+        return data
+
+    async def alpha(self, record: Record, layer: int) -> bytes | None:
+        """The coded alpha plane of a layer, None for an opaque picture."""
+        if not record.facts.alpha:
+            return None
+        with self._errors():
+            data: bytes | None = await self._redis.get(_alpha(record.id, layer))
+        if data is None:
+            self._records.discard(record.id)
+            raise NotFound(f"no picture {record.id}")
+        self._metrics.bytes_read.inc(len(data))
+        if len(data) != record.facts.alpha[layer]:
+            raise DamagedStream(f"the alpha plane {layer} of {record.id} has the wrong length")
+        return data
+
+    async def delete(self, picture: str) -> None:
+        """Delete a picture. Raises NotFound if there is none."""
+        record = await self.record(picture, fresh=True)
+        keys = [_stream(picture), _facts(picture)]
+        keys += [_alpha(picture, k) for k in range(len(record.facts.alpha))]
+        self._records.discard(picture)
+        with self._errors():
+            await self._redis.delete(*keys)
+            await self._redis.zrem(INDEX, record.index_entry)
+
+    async def extend(self, record: Record, expires: float | None) -> Record | None:
+        """Let a picture live at least until ``expires`` (None: for ever); None if it is gone."""
+        if record.facts.expires is None or (expires is not None and expires <= record.facts.expires):
+            return record
+        longer = replace(record, facts=replace(record.facts, expires=expires))
+        keys = [_stream(record.id), *(_alpha(record.id, k) for k in range(len(record.facts.alpha)))]
+        with self._errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                for key in keys:
+                    pipe.persist(key) if expires is None else pipe.expireat(key, round(expires))
+                facts = json.dumps(asdict(longer.facts))
+                pipe.set(_facts(record.id), facts, exat=expires and round(expires), xx=True)
+                pipe.exists(*keys, _facts(record.id))
+                alive = (await pipe.execute())[-1] == len(keys) + 1
+        self._records.discard(record.id)
+        return longer if alive else None
+
+    async def page(self, cursor: str | None, limit: int) -> tuple[list[Record], str | None]:
+        """Up to ``limit`` pictures, newest first, after ``cursor``; and the next cursor, if any."""
+        top = f"({cursor}" if cursor else "+"
+        with self._errors():
+            members = await self._redis.zrange(
+                INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit  # type: ignore[arg-type]
+            )
+        entries = [member.decode() for member in members]
+        records = []
+        for entry in entries:
+            try:
+                records.append(await self.record(entry.split(":", 1)[1]))
+            except NotFound:
+                with self._errors():
+                    await self._redis.zrem(INDEX, entry)
+            except DamagedStream:
+                continue
+        return records, entries[-1] if len(entries) == limit else None
+
+    async def ids(self) -> AsyncIterator[str]:
+        """Every picture id in the store, in no order, perhaps more than once."""
+        with self._errors():
+            async for key in self._redis.scan_iter(match="{*}:stream", count=1000):
+                yield key.decode()[1 : -len("}:stream")]
+
+    async def reindex(self, record: Record) -> bool:
+        """Put a picture into the listing; True if it was missing there."""
+        with self._errors():
+            return bool(await self._redis.zadd(INDEX, {record.index_entry: 0}))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OutOfMemoryError as error:
+            self._metrics.store_errors.inc()
+            raise StoreFull("the store has no room left for another picture") from error
+        except ResponseError as error:
+            self._metrics.store_errors.inc()
+            if "OOM" in str(error):  # inside MULTI it is an ordinary error
+                raise StoreFull("the store has no room left for another picture") from error
+            raise StoreUnavailable(f"the store refused: {error}") from error
+        except (RedisError, OSError) as error:
+            self._metrics.store_errors.inc()
+            raise StoreUnavailable("the store does not answer", retry_after=2) from error
+
+
+def _expired(record: Record) -> bool:
+    return record.facts.expires is not None and record.facts.expires <= time.time()
+
+
+def _header(start: bytes) -> Header:
+    try:
+        return read_header(start)
+    except StreamError as error:
+        raise DamagedStream(f"the stored stream: {error}") from error
+
+
+def _parse_facts(text: bytes | None) -> Facts:
+    try:
+        values = json.loads(text or b"")
+        return Facts(**{**values, "alpha": tuple(values["alpha"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedStream("the stored facts of the picture are damaged") from error
+
+
+def _stream(picture: str) -> str:
+    return f"{{{picture}}}:stream"
+
+
+def _facts(picture: str) -> str:
+    return f"{{{picture}}}:facts"
+
+
+def _alpha(picture: str, layer: int) -> str:
+    return f"{{{picture}}}:alpha:{layer}"
