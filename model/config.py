@@ -1,0 +1,53 @@
+"""The network's sizes: one dataclass, two profiles."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from model.errors import WeightsError
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the shape of the network. Names in parentheses are the paper's.
+
+    ``channels`` (N) and ``latents`` (M) size both hyperpriors; ``features`` (C), ``blocks``,
+    ``convs`` and ``growth`` the residual dense network of LIFF; ``hidden`` and
+    ``hidden_layers`` its filter MLP. ``bicubic_skip`` adds the bicubic enlargement to LIFF's
+    prediction (off in the paper). ``levels`` gain vectors cover the Lagrange multipliers
+    ``lambda_low`` to ``lambda_high`` geometrically.
+    """
+
+    channels: int = 128
+    latents: int = 192
+    features: int = 64
+    blocks: int = 4
+    convs: int = 4
+    growth: int = 32
+    hidden: int = 256
+    hidden_layers: int = 4
+    bicubic_skip: bool = True
+    levels: int = 6
+    lambda_low: float = 0.0018
+    lambda_high: float = 0.05
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Config":
+        """The inverse of :meth:`to_dict`; raises WeightsError on unknown or mistyped fields."""
+        types = {f.name: f.type for f in fields(cls)}
+        for name, value in values.items():
+            if name not in types or not isinstance(value, (bool, int, float)):
+                raise WeightsError(f"unknown configuration field {name!r} = {value!r}")
+        return cls(**values)
+
+
+PROFILES = {
+    "paper": Config(),
+    "lite": Config(
+        channels=48, latents=96, features=16, blocks=2, convs=2, growth=16, hidden=32, hidden_layers=2
+    ),
+}
+"""``paper``: the widths of the publication, for GPUs. ``lite``: for CPUs."""

@@ -1,0 +1,272 @@
+"""The byte layout of a COMPASS stream: header, layers, tiles. No torch, no numpy.
+
+    header   "CMPS", version, layer count, tile edge, flags, model id,
+             one entry a layer (size, quality, length, CRC), CRC of all of it
+    layer    index of its tiles (CRC and length of each), then the tiles' bytes
+
+Checksums form a chain: the header's CRC covers the layer entries, an entry's CRC covers that
+layer's tile index, and the index holds the CRC of each tile. So a prefix of the stream, or a
+single tile of it, can be verified without reading the rest. ``docs/bitstream.md`` is the full
+description.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+from model.errors import (
+    ChecksumMismatch,
+    EncodeError,
+    InvalidStream,
+    NotAStream,
+    TruncatedStream,
+    UnsupportedVersion,
+)
+
+MAGIC = b"CMPS"
+VERSION = 1
+MAX_LAYERS = 16
+MAX_EDGE = 65535
+"""Largest width or height in pixels."""
+TILE_UNIT = 64
+"""A tile's edge is a multiple of this many pixels: one hyper-latent covers 64 x 64 pixels."""
+MAX_TILE_BYTES = 2**24 - 1
+MODEL_ID_BYTES = 8
+
+_FIXED = struct.Struct("<4sBBBB8s")  # magic, version, layers, tile units, flags, model id
+_ENTRY = struct.Struct("<HHBII")  # width, height, quality, length, crc of the tile index
+_CRC = struct.Struct("<I")
+_TILE_ENTRY_BYTES = 7  # crc32, 24-bit length
+
+FIXED_HEADER_BYTES = _FIXED.size
+"""This many first bytes suffice for :func:`header_length`."""
+MAX_HEADER_BYTES = _FIXED.size + MAX_LAYERS * _ENTRY.size + _CRC.size
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a stream.
+
+    ``width`` and ``height`` in pixels, ``quality`` 1-100; ``offset`` and ``length`` in bytes
+    from the stream's first byte (the offset is not stored: layers follow one another);
+    ``crc`` is the CRC-32 of the layer's tile index.
+    """
+
+    width: int
+    height: int
+    quality: int
+    offset: int
+    length: int
+    crc: int
+
+    @property
+    def end(self) -> int:
+        """Length of the shortest prefix of the stream that holds this layer and all below."""
+        return self.offset + self.length
+
+
+@dataclass(frozen=True)
+class Header:
+    """A parsed and checked stream header; ``tile`` is the tile edge in pixels."""
+
+    model_id: bytes
+    tile: int
+    layers: tuple[Layer, ...]
+
+    @property
+    def length(self) -> int:
+        """Bytes of the header itself."""
+        return self.layers[0].offset
+
+    @property
+    def total(self) -> int:
+        """Bytes of the whole stream."""
+        return self.layers[-1].end
+
+    def grid(self, layer: int) -> tuple[int, int]:
+        """Rows and columns of tiles in a layer."""
+        entry = self.layers[layer]
+        return -(-entry.height // self.tile), -(-entry.width // self.tile)
+
+    def index_length(self, layer: int) -> int:
+        """Bytes of the tile index at the start of a layer."""
+        rows, columns = self.grid(layer)
+        return rows * columns * _TILE_ENTRY_BYTES
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Where one tile's bytes lie in the stream, and their CRC-32."""
+
+    offset: int
+    length: int
+    crc: int
+
+
+def header_length(start: bytes) -> int:
+    """Bytes of the header, told from the stream's first 16 bytes.
+
+    Raises NotAStream, UnsupportedVersion, InvalidStream, or TruncatedStream.
+    """
+    if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
+        raise NotAStream("not a COMPASS stream: wrong magic number")
+    if len(start) < FIXED_HEADER_BYTES:
+        raise TruncatedStream(f"{len(start)} bytes are too few for a stream header")
+    _, version, layers, _, _, _ = _FIXED.unpack_from(start)
+    if version != VERSION:
+        raise UnsupportedVersion(f"stream format version {version}; this program reads {VERSION}")
+    if not 1 <= layers <= MAX_LAYERS:
+        raise InvalidStream(f"{layers} layers; a stream has 1 to {MAX_LAYERS}")
+    return _FIXED.size + layers * _ENTRY.size + _CRC.size
+
+
+def read_header(data: bytes) -> Header:
+    """Parse and check the header at the start of ``data`` (which may be any longer prefix).
+
+    Raises a :class:`model.errors.StreamError`.
+    """
+    length = header_length(data[:FIXED_HEADER_BYTES])
+    if len(data) < length:
+        raise TruncatedStream(f"the header has {length} bytes, only {len(data)} are here")
+    (stored,) = _CRC.unpack_from(data, length - _CRC.size)
+    if crc32(data[: length - _CRC.size]) != stored:
+        raise ChecksumMismatch("the header's CRC does not match")
+    _, _, count, tile_units, flags, model_id = _FIXED.unpack_from(data)
+    if flags:
+        raise InvalidStream(f"unknown flags 0x{flags:02x}")
+    if not tile_units:
+        raise InvalidStream("a tile edge of 0 pixels")
+    layers: list[Layer] = []
+    offset = length
+    for k in range(count):
+        width, height, quality, size, crc = _ENTRY.unpack_from(data, _FIXED.size + k * _ENTRY.size)
+        layers.append(Layer(width, height, quality, offset, size, crc))
+        offset += size
+    header = Header(model_id, tile_units * TILE_UNIT, tuple(layers))
+    _check_layers(header)
+    return header
+
+
+def _check_layers(header: Header) -> None:
+    for k, layer in enumerate(header.layers):
+        if not (layer.width and layer.height and 1 <= layer.quality <= 100):
+            raise InvalidStream(f"layer {k}: size {layer.width}x{layer.height}, quality {layer.quality}")
+        if layer.length < header.index_length(k):
+            raise InvalidStream(f"layer {k}: {layer.length} bytes cannot hold its tile index")
+        if k:
+            below = header.layers[k - 1]
+            if layer.width < below.width or layer.height < below.height:
+                raise InvalidStream(f"layer {k} is smaller than layer {k - 1}")
+            if (layer.width, layer.height) == (below.width, below.height):
+                raise InvalidStream(f"layer {k} has the size of layer {k - 1}")
+
+
+def read_tile_index(header: Header, layer: int, index: bytes) -> tuple[Tile, ...]:
+    """The tiles of a layer, row by row, from the bytes of its tile index.
+
+    ``index`` holds the ``header.index_length(layer)`` bytes at the layer's offset.
+    Raises TruncatedStream, ChecksumMismatch or InvalidStream.
+    """
+    entry = header.layers[layer]
+    length = header.index_length(layer)
+    if len(index) < length:
+        raise TruncatedStream(f"layer {layer}: the tile index is cut off")
+    index = index[:length]
+    if crc32(index) != entry.crc:
+        raise ChecksumMismatch(f"layer {layer}: the tile index's CRC does not match")
+    offset = entry.offset + length
+    tiles = []
+    for at in range(0, length, _TILE_ENTRY_BYTES):
+        (crc,) = _CRC.unpack_from(index, at)
+        size = int.from_bytes(index[at + 4 : at + 7], "little")
+        tiles.append(Tile(offset, size, crc))
+        offset += size
+    if offset != entry.end:
+        raise InvalidStream(f"layer {layer}: its tiles end at {offset}, the layer at {entry.end}")
+    return tuple(tiles)
+
+
+def check_tile(tile: Tile, data: bytes, where: str = "tile") -> bytes:
+    """``data`` if it is exactly that tile's bytes; raises TruncatedStream or ChecksumMismatch."""
+    if len(data) != tile.length:
+        raise TruncatedStream(f"{where}: {len(data)} of {tile.length} bytes")
+    if crc32(data) != tile.crc:
+        raise ChecksumMismatch(f"{where}: the CRC does not match")
+    return data
+
+
+def layer_tiles(header: Header, layer: int, stream: bytes) -> list[bytes]:
+    """The verified bytes of every tile of a layer, row by row.
+
+    ``stream`` is the stream or any prefix that holds the layer.
+    """
+    entry = header.layers[layer]
+    if len(stream) < entry.end:
+        raise TruncatedStream(f"layer {layer} ends at byte {entry.end}, only {len(stream)} are here")
+    tiles = read_tile_index(header, layer, stream[entry.offset : entry.offset + header.index_length(layer)])
+    return [
+        check_tile(tile, stream[tile.offset : tile.offset + tile.length], f"layer {layer}, tile {n}")
+        for n, tile in enumerate(tiles)
+    ]
+
+
+def layers_held(header: Header, size: int) -> int:
+    """How many whole layers the first ``size`` bytes of the stream hold."""
+    return sum(layer.end <= size for layer in header.layers)
+
+
+def verify(data: bytes) -> Header:
+    """Check every checksum of a whole stream without decoding it; returns its header.
+
+    Raises a :class:`model.errors.StreamError`; InvalidStream if bytes follow the last layer.
+    """
+    header = read_header(data)
+    for k in range(len(header.layers)):
+        layer_tiles(header, k, data)
+    if len(data) != header.total:
+        raise InvalidStream(f"{len(data) - header.total} bytes follow the last layer")
+    return header
+
+
+@dataclass(frozen=True)
+class CodedLayer:
+    """A layer to be written: size in pixels, quality 1-100, its tiles' bytes row by row."""
+
+    width: int
+    height: int
+    quality: int
+    tiles: Sequence[bytes]
+
+
+def write(model_id: bytes, tile: int, layers: Sequence[CodedLayer]) -> bytes:
+    """Assemble a stream; ``tile`` is the tile edge in pixels, a multiple of 64.
+
+    Raises EncodeError if a value does not fit its field.
+    """
+    if not 1 <= len(layers) <= MAX_LAYERS:
+        raise EncodeError(f"{len(layers)} layers; a stream has 1 to {MAX_LAYERS}")
+    if tile % TILE_UNIT or not 1 <= tile // TILE_UNIT <= 255:
+        raise EncodeError(f"a tile edge of {tile} pixels")
+    if len(model_id) != MODEL_ID_BYTES:
+        raise EncodeError("a model id has 8 bytes")
+    bodies = [b"".join(_layer_parts(layer)) for layer in layers]
+    fixed = _FIXED.pack(MAGIC, VERSION, len(layers), tile // TILE_UNIT, 0, model_id)
+    entries = b""
+    for layer, body in zip(layers, bodies, strict=True):
+        if not (1 <= layer.width <= MAX_EDGE and 1 <= layer.height <= MAX_EDGE):
+            raise EncodeError(f"a layer of {layer.width}x{layer.height} pixels; the limit is {MAX_EDGE}")
+        index = body[: len(layer.tiles) * _TILE_ENTRY_BYTES]
+        entries += _ENTRY.pack(layer.width, layer.height, layer.quality, len(body), crc32(index))
+    head = fixed + entries
+    stream = b"".join([head, _CRC.pack(crc32(head)), *bodies])
+    read_header(stream)
+    return stream
+
+
+def _layer_parts(layer: CodedLayer) -> Iterator[bytes]:
+    for tile in layer.tiles:
+        if len(tile) > MAX_TILE_BYTES:
+            raise EncodeError(f"a tile of {len(tile)} bytes; the limit is {MAX_TILE_BYTES}")
+        yield _CRC.pack(crc32(tile)) + len(tile).to_bytes(3, "little")
+    yield from layer.tiles

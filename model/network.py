@@ -1,0 +1,320 @@
+"""The whole COMPASS network: two mean-scale hyperpriors and the predictor between layers.
+
+    base layer         x_0 = base(I_0)
+    enhancement layer  x_k = p_k + enhancement(I_k - p_k),   p_k = liff(x_{k-1})     (eq. 1, 2)
+
+Every enhancement layer shares the same ``enhancement`` and ``liff``. Modules hold weights only:
+every padded or cropped size follows from the size of the layer, so that one network serves any
+number of threads and a stream can be decoded by a process that did not write it.
+"""
+
+from collections.abc import Iterator
+from math import log, sqrt
+
+import torch
+import torch.nn.functional as F
+from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from compressai.layers import GDN
+from torch import Tensor, nn
+
+from model.config import Config
+
+Size = tuple[int, int]
+"""(height, width), as tensors have it."""
+
+LEAK = 2.0**-7
+"""Slope of the hyper-transforms' leaky rectifier: a shift, for integer evaluation."""
+SCALE_LOW, SCALE_HIGH, SCALE_COUNT = 0.11, 64.0, 64
+"""The table of Gaussian scales: geometric, in units of the (gained) latent's quantiser step."""
+
+
+def halved(size: Size, times: int) -> Size:
+    """The size after ``times`` stride-2 convolutions, each padding an odd edge by one."""
+    return -(-size[0] >> times), -(-size[1] >> times)
+
+
+def lagrange_multiplier(config: Config, level: Tensor) -> Tensor:
+    """Lambda of the rate-distortion loss at gain level 0 to ``levels - 1``, in between geometric."""
+    ratio = log(config.lambda_high / config.lambda_low) / (config.levels - 1)
+    return config.lambda_low * torch.exp(ratio * level)
+
+
+def quality_to_level(config: Config, quality: int) -> float:
+    """The gain level of quality 1 to 100, linear; raises ValueError outside."""
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is 1 to 100, not {quality}")
+    return (config.levels - 1) * (quality - 1) / 99
+
+
+def pad_even(x: Tensor) -> Tensor:
+    """Repeat the last row or column of an odd-sized (B, C, h, w) picture (section 3.1)."""
+    bottom, right = x.shape[-2] % 2, x.shape[-1] % 2
+    return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+
+def crop(x: Tensor, size: Size) -> Tensor:
+    """The top left ``size`` of (B, C, h, w): undoes :func:`pad_even` after up-sampling."""
+    return x[..., : size[0], : size[1]]
+
+
+def round_through(x: Tensor) -> Tensor:
+    """Round, with the gradient of the identity."""
+    return x + (torch.round(x) - x).detach()
+
+
+def down(c_in: int, c_out: int) -> nn.Conv2d:
+    """5 x 5 convolution that halves the size."""
+    return nn.Conv2d(c_in, c_out, 5, stride=2, padding=2)
+
+
+def up(c_in: int, c_out: int) -> nn.ConvTranspose2d:
+    """5 x 5 transposed convolution that doubles the size."""
+    return nn.ConvTranspose2d(c_in, c_out, 5, stride=2, padding=2, output_padding=1)
+
+
+class Hyperprior(nn.Module):
+    """Mean-scale hyperprior (Minnen et al. 2018) with one gain vector a quality level.
+
+    The latent is multiplied by the gain before the hyper-transforms and the quantiser see it, so
+    the priors are in units of the quantiser's step and need not know the quality.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        N, M = config.channels, config.latents
+        self.analysis = nn.ModuleList([down(3, N), down(N, N), down(N, N), down(N, M)])
+        self.analysis_norms = nn.ModuleList([GDN(N) for _ in range(3)])
+        self.synthesis = nn.ModuleList([up(M, N), up(N, N), up(N, N), up(N, 3)])
+        self.synthesis_norms = nn.ModuleList([GDN(N, inverse=True) for _ in range(3)])
+        self.hyper_analysis = nn.ModuleList([nn.Conv2d(M, N, 3, padding=1), down(N, N), down(N, N)])
+        self.hyper_synthesis = nn.ModuleList(
+            [up(N, M), up(M, M * 3 // 2), nn.Conv2d(M * 3 // 2, M * 2, 3, padding=1)]
+        )
+        self.bottleneck = EntropyBottleneck(N)
+        self.conditional = GaussianConditional(None, scale_bound=SCALE_LOW)
+        steps = 0.5 * torch.log(lagrange_multiplier(config, torch.arange(config.levels) * 1.0))
+        steps = (steps - steps.mean())[:, None].repeat(1, M)
+        self.log_gain = nn.Parameter(steps.clone())  # (levels, M)
+        self.log_inverse_gain = nn.Parameter(-steps)
+
+    def gains(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and inverse gain (B, M, 1, 1) at fractional levels (B,), geometrically interpolated."""
+        low = level.floor().clamp(max=len(self.log_gain) - 2).long()
+        part = (level - low)[:, None]
+        mixed = (torch.lerp(g[low], g[low + 1], part) for g in (self.log_gain, self.log_inverse_gain))
+        gain, inverse = (torch.exp(g)[:, :, None, None] for g in mixed)
+        return gain, inverse
+
+    def medians(self) -> Tensor:
+        """Centres (1, N, 1, 1) of the hyper-latent's distributions."""
+        return self.bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)
+
+    def analyse(self, x: Tensor) -> Tensor:
+        """Picture or residual (B, 3, h, w) -> latent (B, M, ceil h/16, ceil w/16)."""
+        for i, conv in enumerate(self.analysis):
+            x = conv(pad_even(x))
+            if i < 3:
+                x = self.analysis_norms[i](x)
+        return x
+
+    def synthesise(self, y: Tensor, size: Size) -> Tensor:
+        """Latent -> picture or residual (B, 3, *size)."""
+        for i, conv in enumerate(self.synthesis):
+            y = crop(conv(y), halved(size, 3 - i))
+            if i < 3:
+                y = self.synthesis_norms[i](y)
+        return y
+
+    def hyper_analyse(self, y: Tensor) -> Tensor:
+        """Gained latent (B, M, h, w) -> hyper-latent (B, N, ceil h/4, ceil w/4)."""
+        for i, conv in enumerate(self.hyper_analysis):
+            y = conv(pad_even(y) if i else y)
+            if i < 2:
+                y = F.leaky_relu(y, LEAK)
+        return y
+
+    def hyper_synthesise(self, z: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+        """Hyper-latent -> (log of the scales, means) of the gained latent, each (B, M, *size)."""
+        for i, conv in enumerate(self.hyper_synthesis):
+            z = conv(z)
+            if i < 2:
+                z = F.leaky_relu(crop(z, halved(size, 1 - i)), LEAK)
+        log_scale, mean = z.chunk(2, dim=1)
+        return log_scale, mean
+
+    def forward(self, x: Tensor, level: Tensor, noisy: bool = False) -> tuple[Tensor, Tensor]:
+        """Training: (B, 3, h, w) at levels (B,) -> reconstruction and bits (B,).
+
+        The rate is that of the latents with uniform noise, the distortion that of the rounded ones
+        (section 3.3), or of the noisy ones too if ``noisy`` (the ablation of Table 4).
+        """
+        gain, inverse = self.gains(level)
+        y = self.analyse(x) * gain
+        z = self.hyper_analyse(y)
+        _, z_likelihood = self.bottleneck(z)
+        medians = self.medians()
+        z_rounded = round_through(z - medians) + medians
+        log_scale, mean = self.hyper_synthesise(z_rounded, (y.shape[-2], y.shape[-1]))
+        scale = torch.exp(log_scale.float().clamp(max=log(SCALE_HIGH)))
+        y_noisy, y_likelihood = self.conditional(y.float(), scale, mean.float())
+        y_used = y_noisy if noisy else round_through(y - mean) + mean
+        reconstruction = self.synthesise(y_used * inverse, (x.shape[-2], x.shape[-1]))
+        bits = sum(-torch.log2(p).flatten(1).sum(1) for p in (y_likelihood, z_likelihood))
+        return reconstruction, bits
+
+
+class ResidualDenseBlock(nn.Module):
+    """Densely connected convolutions, fused by 1 x 1, plus the input (RDN, Zhang et al. 2018)."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        C, G = config.features, config.growth
+        self.convs = nn.ModuleList([nn.Conv2d(C + i * G, G, 3, padding=1) for i in range(config.convs)])
+        self.fusion = nn.Conv2d(C + config.convs * G, C, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        dense = x
+        for conv in self.convs:
+            dense = torch.cat([dense, F.relu(conv(dense))], dim=1)
+        return x + self.fusion(dense)
+
+
+class FeatureExtractor(nn.Module):
+    """Residual dense network: picture (B, 3, h, w) -> features (B, C, h, w)."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        C = config.features
+        self.shallow = nn.Conv2d(3, C, 3, padding=1)
+        self.second = nn.Conv2d(C, C, 3, padding=1)
+        self.blocks = nn.ModuleList([ResidualDenseBlock(config) for _ in range(config.blocks)])
+        self.fusion = nn.Conv2d(config.blocks * C, C, 1)
+        self.last = nn.Conv2d(C, C, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shallow = self.shallow(x)
+        x = self.second(shallow)
+        outputs = []
+        for block in self.blocks:
+            x = block(x)
+            outputs.append(x)
+        return shallow + self.last(self.fusion(torch.cat(outputs, dim=1)))
+
+
+def nearest(small: int, large: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Along one axis: index (large,) of the nearest small pixel, and the offset to its centre.
+
+    The offset is the paper's local grid r (section 3.2) times the small size: -1 to 1 across the
+    small pixel. Exact integer arithmetic up to the last division.
+    """
+    i = torch.arange(large, device=device)
+    index = (2 * i + 1) * small // (2 * large)
+    offset = ((2 * i + 1) * small - (2 * index + 1) * large).double() / large
+    return index, offset.float()
+
+
+class LIFF(nn.Module):
+    """Local implicit filter function: predicts a layer from the one below (section 3.2).
+
+    For each output pixel an MLP makes a filter from the 3 x 3 features around the nearest input
+    pixel, the offset r to its centre and the scale token s; the filter applied to those features
+    gives the colour (eq. 3, 4). Features are constant over the output pixels of one input pixel,
+    so the MLP's first layer, and its last contracted with the features, are two convolutions at
+    the input's size (:meth:`low_resolution`); only the layers between run per output pixel.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.C, self.H, self.skip = config.features, config.hidden, config.bicubic_skip
+        self.features = FeatureExtractor(config)
+        self.first = nn.Linear(9 * self.C + 4, self.H)
+        self.hidden = nn.ModuleList([nn.Linear(self.H, self.H) for _ in range(config.hidden_layers - 1)])
+        self.last = nn.Linear(self.H, 9 * self.C * 3)
+        if self.skip:  # begin as the plain bicubic enlargement
+            nn.init.zeros_(self.last.weight)
+            nn.init.zeros_(self.last.bias)
+
+    def low_resolution(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All that does not depend on the output pixel, from the picture (B, 3, h, w).
+
+        Returns the features' share of the first layer (B, H, h, w), and per input pixel the filter
+        layer contracted with the features: (B, 3 H, h, w) and its bias (B, 3, h, w).
+        """
+        C, H = self.C, self.H
+        first = self.first.weight[:, : 9 * C].reshape(H, C, 3, 3)
+        last = self.last.weight.view(C, 3, 3, 3, H).permute(3, 4, 0, 1, 2).reshape(3 * H, C, 3, 3)
+        bias = self.last.bias.view(C, 3, 3, 3).permute(3, 0, 1, 2)
+        low = F.conv2d(self.features(x), torch.cat([first, last, bias]), padding=1)
+        return low[:, :H], low[:, H : 4 * H], low[:, 4 * H :]
+
+    def positions(self, small: Size, large: Size) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The first layer's share of r, s and its bias, which separates into rows and columns.
+
+        Returns row indexes (h,), column indexes (w,), row terms (H, h) and column terms (H, w).
+        """
+        device = self.first.weight.device
+        rows, r_rows = nearest(small[0], large[0], device)
+        columns, r_columns = nearest(small[1], large[1], device)
+        w_rows, w_columns, s_rows, s_columns = self.first.weight[:, 9 * self.C :].unbind(1)
+        token = s_rows * (2 * small[0] / large[0]) + s_columns * (2 * small[1] / large[1])
+        row_terms = w_rows[:, None] * r_rows + (token + self.first.bias)[:, None]
+        return rows, columns, row_terms, w_columns[:, None] * r_columns
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """Prediction (B, 3, *size) from the smaller picture (B, 3, h, w), values 0 to 1."""
+        rows, columns, row_terms, column_terms = self.positions((x.shape[-2], x.shape[-1]), size)
+        first, last, bias = (t[:, :, rows][:, :, :, columns] for t in self.low_resolution(x))
+        h = F.relu(first + row_terms[:, :, None] + column_terms[:, None, :])  # (B, H, *size)
+        for layer in self.hidden:
+            h = F.relu(F.conv2d(h, layer.weight[:, :, None, None], layer.bias))
+        colour = (last.unflatten(1, (3, self.H)) * h[:, None]).sum(2) + bias
+        return colour + bicubic(x, size) if self.skip else colour
+
+
+def bicubic(x: Tensor, size: Size) -> Tensor:
+    """Bicubic enlargement of (B, 3, h, w) to ``size``."""
+    return F.interpolate(x, size=size, mode="bicubic", align_corners=False)
+
+
+def to_8_bit(x: Tensor) -> Tensor:
+    """Clamp to 0-1 and round to multiples of 1/255, straight through (every layer is 8-bit RGB)."""
+    return round_through(x.clamp(0, 1) * 255) / 255
+
+
+class Compass(nn.Module):
+    """Base layer, enhancement layer and predictor."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.base = Hyperprior(config)
+        self.enhancement = Hyperprior(config)
+        self.liff = LIFF(config)
+
+    def predict(self, x: Tensor, size: Size) -> Tensor:
+        """LIFF's prediction (B, 3, *size) from the reconstructed layer below (B, 3, h, w)."""
+        prediction: Tensor = self.liff(x, size)
+        return prediction
+
+    def enhance(self, picture: Tensor, prediction: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """One enhancement layer in training: reconstruction (B, 3, h, w) and bits (B,)."""
+        residual, bits = self.enhancement(picture - prediction, level)
+        return to_8_bit(prediction + residual), bits
+
+
+def initialise(config: Config, seed: int = 0) -> Compass:
+    """A network with reproducible initial weights."""
+    torch.manual_seed(seed)
+    network = Compass(config)
+    for module in transforms(network):
+        if isinstance(module, nn.ConvTranspose2d):  # each output sees a quarter of the taps
+            fan_in = module.in_channels * 25 / 4
+            nn.init.normal_(module.weight, std=1 / sqrt(fan_in))
+    return network
+
+
+def transforms(module: nn.Module) -> Iterator[nn.Module]:
+    """Every convolution and linear layer in ``module``."""
+    for child in module.modules():
+        if isinstance(child, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            yield child

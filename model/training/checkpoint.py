@@ -1,0 +1,96 @@
+"""Training checkpoints: one safetensors file with weights, optimiser state and position."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.errors import WeightsError
+from model.network import Compass
+
+
+@dataclass
+class Checkpoint:
+    """What a run needs to go on: ``progress`` 0 to 1 of its time box, ``optimiser`` by parameter."""
+
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+    generator: Tensor | None
+    config: dict[str, Any]
+    recipe: dict[str, Any]
+    step: int
+    progress: float
+
+    @classmethod
+    def of(
+        cls,
+        network: Compass,
+        optimiser: torch.optim.Optimizer,
+        generator: torch.Generator,
+        config: Any,
+        recipe: dict[str, Any],
+        step: int,
+        progress: float,
+    ) -> "Checkpoint":
+        """A snapshot of a run."""
+        names = {p: n for n, p in network.named_parameters()}
+        states = {
+            f"{names[p]}|{key}": value.detach()
+            for p, state in optimiser.state.items()
+            for key, value in state.items()
+        }
+        weights = {k: v.detach() for k, v in network.state_dict().items() if v.numel()}
+        return cls(weights, states, generator.get_state(), config.to_dict(), recipe, step, progress)
+
+    def restore(self, network: Compass, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> None:
+        """Put network, optimiser and random state where they were."""
+        network.load_state_dict(self.weights, strict=False)
+        parameters = dict(network.named_parameters())
+        for key, value in self.optimiser.items():
+            name, field = key.split("|")
+            parameter = parameters[name]
+            optimiser.state[parameter][field] = value.to(parameter.device if value.ndim else "cpu")
+        if self.generator is not None:
+            generator.set_state(self.generator)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``checkpoint`` to ``path``; a crash leaves the old file whole."""
+    tensors = {f"weights.{k}": v.cpu().contiguous() for k, v in checkpoint.weights.items()}
+    tensors |= {f"optimiser.{k}": v.cpu().contiguous() for k, v in checkpoint.optimiser.items()}
+    if checkpoint.generator is not None:
+        tensors["generator"] = checkpoint.generator.cpu()
+    meta = {
+        "config": checkpoint.config,
+        "recipe": checkpoint.recipe,
+        "step": checkpoint.step,
+        "progress": checkpoint.progress,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file({k: v.clone() for k, v in tensors.items()}, partial, {"run": json.dumps(meta)})
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, or the weights alone of a weight file; raises WeightsError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {}).get("run", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"cannot read {path}: {error}") from error
+    return Checkpoint(
+        {k.removeprefix("weights."): v.float() for k, v in tensors.items() if k.startswith("weights.")},
+        {k.removeprefix("optimiser."): v for k, v in tensors.items() if k.startswith("optimiser.")},
+        tensors.get("generator"),
+        meta.get("config", {}),
+        meta.get("recipe", {}),
+        meta.get("step", 0),
+        meta.get("progress", 1.0),
+    )

@@ -1,0 +1,59 @@
+"""``compass train``: one stage, for a given number of minutes."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from model.config import PROFILES
+from model.training.data import load_pictures
+from model.training.stages import STAGES, Recipe
+from model.training.trainer import train
+
+DEFAULTS = {
+    "base": Recipe("base"),
+    "liff": Recipe("liff", lr=1e-3),
+    "residual": Recipe("residual", batch=4, side=192, lr=1e-3),
+    "joint": Recipe("joint", batch=4, side=192, lr=1e-3),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of ``compass train``."""
+    p = argparse.ArgumentParser("compass train", description=__doc__)
+    p.add_argument("stage", choices=STAGES)
+    p.add_argument("--data", type=Path, required=True, help="folder of training photographs")
+    p.add_argument("--minutes", type=float, required=True, help="time box; the schedule fills it exactly")
+    p.add_argument("--profile", choices=sorted(PROFILES), default="lite")
+    p.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints and logs")
+    p.add_argument("--start", type=Path, help="weights to begin with, instead of the last stage's")
+    p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    p.add_argument("--batch", type=int, help="crops a step")
+    p.add_argument("--side", type=int, help="edge of a crop in pixels")
+    p.add_argument("--lr", type=float, help="highest learning rate")
+    p.add_argument("--noisy", action="store_true", help="ablation: noisy latents for the distortion too")
+    p.add_argument("--threads", type=int, help="CPU threads")
+    p.add_argument("--seed", type=int, default=0)
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one stage; its result is ``runs/<profile>.safetensors``."""
+    args = parser().parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    recipe = DEFAULTS[args.stage]
+    changes = {name: getattr(args, name) for name in ("batch", "side", "lr") if getattr(args, name)}
+    recipe = Recipe(**{**recipe.__dict__, **changes, "noisy": args.noisy})
+    args.runs.mkdir(parents=True, exist_ok=True)
+    train(
+        PROFILES[args.profile],
+        recipe,
+        args.minutes,
+        load_pictures(args.data, torch.device(args.device)),
+        args.runs / f"{args.profile}.safetensors",
+        args.start,
+        args.runs / f"{args.profile}.jsonl",
+        seed=args.seed,
+    )

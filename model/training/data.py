@@ -1,0 +1,95 @@
+"""A folder of photographs as one uint8 buffer on the training device, cropped there."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+SUFFIXES = {".avif", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+def read_picture(path: Path) -> Tensor:
+    """An image file as (height * width, 3) uint8, with its size in ``shape`` of the view below."""
+    with Image.open(path) as image:
+        return torch.from_numpy(np.asarray(image.convert("RGB")).copy())  # (h, w, 3)
+
+
+class Pictures:
+    """Pictures of any sizes, flattened one after another into a (pixels, 3) uint8 buffer.
+
+    Cropping is index arithmetic on the device that holds the buffer: no data loader, no copies of
+    the set. Raises ValueError if the folder holds no picture.
+    """
+
+    def __init__(self, pictures: list[Tensor], device: torch.device):
+        if not pictures:
+            raise ValueError("no pictures to train on")
+        sizes = torch.tensor([p.shape[:2] for p in pictures])
+        self.height, self.width = sizes.to(device).unbind(1)
+        counts = sizes.prod(1)
+        self.start = (counts.cumsum(0) - counts).to(device)
+        self.buffer = torch.empty((int(counts.sum()), 3), dtype=torch.uint8, device=device)
+        at = 0
+        for picture in pictures:
+            flat = picture.reshape(-1, 3)
+            self.buffer[at : at + len(flat)] = flat
+            at += len(flat)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def crops(self, count: int, side: int, shrink: float, generator: torch.Generator) -> Tensor:
+        """Random crops (count, 3, side, side), values 0 to 1.
+
+        Crops of ``side / shrink`` pixels, mirrored half of the time, are shrunk to ``side``.
+        Pictures too small for that are passed over.
+        """
+        device = self.buffer.device
+        source = max(side, round(side / shrink))
+        largest = int(torch.minimum(self.height, self.width).max())
+        source = min(source, largest)
+        fitting = torch.nonzero(torch.minimum(self.height, self.width) >= source)[:, 0]
+
+        def draw(limits: Tensor) -> Tensor:
+            return (torch.rand(count, generator=generator, device=device) * limits).long()
+
+        which = fitting[draw(torch.full((count,), len(fitting), device=device))]
+        top, left = draw(self.height[which] - source + 1), draw(self.width[which] - source + 1)
+        edge = torch.arange(source, device=device)
+        columns = torch.where(draw(torch.full((count,), 2, device=device))[:, None] == 1, edge.flip(0), edge)
+        index = (
+            self.start[which][:, None, None]
+            + (top[:, None] + edge)[:, :, None] * self.width[which][:, None, None]
+            + (left[:, None] + columns)[:, None, :]
+        )
+        crops = self.buffer[index].permute(0, 3, 1, 2).float() / 255  # (count, 3, source, source)
+        return resize(crops, (side, side))
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Antialiased bicubic resize of (B, 3, h, w), values kept in 0 to 1."""
+    if tuple(x.shape[-2:]) == size:
+        return x
+    return F.interpolate(x, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def load_pictures(folder: Path, device: torch.device, held_out: int = 16) -> tuple[Pictures, Pictures]:
+    """Decode every picture below ``folder``: (training set, ``held_out`` pictures for validation).
+
+    The validation pictures are spread evenly over the sorted file names.
+    """
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if len(paths) <= held_out:
+        raise ValueError(f"{len(paths)} pictures below {folder}; more than {held_out} are needed")
+    with ThreadPoolExecutor() as threads:
+        pictures = list(tqdm(threads.map(read_picture, paths), total=len(paths), desc="reading", unit="picture"))
+    chosen = set(range(0, len(paths), -(-len(paths) // held_out)))
+    return (
+        Pictures([p for i, p in enumerate(pictures) if i not in chosen], device),
+        Pictures([p for i, p in enumerate(pictures) if i in chosen], device),
+    )

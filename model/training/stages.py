@@ -1,0 +1,134 @@
+"""The stages of training and their losses (section 3.3 and supplement A).
+
+    base      the base layer's hyperprior, one picture at a time
+    liff      LIFF alone, L1, from reconstructed base layers
+    residual  the enhancement hyperprior over a bicubic prediction, three layers
+    joint     LIFF and enhancement together, three layers, base frozen
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.network import Compass, bicubic, lagrange_multiplier, to_8_bit
+from model.training.data import Pictures, resize
+
+STAGES = ("base", "liff", "residual", "joint")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one stage is trained: ``batch`` crops of ``side`` pixels at ``lr``; see ``compass train``."""
+
+    stage: str
+    batch: int = 8
+    side: int = 128
+    lr: float = 2e-3
+    layers: int = 3
+    noisy: bool = False
+
+
+@dataclass(frozen=True)
+class Losses:
+    """``total`` is minimised; ``bpp`` and ``mse`` (of values 0 to 1) are averages to look at."""
+
+    total: Tensor
+    bpp: float
+    mse: float
+
+
+def trained_modules(network: Compass, stage: str) -> list[nn.Module]:
+    """The parts of the network that a stage changes."""
+    return {
+        "base": [network.base],
+        "liff": [network.liff],
+        "residual": [network.enhancement],
+        "joint": [network.liff, network.enhancement],
+    }[stage]
+
+
+def rate_distortion(network: Compass, level: Tensor, bits: Tensor, x: Tensor, target: Tensor) -> Losses:
+    """Eq. 5 for one layer: bits a pixel + lambda 255^2 mse, averaged over the batch.
+
+    Each sample is weighted by lambda^-1/2, so that the high rates, whose losses are larger, do
+    not drown the low ones.
+    """
+    bpp = bits / (x.shape[-2] * x.shape[-1])
+    mse = (x - target).square().flatten(1).mean(1)
+    multiplier = lagrange_multiplier(network.config, level)
+    loss = (bpp + multiplier * 255**2 * mse) * (network.config.lambda_low / multiplier).sqrt()
+    return Losses(loss.mean(), float(bpp.detach().mean()), float(mse.detach().mean()))
+
+
+def draw_levels(network: Compass, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Gain levels (count,) uniform over the whole range, its ends a little more often."""
+    top = network.config.levels - 1
+    return (torch.rand(count, generator=generator, device=device) * (top + 0.4) - 0.2).clamp(0, top)
+
+
+def base_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Losses:
+    """The base layer's rate and distortion."""
+    x = draw_crops(recipe, pictures, generator)
+    level = draw_levels(network, len(x), generator, x.device)
+    reconstruction, bits = network.base(x, level, recipe.noisy)
+    return rate_distortion(network, level, bits, reconstruction, x)
+
+
+def liff_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Losses:
+    """L1 between LIFF's prediction, from a coded smaller picture, and the picture."""
+    x = draw_crops(recipe, pictures, generator)
+    level = draw_levels(network, len(x), generator, x.device)
+    small = resize(x, shrunk(recipe.side, uniform(0.25, 0.9, generator)))
+    with torch.no_grad():
+        below = to_8_bit(network.base(small, level)[0])
+    difference = network.predict(below, (recipe.side, recipe.side)) - x
+    return Losses(difference.abs().mean(), 0.0, float(difference.detach().square().mean()))
+
+
+def layers_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Losses:
+    """The combined loss over all enhancement layers, each predicted from the one coded below."""
+    x = draw_crops(recipe, pictures, generator)
+    level = draw_levels(network, len(x), generator, x.device)
+    factors = [1.0]
+    for _ in range(recipe.layers - 1):
+        factors.append(factors[-1] * uniform(0.36, 0.85, generator))
+    sizes = [shrunk(recipe.side, f) for f in reversed(factors)]
+    with torch.no_grad():
+        below = to_8_bit(network.base(resize(x, sizes[0]), level)[0])
+    parts = []
+    for size in sizes[1:]:
+        target = resize(x, size)
+        prediction = bicubic(below, size) if recipe.stage == "residual" else network.predict(below, size)
+        residual, bits = network.enhancement(target - prediction, level, recipe.noisy)
+        below = to_8_bit(prediction + residual)
+        parts.append(rate_distortion(network, level, bits, prediction + residual, target))
+    count = len(parts)
+    return Losses(
+        torch.stack([p.total for p in parts]).sum(),
+        sum(p.bpp for p in parts) / count,
+        sum(p.mse for p in parts) / count,
+    )
+
+
+def loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Losses:
+    """The loss of the recipe's stage on one random batch."""
+    stage_loss = {"base": base_loss, "liff": liff_loss, "residual": layers_loss, "joint": layers_loss}
+    return stage_loss[recipe.stage](network, recipe, pictures, generator)
+
+
+def draw_crops(recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Tensor:
+    """Random crops (batch, 3, side, side), shrunk by 0.5 to 1, channels last."""
+    crops = pictures.crops(recipe.batch, recipe.side, uniform(0.5, 1.0, generator), generator)
+    return crops.to(memory_format=torch.channels_last)
+
+
+def uniform(low: float, high: float, generator: torch.Generator) -> float:
+    """One number between ``low`` and ``high``."""
+    return low + (high - low) * float(torch.rand((), generator=generator, device=generator.device))
+
+
+def shrunk(side: int, factor: float) -> tuple[int, int]:
+    """A square size, at least 16 pixels."""
+    edge = max(16, round(side * factor))
+    return edge, edge

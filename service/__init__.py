@@ -1,0 +1,1 @@
+"""The image server around the COMPASS codec; see ``docs/architecture.md``."""
