@@ -1,0 +1,76 @@
+"""Where workers run: which CUDA devices and CPU cores there are, told without importing torch."""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.errors import ServiceError
+from service.settings import Settings
+
+CUDA_PIPELINES = 2
+"""Batches at once in a CUDA worker: one on the device while another is read or written."""
+CUDA_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Place:
+    """One worker's place: its number, its environment, and how much work it takes at once."""
+
+    index: int
+    environment: Mapping[str, str]
+    pipelines: int = 1
+    batch: int = 1
+
+
+def places(
+    settings: Settings, environment: Mapping[str, str], dev: Path = Path("/dev"), cores: int | None = None
+) -> tuple[Place, ...]:
+    """The places of all workers: one a CUDA device, else one a core, or as many as the settings say.
+
+    Raises ServiceError if the settings ask for CUDA where there is no device.
+    """
+    cores = cores or core_count()
+    devices = [] if settings.device == "cpu" else cuda_devices(environment, dev)
+    if settings.device == "cuda" and not devices:
+        raise ServiceError("COMPASS_DEVICE=cuda, but no CUDA device is visible")
+    count = settings.workers or len(devices) or cores
+    threads = str(settings.worker_threads or max(1, cores // count))
+    found = []
+    for index in range(count):
+        own = {
+            "CUDA_VISIBLE_DEVICES": devices[index % len(devices)] if devices else "",
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "NUMBA_NUM_THREADS": threads,
+        }
+        if devices:
+            found.append(Place(index, own, pipelines=CUDA_PIPELINES, batch=CUDA_BATCH))
+        else:
+            found.append(Place(index, own))
+    return tuple(found)
+
+
+def cuda_devices(environment: Mapping[str, str], dev: Path = Path("/dev")) -> list[str]:
+    """Names of the CUDA devices, as CUDA_VISIBLE_DEVICES writes them."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    nodes = [node for node in dev.glob("nvidia*") if re.fullmatch(r"nvidia\d+", node.name)]
+    if visible is None:
+        return [str(number) for number in range(len(nodes))]
+    if not nodes:
+        return []
+    names = [name.strip() for name in visible.split(",")]
+    return names[: next((n for n, name in enumerate(names) if name in ("", "-1")), len(names))]
+
+
+def core_count(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """CPU cores this process may use: its affinity, and the quota of its container."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        limit, period = quota.read_text().split()
+        return cores if limit == "max" else max(1, min(cores, math.ceil(int(limit) / int(period))))
+    except (OSError, ValueError):
+        return cores

@@ -1,0 +1,66 @@
+"""Which pictures ended worker processes, so that none of them ends a third."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from service.errors import Quarantined
+
+
+class Quarantine:
+    """Deaths of workers by picture and layer, forgotten after ``seconds`` or on success.
+
+    A worker's death is blamed on what it worked on. That may be unjust (an operator's kill, another
+    job in the same worker), so a success clears the record: only a job that fails every time,
+    ``deaths`` times, is refused. To decode a layer is to decode all below it; so a success speaks
+    for the layers below, and guilt for the layers above.
+    """
+
+    def __init__(
+        self,
+        deaths: int = 2,
+        seconds: float = 3600,
+        pictures: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._deaths = deaths
+        self._seconds = seconds
+        self._pictures = pictures
+        self._clock = clock
+        self._blamed: OrderedDict[str, list[tuple[int, float]]] = OrderedDict()
+
+    def blame(self, key: str, layer: int) -> None:
+        """A worker ended while it worked on this layer."""
+        self._blamed.setdefault(key, []).append((layer, self._clock() + self._seconds))
+        self._blamed.move_to_end(key)
+        while len(self._blamed) > self._pictures:
+            self._blamed.popitem(last=False)
+
+    def absolve(self, key: str, layer: int) -> None:
+        """This layer was decoded: it was innocent, and so is all below it."""
+        if key in self._blamed:
+            self._keep(key, [(blamed, until) for blamed, until in self._blamed[key] if blamed > layer])
+
+    def suspects(self, key: str) -> bool:
+        """True if this picture was ever blamed and not absolved."""
+        return key in self._blamed
+
+    def check(self, key: str, layer: int) -> None:
+        """Raises Quarantined if this layer, or one below it, ended too many workers."""
+        if key not in self._blamed:
+            return
+        now = self._clock()
+        records = [(blamed, until) for blamed, until in self._blamed[key] if until > now]
+        self._keep(key, records)
+        at_or_below = [blamed for blamed, _ in records if blamed <= layer]
+        if any(at_or_below.count(blamed) >= self._deaths for blamed in at_or_below):
+            raise Quarantined("this picture ended the worker process every time it was tried")
+
+    def __len__(self) -> int:
+        return len(self._blamed)
+
+    def _keep(self, key: str, records: list[tuple[int, float]]) -> None:
+        if records:
+            self._blamed[key] = records
+        else:
+            del self._blamed[key]

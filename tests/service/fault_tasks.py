@@ -1,0 +1,88 @@
+"""Tasks that do what a job tells them to, in a real worker process: answer, crash, hang, swell.
+
+A rendering's stream, or an upload's data, is a JSON object: ``do`` names the act, ``seconds`` its
+length; ``once`` is a path: the act happens only while that file does not exist (it is then made).
+"""
+
+import ctypes
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from service.errors import BadPicture, ServiceError
+from service.jobs import Render, Rendered, Upload, Uploaded
+from service.settings import Settings
+
+
+class FaultTasks:
+    """The interface of service.tasks.Tasks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ballast: list[bytearray] = []
+
+    def upload(self, job: Upload) -> Uploaded:
+        self._act(json.loads(job.data))
+        return Uploaded(job.data, 4, 3, "jpeg", alpha=(b"a", b"b"), seconds={"encode": 0.5})
+
+    def render(self, job: Render) -> Rendered:
+        """The body tells the process, its thread and environment, and the job's key."""
+        self._act(json.loads(job.stream))
+        body = {
+            "pid": os.getpid(),
+            "key": job.key,
+            "thread": threading.get_ident(),
+            "niceness": os.nice(0),
+            "environment": {k: v for k, v in os.environ.items() if "CUDA" in k or "THREADS" in k},
+            "secrets": [k for k in os.environ if k.startswith("COMPASS_")],
+            "url_keys": len(self._settings.url_keys),
+            "time": time.monotonic(),
+        }
+        return Rendered(json.dumps(body).encode(), f"image/{job.format}", *job.size, layers_decoded=1)
+
+    def _act(self, order: dict[str, Any]) -> None:
+        once = order.get("once")
+        if once:
+            if Path(once).exists():
+                return
+            Path(once).touch()
+        match order.get("do"):
+            case "sleep":
+                time.sleep(order["seconds"])
+            case "refuse":
+                raise BadPicture("the picture is damaged", retry_after=3.5)
+            case "bug":
+                raise KeyError("private detail")
+            case "out of memory":
+                raise MemoryError
+            case "device fault":
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            case "crash":
+                ctypes.string_at(0)
+            case "exit":
+                os._exit(order.get("status", 3))
+            case "hang with the interpreter lock":
+                ctypes.PyDLL(None).sleep(3600)
+            case "grow":
+                self._ballast.append(bytearray(os.urandom(1) * order["bytes"]))
+            case "wrong type":
+                os.write(order.get("socket", 0), b"")
+
+
+class BatchTasks(FaultTasks):
+    """Renders batches of at most two; more are too much for its memory."""
+
+    def render_batch(self, jobs: Sequence[Render]) -> list[Rendered | ServiceError]:
+        if len(jobs) > 2:
+            raise MemoryError
+        return [self._one(job) for job in jobs]
+
+    def _one(self, job: Render) -> Rendered | ServiceError:
+        try:
+            return self.render(job)
+        except ServiceError as error:
+            return error
