@@ -37,16 +37,16 @@ format: setup-dev ## let ruff rewrite the code
 	$(BIN)/ruff format .
 
 # Every benchmark takes PROFILE, DATA (a folder of PNGs), OUT and OPTIONS="--quick".
-bench-rd: setup ## rate-distortion and BD-rate (ANCHORS: a folder of published curves)
+bench-rd: setup-dev ## rate-distortion and BD-rate (ANCHORS: a folder of published curves)
 	$(BIN)/python -m benchmarks.rd --data $(DATA) --profile $(PROFILE) --out $(OUT)/rd $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
 
-bench-scalable: setup ## several layers against one and against simulcast (ANCHORS as above)
+bench-scalable: setup-dev ## several layers against one and against simulcast (ANCHORS as above)
 	$(BIN)/python -m benchmarks.scalable --data $(DATA) --profile $(PROFILE) --out $(OUT)/scalable $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
 
-bench-codec: setup ## seconds of each stage of coding
+bench-codec: setup-dev ## seconds of each stage of coding
 	$(BIN)/python -m benchmarks.codec --data $(DATA) --profile $(PROFILE) $(OPTIONS)
 
-bench-serve: setup ## a service under load
+bench-serve: setup-dev ## a service under load
 	$(BIN)/python -m benchmarks.serve --data $(DATA) --profile $(PROFILE) $(OPTIONS)
 
 lock: setup-dev ## resolve the dependencies anew into requirements*.txt

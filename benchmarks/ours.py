@@ -1,0 +1,50 @@
+"""Bytes and PSNR of every layer of our own streams, as they would be stored and decoded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from model.codec import Codec, downscale
+
+import model
+from benchmarks.cache import Cache, Measurement, code_digest
+from benchmarks.pictures import Picture, psnr
+from model.container import read_header
+from model.ladder import Size
+
+
+class Meter:
+    """Measures one codec; what was measured before comes from the cache.
+
+    A measurement is kept for the weights and the code it was made with.
+    """
+
+    def __init__(self, codec: Codec, cache: Cache) -> None:
+        self._codec = codec
+        self._cache = cache
+        self._version = f"{codec.model_id.hex()} {code_digest(Path(model.__path__[0]))}"
+
+    def layers(self, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
+        """(Bytes from the stream's start, PSNR) of each layer, smallest first.
+
+        ``sizes`` as for :meth:`Codec.encode`; the header counts. A layer is compared with the
+        picture scaled down to its size.
+        """
+        key = f"{self._version} {picture.digest} {list(sizes)} {quality}"
+        return self._cache.get(key, lambda: self._measure(picture, sizes, quality))
+
+    def _measure(self, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
+        stream = self._codec.encode(picture.pixels, list(sizes), quality)
+        measured: Measurement = []
+        below = None
+        for number, layer in enumerate(read_header(stream).layers):
+            pixels = self._codec.decode(stream[: layer.end], number, start=below)
+            measured.append([layer.end, psnr(scaled(picture, sizes[number]).pixels, pixels)])
+            below = number, pixels
+        return measured
+
+
+def scaled(picture: Picture, size: Size) -> Picture:
+    """The picture scaled down to ``size`` as the codec does it for its layers; itself at its own size."""
+    if size == picture.size:
+        return picture
+    return Picture(f"{picture.name} {size[0]}x{size[1]}", downscale(picture.pixels, size))

@@ -1,0 +1,55 @@
+"""The test pictures, and how far a decoded one is from its original."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]
+"""(height, width, 3), sRGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A test picture and the name it has in tables."""
+
+    name: str
+    pixels: Pixels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the pixels, so that their measurements can be kept."""
+        return sha256(repr(self.size).encode() + self.pixels.tobytes()).hexdigest()[:16]
+
+
+def read_pictures(folder: Path, count: int | None = None) -> list[Picture]:
+    """The ``*.png`` of a folder by name; of a ``count``, that many spread evenly over them.
+
+    Raises FileNotFoundError if there are none.
+    """
+    paths = sorted(folder.glob("*.png"))
+    if not paths:
+        raise FileNotFoundError(f"no PNG pictures in {folder}")
+    if count is not None and count < len(paths):
+        paths = [paths[i * len(paths) // count] for i in range(count)]
+    return [Picture(path.stem, np.asarray(Image.open(path).convert("RGB"))) for path in paths]
+
+
+def psnr(original: Pixels, decoded: Pixels) -> float:
+    """Peak signal-to-noise ratio of 8-bit RGB in decibels, infinite for equal pictures.
+
+    Raises ValueError for pictures of different sizes.
+    """
+    if original.shape != decoded.shape or original.dtype != np.uint8 or decoded.dtype != np.uint8:
+        raise ValueError(f"{original.dtype}{original.shape} against {decoded.dtype}{decoded.shape}")
+    error = np.mean(np.square(original.astype(np.float64) - decoded))
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
