@@ -6,18 +6,29 @@ import re
 from collections.abc import Sequence
 from dataclasses import astuple
 from hashlib import sha256
+from pathlib import Path
 
+import model
+from model.container import Header
 from service.jobs import Render
 
 _ID = re.compile(r"[a-z2-7]{32}")
-ID_PATTERN = r"^[a-z2-7]{32}$"
+WEIGHTS = Path(model.__file__).parent / "weights"
+
+
+def weights_fingerprint(profile: str, folder: Path = WEIGHTS) -> bytes:
+    """8 bytes that change whenever the profile's installed weight files do; needs no torch."""
+    digest = sha256(profile.encode())
+    for path in sorted(folder.glob(f"{profile}*.safetensors")):
+        digest.update(sha256(path.read_bytes()).digest())
+    return digest.digest()[:8]
 
 
 def picture_id(
-    data: bytes, model_id: bytes, quality: int, widths: Sequence[int], max_width: int | None
+    data: bytes, weights: bytes, quality: int, widths: Sequence[int], max_width: int | None
 ) -> str:
     """32 characters (160 bits of SHA-256) that name an upload coded in one certain way."""
-    coding = json.dumps([model_id.hex(), quality, sorted(set(widths)), max_width])
+    coding = json.dumps([weights.hex(), quality, sorted(set(widths)), max_width])
     return _short(sha256(sha256(data).digest() + coding.encode()).digest())
 
 
@@ -30,6 +41,11 @@ def entity_tag(job: Render, model_id: bytes) -> str:
     """The weak ETag of a rendering: it follows from the job's parameters, not from its pixels."""
     parameters = [value for value in astuple(job) if not isinstance(value, bytes)]
     return f'W/"{_short(sha256(model_id + json.dumps(parameters).encode()).digest())}"'
+
+
+def stream_tag(header: Header, layer: int) -> str:
+    """The strong ETag of a stream up to ``layer``: its checksums stand in the header."""
+    return f'"{_short(sha256(repr(header).encode()).digest())}-{layer}"'
 
 
 def _short(digest: bytes) -> str:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from model.container import MAX_EDGE
 from service.errors import BadPicture, PictureTooLarge, UnsupportedPicture
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
 MEDIA_TYPES = {"avif": "image/avif", "webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png"}
 """Output formats, best compression first."""
 MAX_OUTPUT_EDGE = {"avif": 65535, "webp": 16383, "jpeg": 65500, "png": 65535}
@@ -88,8 +88,8 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         image = Image.open(BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise PictureTooLarge(f"the limit is {max_pixels} pixels") from error
-    except Image.UnidentifiedImageError as error:
-        kinds = ", ".join(name for name in formats if name != "MPO")
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(formats)
         raise UnsupportedPicture(f"not a picture of a kind that is read here: {kinds}") from error
     except _BROKEN as error:
         raise BadPicture(f"the picture's header is damaged: {error}") from error

@@ -18,10 +18,10 @@ MEDIA_TYPE = "application/problem+json"
 class Problem(BaseModel):
     """The body of every error."""
 
-    type: str = Field("about:blank", description="about:blank: the status says it all")
+    type: str = Field(default="about:blank", description="about:blank: the status says it all")
     title: str = Field(description="the kind of problem, the same for every case of it")
     status: int = Field(description="the HTTP status")
-    detail: str = Field("", description="what was wrong with this request")
+    detail: str = Field(default="", description="what was wrong with this request")
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -22,70 +22,101 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="COMPASS_", frozen=True, env_ignore_empty=True)
 
     # where
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
-    data: Path = Field(Path("data"), description="folder of the embedded store and its lock files")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    data: Path = Field(default=Path("data"), description="folder of the embedded store and its lock files")
     redis_url: str | None = Field(
-        None, description="Redis to store in, as redis://, rediss:// or unix://; unset: the embedded Valkey"
+        default=None,
+        description="Redis to store in, as redis://, rediss:// or unix://; unset: the embedded Valkey",
     )
-    public_url: str = Field("", description="prefix of URLs in answers, such as https://img.example.org")
+    public_url: str = Field(
+        default="", description="prefix of URLs in answers, such as https://img.example.org"
+    )
 
     # coding
-    profile: Literal["lite", "paper"] = Field("lite", description="which network codes and decodes")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes CUDA if there is one")
-    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
-        (320, 640, 1280, 2560), description="layer widths of an upload that names none, in pixels"
+    profile: Literal["lite", "paper"] = Field(default="lite", description="which network codes and decodes")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto takes CUDA if there is one"
     )
-    quality: int = Field(75, ge=1, le=100, description="quality of an upload that names none, 1-100")
+    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
+        default=(320, 640, 1280, 2560), description="layer widths of an upload that names none, in pixels"
+    )
+    quality: int = Field(default=75, ge=1, le=100, description="quality of an upload that names none, 1-100")
 
     # limits on what comes in and goes out
-    max_upload_bytes: int = Field(64 * MIB, ge=1, description="largest upload, in bytes")
-    max_pixels: int = Field(50_000_000, ge=1, le=178_000_000, description="largest picture, in pixels")
-    max_layers: int = Field(8, ge=1, le=16, description="most layers a client may ask for")
-    max_output_pixels: int = Field(50_000_000, ge=1, description="largest answer, in pixels")
-    max_ttl: int = Field(10 * 365 * 86400, ge=1, description="longest time to live of an upload, in seconds")
-    upload_seconds: float = Field(120, gt=0, description="longest time an upload's body may take to arrive")
-    max_uploads: int = Field(16, ge=1, description="uploads whose bodies are held in memory at once")
+    max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="largest upload, in bytes")
+    max_pixels: int = Field(
+        default=50_000_000, ge=1, le=178_000_000, description="largest picture, in pixels"
+    )
+    max_layers: int = Field(default=8, ge=1, le=16, description="most layers a client may ask for")
+    max_output_pixels: int = Field(default=50_000_000, ge=1, description="largest answer, in pixels")
+    max_ttl: int = Field(
+        default=10 * 365 * 86400, ge=1, description="longest time to live of an upload, in seconds"
+    )
+    upload_seconds: float = Field(
+        default=120, gt=0, description="longest time an upload's body may take to arrive"
+    )
+    max_uploads: int = Field(default=16, ge=1, description="uploads whose bodies are held in memory at once")
 
     # the worker pool
-    workers: int = Field(0, ge=0, description="worker processes; 0: one a CUDA device, or one a CPU core")
-    worker_threads: int = Field(0, ge=0, description="torch threads of a worker; 0: cores / workers")
+    workers: int = Field(
+        default=0, ge=0, description="worker processes; 0: one a CUDA device, or one a CPU core"
+    )
+    worker_threads: int = Field(default=0, ge=0, description="torch threads of a worker; 0: cores / workers")
     worker_cache_bytes: int = Field(
-        256 * MIB, ge=0, description="decoded layers a worker keeps, in bytes"
+        default=256 * MIB, ge=0, description="decoded layers a worker keeps, in bytes"
     )
     worker_memory_bytes: int = Field(
-        4096 * MIB, ge=0, description="a worker over this much memory is replaced; 0: no limit"
+        default=4096 * MIB, ge=0, description="a worker over this much memory is replaced; 0: no limit"
     )
-    read_queue: int = Field(64, ge=1, description="renderings that may wait")
-    upload_queue: int = Field(16, ge=1, description="uploads that may wait")
-    read_deadline: float = Field(30, gt=0, description="seconds until a rendering is given up")
-    upload_deadline: float = Field(300, gt=0, description="seconds until an upload is given up")
-    drain_seconds: float = Field(30, ge=0, description="seconds given to running jobs at shutdown")
+    read_queue: int = Field(default=64, ge=1, description="renderings that may wait")
+    upload_queue: int = Field(default=16, ge=1, description="uploads that may wait")
+    read_deadline: float = Field(default=30, gt=0, description="seconds until a rendering is given up")
+    upload_deadline: float = Field(default=300, gt=0, description="seconds until an upload is given up")
+    drain_seconds: float = Field(default=30, ge=0, description="seconds given to running jobs at shutdown")
 
     # answers
-    cache_bytes: int = Field(128 * MIB, ge=0, description="encoded answers kept in memory, in bytes")
-    header_cache: int = Field(10_000, ge=0, description="stored pictures whose headers are kept in memory")
-    max_age: int = Field(31_536_000, ge=0, description="Cache-Control max-age of a picture, in seconds")
-    jpeg_quality: int = Field(85, ge=1, le=100, description="output quality of JPEG, 1-100")
-    webp_quality: int = Field(82, ge=1, le=100, description="output quality of WebP, 1-100")
-    avif_quality: int = Field(65, ge=1, le=100, description="output quality of AVIF, 1-100")
+    cache_bytes: int = Field(default=128 * MIB, ge=0, description="encoded answers kept in memory, in bytes")
+    header_cache: int = Field(
+        default=10_000, ge=0, description="stored pictures whose headers are kept in memory"
+    )
+    max_age: int = Field(
+        default=31_536_000, ge=0, description="Cache-Control max-age of a picture, in seconds"
+    )
+    jpeg_quality: int = Field(default=85, ge=1, le=100, description="output quality of JPEG, 1-100")
+    webp_quality: int = Field(default=82, ge=1, le=100, description="output quality of WebP, 1-100")
+    avif_quality: int = Field(default=65, ge=1, le=100, description="output quality of AVIF, 1-100")
 
     # protection
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="keys that may write, separated by commas; unset: anybody may"
+        default=(), description="keys that may write, separated by commas; unset: anybody may"
     )
     url_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="keys that sign picture URLs, separated by commas; unset: no signatures"
+        default=(), description="keys that sign picture URLs, separated by commas; unset: no signatures"
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="origins that browsers may call from, separated by commas, or *"
+        default=(), description="origins that browsers may call from, separated by commas, or *"
     )
 
     # the store
-    store_connections: int = Field(64, ge=1, description="connections to Redis")
+    store_connections: int = Field(default=64, ge=1, description="connections to Redis")
     store_memory_bytes: int = Field(
-        0, ge=0, description="most memory the embedded Valkey may use; 0: no limit"
+        default=0, ge=0, description="most memory the embedded Valkey may use; 0: no limit"
     )
-    store_timeout: float = Field(5, gt=0, description="seconds until a Redis command is given up")
+    store_timeout: float = Field(default=5, gt=0, description="seconds until a Redis command is given up")
 
     _lists = field_validator("widths", "api_keys", "url_keys", "cors_origins", mode="before")(_split)
+
+
+def as_markdown() -> str:
+    """The page ``docs/settings.md``: every setting with its default and meaning."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        shown = f"`{text}`" if default is not None and text else "unset"
+        rows.append(f"| `COMPASS_{name.upper()}` | {shown} | {field.description} |")
+    head = "# Settings\n\nEvery setting is an environment variable, read once at start. Units are bytes,\n"
+    head += "pixels and seconds unless said otherwise. `compass settings` prints the values in use;\n"
+    head += "this page is printed by `compass settings --markdown`.\n\n"
+    return head + "| variable | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"

@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from model.container import MAX_HEADER_BYTES, Header, layer_tiles, read_header
+from model.container import MAX_HEADER_BYTES, MAX_LAYERS, Header, layer_tiles, read_header
 from model.errors import StreamError
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.lru import BoundedCache
@@ -126,7 +126,7 @@ class Store:
         """The first bytes of the stream, up to the end of ``layer``, every checksum verified."""
         end = record.header.layers[layer].end
         with self._errors():
-            data: bytes = await self._redis.getrange(_stream(record.id), 0, end - 1)
+            data = _raw(await self._redis.getrange(_stream(record.id), 0, end - 1))
         self._metrics.bytes_read.inc(len(data))
         if not data:
             self._records.discard(record.id)
@@ -146,8 +146,8 @@ class Store:
         if not record.facts.alpha:
             return None
         with self._errors():
-            data: bytes | None = await self._redis.get(_alpha(record.id, layer))
-        if data is None:
+            data = _raw(await self._redis.get(_alpha(record.id, layer)))
+        if not data:
             self._records.discard(record.id)
             raise NotFound(f"no picture {record.id}")
         self._metrics.bytes_read.inc(len(data))
@@ -165,6 +165,20 @@ class Store:
             await self._redis.delete(*keys)
             await self._redis.zrem(INDEX, record.index_entry)
 
+    async def erase(self, picture: str) -> None:
+        """Delete whatever is stored under an id, readable or not."""
+        self._records.discard(picture)
+        keys = [_stream(picture), _facts(picture), *(_alpha(picture, k) for k in range(MAX_LAYERS))]
+        with self._errors():
+            await self._redis.delete(*keys)
+
+    async def check_length(self, record: Record) -> None:
+        """Raise DamagedStream if bytes follow the last layer."""
+        with self._errors():
+            stored = await self._redis.strlen(_stream(record.id))
+        if stored != record.header.total:
+            raise DamagedStream(f"the stream of {record.id} has {stored} bytes, not {record.header.total}")
+
     async def extend(self, record: Record, expires: float | None) -> Record | None:
         """Let a picture live at least until ``expires`` (None: for ever); None if it is gone."""
         if record.facts.expires is None or (expires is not None and expires <= record.facts.expires):
@@ -176,7 +190,8 @@ class Store:
                 for key in keys:
                     pipe.persist(key) if expires is None else pipe.expireat(key, round(expires))
                 facts = json.dumps(asdict(longer.facts))
-                pipe.set(_facts(record.id), facts, exat=expires and round(expires), xx=True)
+                until = None if expires is None else round(expires)
+                pipe.set(_facts(record.id), facts, exat=until, xx=True)
                 pipe.exists(*keys, _facts(record.id))
                 alive = (await pipe.execute())[-1] == len(keys) + 1
         self._records.discard(record.id)
@@ -186,10 +201,8 @@ class Store:
         """Up to ``limit`` pictures, newest first, after ``cursor``; and the next cursor, if any."""
         top = f"({cursor}" if cursor else "+"
         with self._errors():
-            members = await self._redis.zrange(
-                INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit  # type: ignore[arg-type]
-            )
-        entries = [member.decode() for member in members]
+            members = await self._redis.zrange(INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit)
+        entries = [_raw(member).decode() for member in members]
         records = []
         for entry in entries:
             try:
@@ -227,6 +240,11 @@ class Store:
         except (RedisError, OSError) as error:
             self._metrics.store_errors.inc()
             raise StoreUnavailable("the store does not answer", retry_after=2) from error
+
+
+def _raw(value: object) -> bytes:
+    """An answer of Redis as bytes; nothing there is b""."""
+    return value if isinstance(value, bytes) else b""
 
 
 def _expired(record: Record) -> bool:

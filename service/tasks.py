@@ -4,10 +4,10 @@ from io import BytesIO
 
 import numpy as np
 import torch
+from model.codec import Codec
 from PIL import Image
 
 from model.clock import StageClock
-from model.codec import Codec
 from model.container import Header, read_header, verify
 from model.errors import CompassError, StreamError
 from model.ladder import layer_sizes
@@ -35,6 +35,7 @@ class Tasks:
     def __init__(self, settings: Settings) -> None:
         cuda = settings.device != "cpu" and torch.cuda.is_available()
         self._codec = Codec.load(settings.profile, device="cuda" if cuda else "cpu")
+        self.model_id = self._codec.model_id
         self._max_pixels = settings.max_pixels
         self._layers: BoundedCache[tuple[str, int], np.ndarray] = BoundedCache(settings.worker_cache_bytes)
 

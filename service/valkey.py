@@ -67,6 +67,20 @@ class EmbeddedValkey:
         await self._launch()
         self._guard = asyncio.create_task(self._keep_alive())
 
+    async def answers(self) -> bool:
+        """Whether a server, ours or another service's, answers on the socket."""
+        client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5)
+        try:
+            await client.ping()
+        except BusyLoadingError:
+            return True
+        except (RedisError, OSError):
+            return False
+        else:
+            return True
+        finally:
+            await client.aclose()
+
     async def stop(self) -> None:
         """End the server cleanly; safe to call in any state."""
         if self._guard is not None:
@@ -131,7 +145,7 @@ class EmbeddedValkey:
     async def _shut_down_orphan(self) -> None:
         client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=2)
         with contextlib.suppress(RedisError, OSError):
-            await client.execute_command("SHUTDOWN", "NOW")
+            await client.shutdown(now=True)
         await client.aclose()
 
     async def _wait_until_loaded(self, process: "subprocess.Popen[bytes]") -> None:

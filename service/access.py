@@ -1,0 +1,60 @@
+"""Who may write, and which URLs may be read: API keys and signed URLs."""
+
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import Sequence
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import Request
+from pydantic import SecretStr
+
+from service.errors import Forbidden, Unauthorized
+
+SIGNATURE = "signature"
+EXPIRES = "expires"
+
+
+def has_api_key(request: Request, keys: Sequence[SecretStr]) -> bool:
+    """Whether the request carries one of the keys (``Authorization: Bearer`` or ``X-API-Key``)."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+    matches = [hmac.compare_digest(given.encode(), key.get_secret_value().encode()) for key in keys]
+    return any(matches)
+
+
+def require_api_key(request: Request, keys: Sequence[SecretStr]) -> None:
+    """Raise Unauthorized if there are keys and the request has none of them."""
+    if keys and not has_api_key(request, keys):
+        raise Unauthorized("send Authorization: Bearer <key>, or X-API-Key: <key>")
+
+
+def sign(path: str, query: str, key: str, expires: int | None = None) -> str:
+    """The query string with its signature; ``expires`` is in seconds since 1970, None for never."""
+    pairs = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in (SIGNATURE, EXPIRES)]
+    if expires is not None:
+        pairs.append((EXPIRES, str(expires)))
+    return urlencode([*pairs, (SIGNATURE, _signature(path, pairs, key))])
+
+
+def require_signature(path: str, query: str, keys: Sequence[SecretStr]) -> None:
+    """Raise Forbidden if there are keys and the URL is not signed by one of them, or too old."""
+    if not keys:
+        return
+    pairs = parse_qsl(query, keep_blank_values=True)
+    given = [value for name, value in pairs if name == SIGNATURE]
+    rest = [pair for pair in pairs if pair[0] != SIGNATURE]
+    right = [_signature(path, rest, key.get_secret_value()) for key in keys]
+    fits = [hmac.compare_digest(signature.encode(), r.encode()) for signature in given for r in right]
+    if len(given) != 1 or not any(fits):
+        raise Forbidden("this URL needs a valid signature")
+    limits = [value for name, value in rest if name == EXPIRES]
+    if any(not value.isdecimal() or int(value) < time.time() for value in limits):
+        raise Forbidden("this URL has expired")
+
+
+def _signature(path: str, pairs: Sequence[tuple[str, str]], key: str) -> str:
+    text = f"{path}?{urlencode(sorted(pairs))}"
+    digest = hmac.new(key.encode(), text.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")

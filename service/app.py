@@ -1,0 +1,105 @@
+"""The application: makes the parts, ties them to the routes, ends them in the right order."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
+
+from service import problems, routes_health, routes_images, routes_pictures
+from service.connection import ClientGone
+from service.context import Context
+from service.identity import weights_fingerprint
+from service.library import Library
+from service.metrics import Metrics
+from service.middleware import Observed
+from service.pool import Pool
+from service.settings import Settings
+from service.store import Store
+from service.valkey import EmbeddedValkey
+
+log = logging.getLogger("compass")
+
+EXPOSED_HEADERS = (
+    "ETag", "Server-Timing", "X-Request-ID", "Location", "Retry-After", "Content-Range", "Accept-Ranges",
+    "Compass-Layer", "Compass-Layers-Decoded", "Compass-Bytes-Read", "Compass-Bytes-Stored",
+)  # fmt: skip
+"""Headers that scripts of other origins may read."""
+ACCEPTED_HEADERS = ("Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Range", "If-Range")
+"""Headers that they may send."""
+
+DESCRIPTION = """
+One upload, every width. A picture is stored once, as one stream of a learned, spatially scalable
+codec; any width is decoded from only the first layers it needs, and answered as AVIF, WebP, JPEG or
+PNG.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for uvicorn; nothing starts before its lifespan does."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.context = await _start(settings, metrics, stack)
+            yield
+
+    app = FastAPI(
+        title="COMPASS image server",
+        version=_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        responses={422: {"model": problems.Problem}},
+    )
+    problems.install(app)
+
+    @app.exception_handler(ClientGone)
+    async def _gone(_: Request, __: ClientGone) -> Response:
+        return Response(status_code=499)
+
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_headers=ACCEPTED_HEADERS,
+            expose_headers=EXPOSED_HEADERS,
+            max_age=86400,
+        )
+    app.add_middleware(Observed, metrics=metrics)
+    for module in (routes_images, routes_pictures, routes_health):
+        app.include_router(module.router)
+    return app
+
+
+async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Context:
+    """Start store and pool; what was started is ended by the stack, last first."""
+    url = settings.redis_url
+    if url is None:
+        valkey = EmbeddedValkey(settings.data, settings.store_memory_bytes)
+        stack.push_async_callback(valkey.stop)
+        await valkey.start()
+        url = valkey.url
+    store = Store(url, settings, metrics)
+    stack.push_async_callback(store.close)
+    pool = Pool(settings)
+    stack.push_async_callback(pool.stop)
+    await pool.start()
+    weights = weights_fingerprint(settings.profile)
+    metrics.build.info({"version": _version(), "profile": settings.profile, "weights": weights.hex()})
+    library = Library(settings, store, pool, metrics, weights)
+    where = "Redis" if settings.redis_url else settings.data
+    log.info("profile %s, storing in %s", settings.profile, where)
+    return Context(settings, metrics, store, pool, library, asyncio.Semaphore(settings.max_uploads))
+
+
+def _version() -> str:
+    try:
+        return version("compass-images")
+    except PackageNotFoundError:
+        return "0"

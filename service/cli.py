@@ -1,0 +1,250 @@
+"""The command ``compass``. Heavy imports happen inside the commands, so that each starts fast.
+
+Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 ``fsck`` found damage.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class CommandError(Exception):
+    """Something the user can put right; printed as one line."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["train"]:
+        from model.training.cli import main as train
+
+        train(arguments[1:])
+        return 0
+    options = _parser().parse_args(arguments)
+    from pydantic import ValidationError
+
+    from model.errors import CompassError
+    from service.errors import ServiceError
+
+    try:
+        return int(options.run(options) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except ValidationError as error:
+        for item in error.errors():
+            print(f"compass: COMPASS_{str(item['loc'][0]).upper()}: {item['msg']}", file=sys.stderr)
+    except (CommandError, CompassError, ServiceError) as error:
+        print(f"compass: {error}", file=sys.stderr)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"compass: {name}{error.strerror or error}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="compass",
+        description="A learned, spatially scalable image codec, and the image server around it.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    encode = commands.add_parser("encode", help="code a picture as a COMPASS stream")
+    encode.add_argument("picture", type=Path, help="any picture that can be uploaded")
+    encode.add_argument("stream", type=Path, help="file to write, such as out.cmps")
+    encode.add_argument("--widths", type=_widths, help="layer widths in pixels, such as 320,640,1280")
+    encode.add_argument("--quality", type=_percentage, help="1-100")
+    encode.set_defaults(run=_encode)
+
+    decode = commands.add_parser("decode", help="decode a stream, or the first part of one")
+    decode.add_argument("stream", type=Path)
+    decode.add_argument("picture", type=Path, help="file to write: .png, .jpg, .webp or .avif")
+    decode.add_argument("--width", type=_positive, help="pixels; only the layers it needs are decoded")
+    decode.add_argument("--quality", type=_percentage, default=90, help="output quality, not of PNG")
+    decode.set_defaults(run=_decode)
+
+    info = commands.add_parser("info", help="say what a stream holds, and check it")
+    info.add_argument("stream", type=Path)
+    info.set_defaults(run=_info)
+
+    serve = commands.add_parser("serve", help="run the image server")
+    serve.add_argument("--host", help="address to listen on (COMPASS_HOST)")
+    serve.add_argument("--port", type=int, help="port to listen on (COMPASS_PORT)")
+    serve.set_defaults(run=_serve)
+
+    settings = commands.add_parser("settings", help="print every setting")
+    settings.add_argument("--markdown", action="store_true", help="as docs/settings.md")
+    settings.set_defaults(run=_settings)
+
+    fsck = commands.add_parser("fsck", help="check every picture in the store")
+    fsck.add_argument("--delete", action="store_true", help="delete damaged pictures")
+    fsck.set_defaults(run=_fsck)
+
+    sign = commands.add_parser("sign", help="sign the path of a picture with the first of COMPASS_URL_KEYS")
+    sign.add_argument("url", help="such as '/images/ID?width=640'")
+    sign.add_argument("--seconds", type=_positive, help="how long it is valid; unset: for ever")
+    sign.set_defaults(run=_sign)
+
+    commands.add_parser("train", help="train the network (compass train --help)", add_help=False)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdecimal() else 0
+    if not 1 <= value <= 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return value
+
+
+def _percentage(text: str) -> int:
+    value = _positive(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError("the quality is 1 to 100")
+    return value
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    return tuple(_positive(part.strip()) for part in text.split(","))
+
+
+def _encode(options: argparse.Namespace) -> int:
+    from service.jobs import Upload
+    from service.settings import Settings
+    from service.tasks import Tasks
+
+    settings = Settings()
+    data = options.picture.read_bytes()
+    job = Upload(data, options.quality or settings.quality, options.widths or settings.widths)
+    coded = Tasks(settings).upload(job)
+    if coded.alpha:
+        print("compass: the picture's transparency is not kept in the file", file=sys.stderr)
+    options.stream.write_bytes(coded.stream)
+    print(f"{options.stream}: {coded.width} x {coded.height}, {len(coded.stream)} bytes of {len(data)}")
+    return 0
+
+
+def _decode(options: argparse.Namespace) -> int:
+    from model.container import layers_held, read_header
+    from service.jobs import Render
+    from service.settings import Settings
+    from service.sizing import Wanted, plan
+    from service.tasks import Tasks
+
+    kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
+    kind = kinds.get(options.picture.suffix.lower())
+    if kind is None:
+        raise CommandError(f"{options.picture}: write one of {', '.join(kinds)}")
+    stream = options.stream.read_bytes()
+    header = read_header(stream)
+    sizes = [(entry.width, entry.height) for entry in header.layers]
+    chosen = plan(sizes, Wanted(width=options.width))
+    held = layers_held(header, len(stream))
+    if chosen.layer >= held:
+        raise CommandError(
+            f"{options.stream}: {len(stream)} of {header.total} bytes are here, which hold {held} layers; "
+            f"this width needs {chosen.layer + 1}"
+        )
+    job = Render(str(options.stream), stream, chosen.layer, chosen.size, kind, options.quality)
+    rendered = Tasks(Settings()).render(job)
+    options.picture.write_bytes(rendered.body)
+    print(f"{options.picture}: {rendered.width} x {rendered.height}, layer {chosen.layer}")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from model.container import layer_tiles, layers_held, read_header
+
+    stream = options.stream.read_bytes()
+    header = read_header(stream)
+    held = layers_held(header, len(stream))
+    print(f"model {header.model_id.hex()}, tiles of {header.tile} pixels, {len(header.layers)} layers")
+    print("layer      width  height  quality      bytes     prefix  bits/pixel")
+    for k, layer in enumerate(header.layers):
+        rate = 8 * layer.length / (layer.width * layer.height)
+        if k < held:
+            layer_tiles(header, k, stream)
+        print(
+            f"{k:5d} {layer.width:10d} {layer.height:7d} {layer.quality:8d} {layer.length:10d} "
+            f"{layer.end:10d} {rate:11.3f}{'' if k < held else '  not in this file'}"
+        )
+    if len(stream) > header.total:
+        raise CommandError(f"{len(stream) - header.total} bytes follow the last layer")
+    print(f"{len(stream)} of {header.total} bytes, all checksums right")
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    import uvicorn
+
+    from service.app import create_app
+    from service.settings import Settings
+
+    given = {name: getattr(options, name) for name in ("host", "port") if getattr(options, name) is not None}
+    settings = Settings(**given)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=_logging(),
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.drain_seconds) or 1,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+def _logging() -> dict[str, object]:
+    """Times and levels on stderr; access lines, which are JSON, on stdout as they are."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+            "json": {"format": "%(message)s"},
+        },
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"},
+            "stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"},
+        },
+        "root": {"level": "INFO", "handlers": ["stderr"]},
+        "loggers": {"compass.access": {"level": "INFO", "handlers": ["stdout"], "propagate": False}},
+    }
+
+
+def _settings(options: argparse.Namespace) -> int:
+    from service.settings import Settings, as_markdown
+
+    if options.markdown:
+        print(as_markdown(), end="")
+        return 0
+    for name, value in Settings():
+        shown = ",".join(str(v) for v in value) if isinstance(value, tuple) else value
+        print(f"COMPASS_{name.upper()}={'' if shown is None else shown}")
+    return 0
+
+
+def _fsck(options: argparse.Namespace) -> int:
+    from service.fsck import run
+
+    return run(options.delete)
+
+
+def _sign(options: argparse.Namespace) -> int:
+    import time
+
+    from service.access import sign
+    from service.settings import Settings
+
+    keys = Settings().url_keys
+    if not keys:
+        raise CommandError("COMPASS_URL_KEYS is not set")
+    path, _, query = options.url.partition("?")
+    expires = int(time.time()) + options.seconds if options.seconds else None
+    print(f"{path}?{sign(path, query, keys[0].get_secret_value(), expires)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

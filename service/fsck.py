@@ -1,0 +1,73 @@
+"""``compass fsck``: check every checksum of every picture in the store, and the listing."""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+
+from tqdm import tqdm
+
+from service.errors import DamagedStream, NotFound
+from service.metrics import Metrics
+from service.settings import Settings
+from service.store import Store
+from service.valkey import EmbeddedValkey
+
+EXIT_DAMAGED = 3
+
+
+def run(delete: bool) -> int:
+    """Check the store named by the settings, print what is wrong; 0 if nothing is, else 3.
+
+    The embedded store is started when no service runs on it, else used as it runs.
+    """
+    return asyncio.run(_run(Settings(), delete))
+
+
+async def _run(settings: Settings, delete: bool) -> int:
+    async with AsyncExitStack() as stack:
+        url = settings.redis_url
+        if url is None:
+            valkey = EmbeddedValkey(settings.data)
+            url = valkey.url
+            if not await valkey.answers():
+                stack.push_async_callback(valkey.stop)
+                await valkey.start()
+        store = Store(url, settings, Metrics())
+        stack.push_async_callback(store.close)
+        return await check(store, delete)
+
+
+async def check(store: Store, delete: bool) -> int:
+    """Check all pictures; returns the exit code. Raises StoreUnavailable."""
+    seen: set[str] = set()
+    damaged = relisted = 0
+    with tqdm(unit=" pictures", file=sys.stderr, disable=None) as progress:
+        async for picture in store.ids():
+            if picture in seen:
+                continue
+            seen.add(picture)
+            progress.update()
+            try:
+                relisted += await check_one(store, picture)
+            except NotFound:
+                continue  # deleted or expired meanwhile
+            except DamagedStream as error:
+                damaged += 1
+                print(f"{picture}: {error}")
+                if delete:
+                    await store.erase(picture)
+    print(f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing")
+    return EXIT_DAMAGED if damaged else 0
+
+
+async def check_one(store: Store, picture: str) -> bool:
+    """Read all of a picture and verify it; True if it was missing from the listing.
+
+    Raises DamagedStream, NotFound or StoreUnavailable.
+    """
+    record = await store.record(picture, fresh=True)
+    await store.prefix(record, len(record.header.layers) - 1)
+    for k in range(len(record.facts.alpha)):
+        await store.alpha(record, k)
+    await store.check_length(record)
+    return await store.reindex(record)

@@ -1,0 +1,214 @@
+"""The service's two jobs, free of HTTP: keep a picture, and give it back at a wanted size."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from model.container import read_header
+from service import pictures
+from service.errors import BadParameter, NotFound
+from service.flights import Flights
+from service.identity import entity_tag, is_picture_id, picture_id
+from service.jobs import Render, Rendered, Upload
+from service.lru import BoundedCache
+from service.metrics import Metrics
+from service.negotiation import accepted_format
+from service.pool import Pool
+from service.settings import Settings
+from service.sizing import Wanted, plan
+from service.store import Facts, Record, Store
+
+_ANSWER_OVERHEAD = 512
+"""Bytes counted for each cached answer beside its body."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to render, fixed in every parameter but not begun: enough for HEAD and 304.
+
+    ``job`` still lacks the stream's bytes; ``negotiated`` tells whether Accept chose the format.
+    """
+
+    record: Record
+    job: Render
+    etag: str
+    negotiated: bool
+
+    @property
+    def media_type(self) -> str:
+        """The media type the answer will have."""
+        return pictures.MEDIA_TYPES[self.job.format]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A rendered picture; ``seconds`` by stage and ``bytes_read`` are those of its making."""
+
+    picture: Rendered
+    bytes_read: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Library:
+    """Ties store, pool and caches together."""
+
+    def __init__(
+        self, settings: Settings, store: Store, pool: Pool, metrics: Metrics, weights: bytes
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.pool = pool
+        self.metrics = metrics
+        self._weights = weights
+        self._answers: BoundedCache[str, Answer] = BoundedCache(settings.cache_bytes)
+        self._rendering: Flights[Answer] = Flights(metrics.coalesced.inc)
+        self._coding: Flights[Record] = Flights(metrics.coalesced.inc)
+
+    async def keep(
+        self,
+        data: bytes,
+        quality: int | None = None,
+        widths: Sequence[int] | None = None,
+        max_width: int | None = None,
+        ttl: int | None = None,
+    ) -> tuple[Record, bool]:
+        """Store an upload; returns its record and whether it is new. The same twice is stored once.
+
+        Raises a :class:`service.errors.ServiceError`; then nothing was stored.
+        """
+        limits = self.settings
+        widths = tuple(sorted(set(limits.widths if widths is None else widths)))
+        if len(widths) > limits.max_layers:
+            raise BadParameter(f"{len(widths)} widths; the limit is {limits.max_layers}")
+        quality = quality or limits.quality
+        await asyncio.to_thread(pictures.inspect, data, limits.max_pixels)
+        picture = await asyncio.to_thread(picture_id, data, self._weights, quality, widths, max_width)
+        expires = None if ttl is None else time.time() + ttl
+        known = await self._known(picture, expires)
+        if known is not None:
+            return known, False
+        job = Upload(data, quality, widths, max_width)
+        record = await self._coding.join(picture, lambda: self._code(picture, job, expires))
+        return await self.store.extend(record, expires) or record, True
+
+    async def _known(self, picture: str, expires: float | None) -> Record | None:
+        try:
+            record = await self.store.record(picture, fresh=True)
+        except NotFound:
+            return None
+        extended = await self.store.extend(record, expires)
+        if extended is not None:
+            await self.store.reindex(extended)
+        return extended
+
+    async def _code(self, picture: str, job: Upload, expires: float | None) -> Record:
+        coded = await self.pool.upload(job)
+        facts = Facts(
+            created=time.time(),
+            source_bytes=len(job.data),
+            source_format=coded.source_format,
+            quality=job.quality,
+            alpha=tuple(len(plane) for plane in coded.alpha),
+            thumbhash=coded.thumbhash,
+            average=coded.average,
+            expires=expires,
+        )
+        record = Record(picture, read_header(coded.stream), facts)
+        start = time.perf_counter()
+        await self.store.put(record, coded.stream, coded.alpha)
+        self._observe({**coded.seconds, "store": time.perf_counter() - start})
+        self.metrics.pictures_stored.inc()
+        self.metrics.source_bytes.inc(len(job.data))
+        self.metrics.bytes_stored.inc(record.bytes)
+        return record
+
+    async def find(self, picture: str) -> Record:
+        """A stored picture's record. Raises NotFound, DamagedStream or StoreUnavailable."""
+        if not is_picture_id(picture):
+            raise NotFound(f"no picture {picture[:64]}")
+        return await self.store.record(picture)
+
+    async def forget(self, picture: str) -> None:
+        """Delete a picture. Raises NotFound or StoreUnavailable."""
+        if not is_picture_id(picture):
+            raise NotFound(f"no picture {picture[:64]}")
+        await self.store.delete(picture)
+
+    def order(
+        self,
+        record: Record,
+        wanted: Wanted,
+        accept: str | None = None,
+        output: str | None = None,
+        quality: int | None = None,
+        background: str = "#ffffff",
+    ) -> Order:
+        """Decide what exactly to render, reading and decoding nothing.
+
+        ``output`` is "avif", "webp", "jpeg" or "png"; without it ``accept`` decides.
+        Raises BadParameter, NotFound (no such layer) or NotAcceptable.
+        """
+        sizes = [(layer.width, layer.height) for layer in record.header.layers]
+        chosen = plan(sizes, wanted)
+        if chosen.size[0] * chosen.size[1] > self.settings.max_output_pixels:
+            raise BadParameter(f"{chosen.size[0]} x {chosen.size[1]} is more than may be asked for")
+        longest = max(chosen.size)
+        possible = [name for name in pictures.MEDIA_TYPES if longest <= pictures.MAX_OUTPUT_EDGE[name]]
+        if output is not None and output not in possible:
+            raise BadParameter(f"{output} has at most {pictures.MAX_OUTPUT_EDGE[output]} pixels a side")
+        name = output or accepted_format(accept, possible, alpha=bool(record.facts.alpha))
+        job = Render(
+            key=record.id,
+            stream=b"",
+            layer=chosen.layer,
+            size=chosen.size,
+            format=name,
+            quality=self._output_quality(name, quality),
+            crop=chosen.crop,
+            background=background if record.facts.alpha and name == "jpeg" else "#ffffff",
+        )
+        return Order(record, job, entity_tag(job, record.header.model_id), negotiated=output is None)
+
+    def _output_quality(self, name: str, quality: int | None) -> int:
+        defaults = {
+            "avif": self.settings.avif_quality,
+            "webp": self.settings.webp_quality,
+            "jpeg": self.settings.jpeg_quality,
+        }
+        if name not in defaults:
+            return 100
+        return defaults[name] if quality is None else quality
+
+    async def answer(self, order: Order) -> tuple[Answer, bool]:
+        """Render an order; the flag tells whether the answer was in memory.
+
+        Raises a :class:`service.errors.ServiceError`.
+        """
+        known = self._answers.get(order.etag)
+        if known is not None:
+            self.metrics.cache_hits.labels("answers").inc()
+            return known, True
+        return await self._rendering.join(order.etag, lambda: self._render(order)), False
+
+    async def _render(self, order: Order) -> Answer:
+        record, layer = order.record, order.job.layer
+        start = time.perf_counter()
+        stream = await self.store.prefix(record, layer)
+        alpha = await self.store.alpha(record, layer)
+        fetched = time.perf_counter()
+        cost = float(sum(entry.width * entry.height for entry in record.header.layers[: layer + 1]))
+        rendered = await self.pool.render(replace(order.job, stream=stream, alpha=alpha), cost)
+        seconds = {"fetch": fetched - start, **rendered.seconds}
+        if "queue" not in seconds:
+            seconds["queue"] = max(0.0, time.perf_counter() - fetched - sum(rendered.seconds.values()))
+        self._observe(seconds)
+        self.metrics.renders.inc()
+        self.metrics.layers_decoded.inc(rendered.layers_decoded)
+        answer = Answer(rendered, len(stream) + len(alpha or b""), seconds)
+        self._answers.put(order.etag, answer, len(rendered.body) + _ANSWER_OVERHEAD)
+        return answer
+
+    def _observe(self, seconds: dict[str, float]) -> None:
+        for stage, value in seconds.items():
+            self.metrics.stage_seconds.labels(stage).observe(value)

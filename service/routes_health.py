@@ -1,0 +1,39 @@
+"""Routes for those who run the service."""
+
+from fastapi import APIRouter, Response
+
+from service.context import Here
+from service.errors import ServiceError
+from service.problems import documented
+from service.problems import response as problem
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/healthz", summary="Alive")
+async def healthz() -> dict[str, str]:
+    """Answers as long as the process does; touches neither store nor workers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Ready for work", responses=documented(503), response_model=None)
+async def readyz(here: Here) -> Response | dict[str, str]:
+    """Green when the store answers and a worker is ready."""
+    if not here.pool.ready:
+        return problem(503, "Not ready", "no worker is ready", {"Retry-After": "2"})
+    try:
+        await here.store.ping()
+    except ServiceError as error:
+        return problem(503, "Not ready", str(error), {"Retry-After": "2"})
+    return {"status": "ok"}
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(here: Here) -> Response:
+    """See docs/metrics.md."""
+    return Response(here.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
