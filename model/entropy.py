@@ -17,7 +17,7 @@ loop without end or use more memory than its answer. The kernels release the GIL
 ``docs/bitstream.md``, "Entropy coding", describes the format completely.
 """
 
-import heapq
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,7 +25,6 @@ from typing import Any, Self
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from model.errors import EncodeError, InvalidStream, TruncatedStream, WeightsError
 
@@ -37,14 +36,14 @@ MAX_TABLES = 2**16
 
 _TOTAL = 2**PRECISION
 _INITIAL_STATE = 2**16  # also the smallest state between two symbols
-_BUCKET_BITS = 8  # the decoder's first guess: an entry for each of 2**8 slices of a table
+_GUESS_BITS = 7  # the decoder's first guess: an entry for each of 2**7 slices of a table
+_FREQUENCY, _BELOW, _SYMBOL, _IS_ESCAPE = range(4)  # what the kernels know of an entry
 _BLOCK = 2048  # positions gathered before they are decoded: 8 KiB, they stay in the L1 cache
 _MAX_WORDS_PER_SYMBOL = 3  # one for the entry or escape, two for the escape's bits
 
 Integers = NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
 class Tables:
     """Integer frequency tables, the form in which probabilities lie in a weight file.
 
@@ -56,48 +55,43 @@ class Tables:
     Raises WeightsError if that does not hold.
     """
 
-    frequencies: NDArray[np.uint16]
-    lengths: NDArray[np.uint16]
-    offsets: NDArray[np.int16]
-    skip: int = 0
-
-    def __post_init__(self) -> None:
-        for name, dtype in (("frequencies", np.uint16), ("lengths", np.uint16), ("offsets", np.int16)):
-            array = getattr(self, name)
-            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
-                raise WeightsError(f"entropy tables: {name} is not a vector of {np.dtype(dtype)}")
-        lengths = self.lengths.astype(np.int64)
-        if not (len(lengths) == len(self.offsets) and 1 <= len(lengths) <= MAX_TABLES):
-            raise WeightsError(f"entropy tables: {len(lengths)} lengths, {len(self.offsets)} offsets")
-        if not 0 <= self.skip <= len(lengths):
-            raise WeightsError(f"entropy tables: {self.skip} of {len(lengths)} tables are skipped")
-        if lengths.min() < 2 or lengths.sum() != len(self.frequencies):
+    def __init__(
+        self,
+        frequencies: NDArray[np.uint16],
+        lengths: NDArray[np.uint16],
+        offsets: NDArray[np.int16],
+        skip: int = 0,
+    ) -> None:
+        _check_vector("frequencies", frequencies, np.uint16)
+        _check_vector("lengths", lengths, np.uint16)
+        _check_vector("offsets", offsets, np.int16)
+        if not (len(lengths) == len(offsets) and 1 <= len(lengths) <= MAX_TABLES):
+            raise WeightsError(f"entropy tables: {len(lengths)} lengths, {len(offsets)} offsets")
+        if not 0 <= skip <= len(lengths):
+            raise WeightsError(f"entropy tables: {skip} of {len(lengths)} tables are skipped")
+        sizes, values = lengths.astype(np.int64), frequencies.astype(np.int64)
+        if sizes.min() < 2 or sizes.sum() != len(frequencies):
             raise WeightsError("entropy tables: lengths do not fit the frequencies")
-        starts = np.cumsum(lengths) - lengths
-        if (
-            self.frequencies.min() < 1
-            or (np.add.reduceat(self.frequencies.astype(np.int64), starts) != _TOTAL).any()
-        ):
+        starts = np.cumsum(sizes) - sizes
+        if values.min() < 1 or (np.add.reduceat(values, starts) != _TOTAL).any():
             raise WeightsError(f"entropy tables: frequencies below 1 or not adding up to {_TOTAL}")
-        if (self.offsets + lengths - 2 > MAX_SYMBOL).any():
+        if (offsets + sizes - 1 > MAX_SYMBOL).any():
             raise WeightsError("entropy tables: symbols beyond 16 bits")
-        self._prepare(starts, lengths)
+        self.frequencies, self.lengths, self.offsets, self.skip = frequencies, lengths, offsets, skip
 
-    def _prepare(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """The kernels' view of the tables: cumulative frequencies, and a first guess for the search."""
-        cumulative = np.zeros(len(self.frequencies) + len(lengths), np.uint32)
-        guesses = np.empty((len(lengths), 2**_BUCKET_BITS), np.uint16)
-        buckets = np.arange(2**_BUCKET_BITS) << (PRECISION - _BUCKET_BITS)
-        first = starts + np.arange(len(lengths))
-        for t, (start, length, at) in enumerate(zip(starts, lengths, first, strict=True)):
-            ends = np.cumsum(self.frequencies[start : start + length].astype(np.int64))
-            cumulative[at + 1 : at + 1 + length] = ends
-            guesses[t] = np.searchsorted(ends, buckets, side="right")
-        object.__setattr__(self, "_first", first)
-        object.__setattr__(self, "_last", first + lengths - 1)
-        object.__setattr__(self, "_cumulative", cumulative)
-        object.__setattr__(self, "_guesses", guesses.ravel())
-        object.__setattr__(self, "_offsets", self.offsets.astype(np.int64))
+        # What the kernels read: all about an entry in 8 bytes, and a first guess for their search.
+        table = np.repeat(np.arange(len(sizes)), sizes)
+        below = np.cumsum(values) - values  # frequencies of all entries before this one, all tables
+        self._starts = starts
+        self._escapes = starts + sizes - 1
+        self._offsets = offsets.astype(np.int64)
+        self._entries = np.zeros((len(values), 4), np.uint16)
+        self._entries[:, _FREQUENCY] = values
+        self._entries[:, _BELOW] = below - table * _TOTAL
+        self._entries[:, _SYMBOL] = np.arange(len(table)) + (self._offsets - starts)[table]
+        self._entries[self._escapes, _IS_ESCAPE] = 1
+        slices = np.arange(len(sizes) << _GUESS_BITS) << (PRECISION - _GUESS_BITS)
+        self._guesses = (np.searchsorted(below, slices, side="right") - 1).astype(np.uint32)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -130,6 +124,11 @@ class Tables:
         return cls(arrays["frequencies"], arrays["lengths"], arrays["offsets"], int(skip[0]))
 
 
+def _check_vector(name: str, array: object, dtype: type[np.generic]) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+        raise WeightsError(f"entropy tables: {name} is not a vector of {np.dtype(dtype)}")
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """Symbols to be coded (16-bit range) and the table of each; both one-dimensional integers."""
@@ -153,11 +152,11 @@ def encode(parts: Sequence[Part]) -> bytes:
             raise ValueError(f"{symbols.dtype} symbols {symbols.shape} for {indexes.shape} indexes")
         if len(symbols) and not MIN_SYMBOL <= symbols.min() <= symbols.max() <= MAX_SYMBOL:
             raise EncodeError(f"symbols from {symbols.min()} to {symbols.max()} exceed 16 bits")
-        tables: Any = part.tables
+        tables = part.tables
         words = np.empty(_MAX_WORDS_PER_SYMBOL * len(symbols), np.uint16)
         position, state = _encode(
-            symbols.astype(np.int32, copy=False), indexes, tables.skip, tables._first, tables._last,
-            tables._offsets, tables._cumulative, words, state,
+            symbols.astype(np.int32, copy=False), indexes, tables.skip, tables._starts, tables._escapes,
+            tables._offsets, tables._entries, words, state,
         )  # fmt: skip
         if position < 0:
             raise EncodeError("a symbol whose table is skipped is not 0")
@@ -180,27 +179,27 @@ class Decoder:
         if len(data) < head or (head and head != (state.bit_length() + 7) // 8):
             raise InvalidStream("entropy coding: not a coded string")
         self._state = state
-        self._words = np.frombuffer(data, "<u2", offset=head).astype(np.uint16, copy=False)
+        padding = b"\0\0"  # the kernel may look one word ahead
+        self._words = np.frombuffer(data[head:] + padding, "<u2").astype(np.uint16, copy=False)
         self._position = 0
 
     def decode(self, indexes: Integers, tables: Tables) -> NDArray[np.int32]:
         """The symbols of the next part, one for each of the table ``indexes``.
 
         Raises TruncatedStream if the bytes end too early, InvalidStream if a symbol exceeds 16
-        bits, and ValueError if ``indexes`` is no vector of indexes into ``tables``. The decoder is
-        of no use after an error.
+        bits, and ValueError if ``indexes`` is no vector of indexes into ``tables``.
         """
         indexes = _table_indexes(indexes, tables)
         symbols = np.empty(len(indexes), np.int32)
-        inner: Any = tables
-        self._position, self._state = _decode(
-            indexes, tables.skip, inner._first, inner._last, inner._offsets, inner._cumulative,
-            inner._guesses, self._words, self._position, self._state, symbols,
+        position, state = _decode(
+            indexes, tables.skip, tables._offsets, tables._entries, tables._guesses,
+            self._words, self._position, self._state, symbols,
         )  # fmt: skip
-        if self._position == _TOO_SHORT:
+        if position == _TOO_SHORT:
             raise TruncatedStream("entropy coding: the bytes end before the last symbol")
-        if self._position == _OUT_OF_RANGE:
+        if position == _OUT_OF_RANGE:
             raise InvalidStream("entropy coding: a symbol exceeds 16 bits")
+        self._position, self._state = position, state
         return symbols
 
     def finish(self) -> None:
@@ -209,7 +208,7 @@ class Decoder:
         Raises InvalidStream otherwise: the bytes, or the tables they were decoded with, are not
         those of the encoder.
         """
-        if self._position != len(self._words) or self._state != _INITIAL_STATE:
+        if self._position != len(self._words) - 1 or self._state != _INITIAL_STATE:
             raise InvalidStream("entropy coding: the bytes do not end with the last symbol")
 
 
@@ -223,7 +222,7 @@ def _table_indexes(indexes: Integers, tables: Tables) -> NDArray[np.uint16]:
     return np.ascontiguousarray(indexes, np.uint16)
 
 
-_TOO_SHORT, _OUT_OF_RANGE = -1, -2
+_TOO_SHORT, _OUT_OF_RANGE, _SKIPPED_NOT_ZERO = -1, -2, -3
 
 
 def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -238,22 +237,22 @@ def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return decorate
 
 
-@_compiled("UniTuple(i8,2)(i4[::1],u2[::1],i8,i8[::1],i8[::1],i8[::1],u4[::1],u2[::1],i8)")
-def _encode(symbols, indexes, skip, first, last, offsets, cumulative, words, state):  # type: ignore[no-untyped-def]
+@_compiled("UniTuple(i8,2)(i4[::1],u2[::1],i8,i8[::1],i8[::1],i8[::1],u2[:,::1],u2[::1],i8)")
+def _encode(symbols, indexes, skip, starts, escapes, offsets, entries, words, state):  # type: ignore[no-untyped-def]
     """Code one part backwards into the end of ``words``: (position of its first word, state)."""
-    x = np.int64(state)
+    x = state
     position = len(words)
     for i in range(len(symbols) - 1, -1, -1):
-        t = np.int64(indexes[i])
+        t = indexes[i]
         symbol = np.int64(symbols[i])
         if t < skip:
             if symbol != 0:
-                return -1, 0
+                return _SKIPPED_NOT_ZERO, 0
             continue
-        entry = first[t] + symbol - offsets[t]
-        if entry < first[t] or entry >= last[t]:
-            negative = np.int64(entry < first[t])
-            excess = offsets[t] - symbol if negative else entry - last[t] + 1  # 1 ... 2**16 - 1
+        entry = starts[t] + symbol - offsets[t]
+        if entry < starts[t] or entry >= escapes[t]:
+            negative = np.int64(entry < starts[t])
+            excess = offsets[t] - symbol if negative else entry - escapes[t] + 1  # 1 ... 2**16 - 1
             bits = np.int64(0)
             while excess >> (bits + 1):
                 bits += 1
@@ -267,71 +266,76 @@ def _encode(symbols, indexes, skip, first, last, offsets, cumulative, words, sta
                 words[position] = x & 0xFFFF
                 x >>= 16
             x = x << 5 | bits << 1 | negative
-            entry = last[t]
-        start = np.int64(cumulative[entry])
-        frequency = np.int64(cumulative[entry + 1]) - start
+            entry = escapes[t]
+        frequency = np.int64(entries[entry, _FREQUENCY])
         if x >= frequency << (32 - PRECISION):
             position -= 1
             words[position] = x & 0xFFFF
             x >>= 16
         quotient = np.int64(np.uint32(x) // np.uint32(frequency))
-        x = (quotient << PRECISION) + (x - quotient * frequency) + start
+        x = (quotient << PRECISION) + (x - quotient * frequency) + np.int64(entries[entry, _BELOW])
     return position, x
 
 
-@_compiled(
-    "UniTuple(i8,2)(u2[::1],i8,i8[::1],i8[::1],i8[::1],u4[::1],u2[::1],Array(u2,1,'C',readonly=True),i8,i8,i4[::1])"
-)
-def _decode(indexes, skip, first, last, offsets, cumulative, guesses, words, position, state, symbols):  # type: ignore[no-untyped-def]
-    """Decode one part into ``symbols``: (position of the next word or an error code, state)."""
+@njit(inline="always")
+def _refill(x, words, position):  # type: ignore[no-untyped-def]
+    """Take a word into the state where it fell below 2**16; without a branch: it would be mispredicted."""
+    low = x < np.uint32(_INITIAL_STATE)
+    filled = np.uint32(x << np.uint32(16) | np.uint32(words[position]))
+    return (filled if low else np.uint32(x)), position + np.uint64(low)
+
+
+@_compiled("UniTuple(i8,2)(u2[::1],u2,i8[::1],u2[:,::1],u4[::1],Array(u2,1,'C',readonly=True),u8,u4,i4[::1])")
+def _decode(indexes, skip, offsets, entries, guesses, words, position, state, symbols):  # type: ignore[no-untyped-def]
+    """Decode one part into ``symbols``: (position of the next word or an error code, state).
+
+    Indexes are unsigned: numba then adds no code for negative ones.
+    """
     x = np.uint32(state)
-    places = np.empty(_BLOCK, np.int32)
-    i = 0
-    while i < len(indexes):
-        # Gather the places of the next coded symbols without a branch, then decode only those.
-        count = 0
-        while i < len(indexes) and count < _BLOCK:
-            places[count] = i
-            symbols[i] = 0
-            count += np.int64(indexes[i] >= skip)
-            i += 1
+    size = np.uint64(len(indexes))
+    end_of_words = np.uint64(len(words) - 1)  # one word of padding follows
+    places = np.empty(_BLOCK, np.uint32)
+    done = np.uint64(0)
+    while done < size:
+        # Gather the places of coded symbols without a branch, then decode only those.
+        count = np.uint64(0)
+        block_end = min(size, done + np.uint64(_BLOCK))
+        while done < block_end:
+            places[count] = done
+            symbols[done] = 0
+            count += np.uint64(indexes[done] >= skip)
+            done += np.uint64(1)
         for j in range(count):
-            place = places[j]
-            t = np.int64(indexes[place])
+            place = np.uint64(places[j])
+            table = np.uint64(indexes[place])
             slot = x & np.uint32(_TOTAL - 1)
-            guess = (t << _BUCKET_BITS) + np.int64(slot >> np.uint32(PRECISION - _BUCKET_BITS))
-            entry = first[t] + np.int64(guesses[guess])
-            while slot >= cumulative[entry + 1]:
-                entry += 1
-            start = cumulative[entry]
-            x = np.uint32((cumulative[entry + 1] - start) * (x >> np.uint32(PRECISION)) + slot - start)
-            if x < np.uint32(_INITIAL_STATE):
-                if position >= len(words):
+            guess = table << np.uint64(_GUESS_BITS) | np.uint64(slot >> np.uint32(PRECISION - _GUESS_BITS))
+            entry = np.uint64(guesses[guess])
+            frequency = np.uint32(entries[entry, _FREQUENCY])
+            slot -= np.uint32(entries[entry, _BELOW])
+            while slot >= frequency:
+                slot -= frequency
+                entry += np.uint64(1)
+                frequency = np.uint32(entries[entry, _FREQUENCY])
+            x, position = _refill(frequency * (x >> np.uint32(PRECISION)) + slot, words, position)
+            symbol = np.int64(np.int16(entries[entry, _SYMBOL]))
+            if entries[entry, _IS_ESCAPE]:
+                if position > end_of_words:
                     return _TOO_SHORT, 0
-                x = np.uint32(x << np.uint32(16) | np.uint32(words[position]))
-                position += 1
-            symbol = entry - first[t] + offsets[t]
-            if entry == last[t]:
-                negative = np.int64(x & np.uint32(1))
+                negative = x & np.uint32(1)
                 bits = np.int64(x >> np.uint32(1) & np.uint32(15))
-                x >>= np.uint32(5)
-                if x < np.uint32(_INITIAL_STATE):
-                    if position >= len(words):
-                        return _TOO_SHORT, 0
-                    x = np.uint32(x << np.uint32(16) | np.uint32(words[position]))
-                    position += 1
+                x, position = _refill(x >> np.uint32(5), words, position)
+                if position > end_of_words:
+                    return _TOO_SHORT, 0
                 excess = np.int64(1) << bits | np.int64(x) & ((np.int64(1) << bits) - 1)
-                x >>= np.uint32(bits)
-                if x < np.uint32(_INITIAL_STATE):
-                    if position >= len(words):
-                        return _TOO_SHORT, 0
-                    x = np.uint32(x << np.uint32(16) | np.uint32(words[position]))
-                    position += 1
-                symbol = offsets[t] - excess if negative else symbol - 1 + excess
+                x, position = _refill(x >> np.uint32(bits), words, position)
+                symbol = offsets[table] - excess if negative else symbol - 1 + excess
                 if symbol < MIN_SYMBOL or symbol > MAX_SYMBOL:
                     return _OUT_OF_RANGE, 0
+            if position > end_of_words:
+                return _TOO_SHORT, 0
             symbols[place] = symbol
-    return position, np.int64(x)
+    return np.int64(position), np.int64(x)
 
 
 def quantise_pmf(pmf: ArrayLike) -> NDArray[np.uint16]:
@@ -345,21 +349,22 @@ def quantise_pmf(pmf: ArrayLike) -> NDArray[np.uint16]:
     if p.ndim != 1 or not 1 <= len(p) < _TOTAL or not (p >= 0).all() or p.sum() > 1 + 1e-6:
         raise ValueError("not probabilities of 1 to 2**PRECISION - 1 symbols")
     p = np.append(p, max(0.0, 1 - p.sum()))
-    frequencies = np.maximum(1, np.floor(p * _TOTAL)).astype(np.int64)
-    # The sum of p * log(frequency) is concave in each frequency: steps of 1 by gain are optimal.
-    surplus = int(frequencies.sum()) - _TOTAL
-    step = -1 if surplus > 0 else 1
 
-    def cost(i: int) -> float:
-        after = int(frequencies[i]) + step
-        return float(-p[i] * np.log(after / frequencies[i])) if after else np.inf
+    def frequencies_at(price: float) -> NDArray[np.int64]:
+        """Raise each frequency from 1 while a step f -> f + 1 gains p * log((f + 1) / f) > price."""
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.maximum(1, np.ceil(1 / np.expm1(price / p))).astype(np.int64)
 
-    heap = [(cost(i), i) for i in range(len(p))]
-    heapq.heapify(heap)
-    for _ in range(abs(surplus)):
-        i = heap[0][1]
-        frequencies[i] += step
-        heapq.heapreplace(heap, (cost(i), i))
+    cheap, dear = 0.0, 1.0  # at the price of 1 every frequency is 1
+    for _ in range(64):
+        price = (cheap + dear) / 2
+        if frequencies_at(price).sum() > _TOTAL:
+            cheap = price
+        else:
+            dear = price
+    frequencies = frequencies_at(dear)
+    ties = np.argsort(-p * np.log1p(1 / frequencies), kind="stable")[: _TOTAL - frequencies.sum()]
+    frequencies[ties] += 1
     answer: NDArray[np.uint16] = frequencies.astype(np.uint16)
     return answer
 
@@ -377,7 +382,8 @@ def gaussian_tables(scales: ArrayLike, skip: int = 0, tail: float = 2.0**-13) ->
     frequencies, offsets = [], []
     for scale in deviations:
         positive = np.arange(1, max(2, int(np.ceil(8 * scale))) + 1)
-        beyond = 2 * ndtr(-(positive - 0.5) / scale)  # probability of this symbol, its negative, and beyond
+        # The probability of each symbol, its negative, and all beyond them.
+        beyond = np.array([math.erfc((k - 0.5) / (scale * math.sqrt(2))) for k in positive])
         reach = max(1, int(np.count_nonzero(beyond >= tail)))
         side = -np.diff(np.append(beyond, 0.0))[:reach] / 2
         frequencies.append(quantise_pmf(np.concatenate([side[::-1], [1 - beyond[0]], side])))

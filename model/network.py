@@ -18,19 +18,12 @@ from compressai.layers import GDN
 from torch import Tensor, nn
 
 from model.config import Config
-
-Size = tuple[int, int]
-"""(height, width), as tensors have it."""
+from model.geometry import Box, Size, halved, whole
 
 LEAK = 2.0**-7
 """Slope of the hyper-transforms' leaky rectifier: a shift, for integer evaluation."""
 SCALE_LOW, SCALE_HIGH, SCALE_COUNT = 0.11, 64.0, 64
 """The table of Gaussian scales: geometric, in units of the (gained) latent's quantiser step."""
-
-
-def halved(size: Size, times: int) -> Size:
-    """The size after ``times`` stride-2 convolutions, each padding an odd edge by one."""
-    return -(-size[0] >> times), -(-size[1] >> times)
 
 
 def lagrange_multiplier(config: Config, level: Tensor) -> Tensor:
@@ -201,13 +194,16 @@ class FeatureExtractor(nn.Module):
         return shallow + self.last(self.fusion(torch.cat(outputs, dim=1)))
 
 
-def nearest(small: int, large: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """Along one axis: index (large,) of the nearest small pixel, and the offset to its centre.
+def nearest(
+    span: tuple[int, int], small: int, large: int, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """Along one axis, for the output pixels from ``span[0]`` to before ``span[1]``.
 
-    The offset is the paper's local grid r (section 3.2) times the small size: -1 to 1 across the
-    small pixel. Exact integer arithmetic up to the last division.
+    Returns the index of the nearest small pixel and the offset to its centre: the paper's local
+    grid r (section 3.2) times the small size, -1 to 1 across the small pixel. Exact integer
+    arithmetic up to the last division.
     """
-    i = torch.arange(large, device=device)
+    i = torch.arange(*span, device=device)
     index = (2 * i + 1) * small // (2 * large)
     offset = ((2 * i + 1) * small - (2 * index + 1) * large).double() / large
     return index, offset.float()
@@ -226,6 +222,8 @@ class LIFF(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.C, self.H, self.skip = config.features, config.hidden, config.bicubic_skip
+        self.margin = config.blocks * config.convs + 4
+        """How many input pixels around the nearest one a prediction depends on."""
         self.features = FeatureExtractor(config)
         self.first = nn.Linear(9 * self.C + 4, self.H)
         self.hidden = nn.ModuleList([nn.Linear(self.H, self.H) for _ in range(config.hidden_layers - 1)])
@@ -247,27 +245,37 @@ class LIFF(nn.Module):
         low = F.conv2d(self.features(x), torch.cat([first, last, bias]), padding=1)
         return low[:, :H], low[:, H : 4 * H], low[:, 4 * H :]
 
-    def positions(self, small: Size, large: Size) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def positions(self, box: Box, small: Size, large: Size) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The first layer's share of r, s and its bias, which separates into rows and columns.
 
-        Returns row indexes (h,), column indexes (w,), row terms (H, h) and column terms (H, w).
+        For a ``box`` of the prediction: indexes of the nearest rows (h,) and columns (w,), row
+        terms (H, h) and column terms (H, w).
         """
         device = self.first.weight.device
-        rows, r_rows = nearest(small[0], large[0], device)
-        columns, r_columns = nearest(small[1], large[1], device)
+        rows, r_rows = nearest(box.rows, small[0], large[0], device)
+        columns, r_columns = nearest(box.columns, small[1], large[1], device)
         w_rows, w_columns, s_rows, s_columns = self.first.weight[:, 9 * self.C :].unbind(1)
         token = s_rows * (2 * small[0] / large[0]) + s_columns * (2 * small[1] / large[1])
         row_terms = w_rows[:, None] * r_rows + (token + self.first.bias)[:, None]
         return rows, columns, row_terms, w_columns[:, None] * r_columns
 
-    def forward(self, x: Tensor, size: Size) -> Tensor:
-        """Prediction (B, 3, *size) from the smaller picture (B, 3, h, w), values 0 to 1."""
-        rows, columns, row_terms, column_terms = self.positions((x.shape[-2], x.shape[-1]), size)
+    def colours(self, x: Tensor, window: Box, box: Box, small: Size, large: Size) -> Tensor:
+        """Filtered features (B, 3, *box.size), from the part ``window`` of the smaller picture.
+
+        ``small`` and ``large`` are the sizes of the whole pictures.
+        """
+        rows, columns, row_terms, column_terms = self.positions(box, small, large)
+        rows, columns = rows - window.top, columns - window.left
         first, last, bias = (t[:, :, rows][:, :, :, columns] for t in self.low_resolution(x))
-        h = F.relu(first + row_terms[:, :, None] + column_terms[:, None, :])  # (B, H, *size)
+        h = F.relu(first + row_terms[:, :, None] + column_terms[:, None, :])  # (B, H, *box.size)
         for layer in self.hidden:
             h = F.relu(F.conv2d(h, layer.weight[:, :, None, None], layer.bias))
-        colour = (last.unflatten(1, (3, self.H)) * h[:, None]).sum(2) + bias
+        return (last.unflatten(1, (3, self.H)) * h[:, None]).sum(2) + bias
+
+    def forward(self, x: Tensor, size: Size) -> Tensor:
+        """Prediction (B, 3, *size) from the smaller picture (B, 3, h, w), values 0 to 1."""
+        small = (x.shape[-2], x.shape[-1])
+        colour = self.colours(x, whole(small), whole(size), small, size)
         return colour + bicubic(x, size) if self.skip else colour
 
 
