@@ -49,9 +49,9 @@ bench-codec: setup-dev ## seconds of each stage of coding
 bench-serve: setup-dev ## a service under load
 	$(BIN)/python -m benchmarks.serve --data $(DATA) --profile $(PROFILE) $(OPTIONS)
 
-lock: setup-dev ## resolve the dependencies anew into requirements*.txt
-	$(COMPILE) pyproject.toml -o requirements.txt
-	$(COMPILE) --extra dev --extra heic -c requirements.txt pyproject.toml -o requirements-dev.txt
+lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--upgrade: the newest)
+	$(COMPILE) $(OPTIONS) pyproject.toml -o requirements.txt
+	$(COMPILE) $(OPTIONS) --extra dev --extra heic -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

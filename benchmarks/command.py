@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from model.codec import Codec
 
 from benchmarks.cache import Cache
 from benchmarks.curves import Curve, read_folder
 from benchmarks.ours import Meter
 from benchmarks.pictures import Picture, read_pictures
+from model.codec import Codec
 
 QUICK_PICTURES = 4
 
@@ -34,7 +34,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """The options every benchmark has."""
     result = argparse.ArgumentParser(prog=f"make {name}", description=description)
     result.add_argument("--data", type=Path, required=True, help="folder of PNG pictures")
-    result.add_argument("--profile", default="lite", help="profile of the codec")
+    result.add_argument("--profile", default="lite", help="profile of the codec, or a weight file")
     result.add_argument("--device", help="where the codec runs; CUDA if there is one, else the CPU")
     result.add_argument("--anchors", type=Path, help="folder of published curves (JSON)")
     result.add_argument("--out", type=Path, default=Path("out"), help="folder for tables, plots and caches")
@@ -54,7 +54,7 @@ def load(options: argparse.Namespace) -> Inputs:
     codec = Codec.load(options.profile, device=device)
     options.out.mkdir(parents=True, exist_ok=True)
     return Inputs(
-        profile=options.profile,
+        profile=Path(options.profile).stem,
         model_id=codec.model_id.hex(),
         pictures=pictures,
         data=options.data.name,

@@ -48,9 +48,9 @@ def classic_curve(codec: ClassicCodec, inputs: command.Inputs) -> Curve:
     return Curve(codec.name, curve_points(inputs.pictures, rows))
 
 
-def main() -> None:
-    """Measure, compare, report."""
-    inputs = command.load(command.parser("bench-rd", __doc__).parse_args())
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, compare, report; ``arguments`` instead of the command line's."""
+    inputs = command.load(command.parser("bench-rd", __doc__).parse_args(arguments))
     pictures = inputs.pictures
     rows: dict[int, list[Measurement]] = {quality: [] for quality in QUALITIES}
     for quality, picture in tqdm(

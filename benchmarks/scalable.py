@@ -6,7 +6,6 @@ smaller. BD-rates compare the largest layer at the bytes of everything up to it.
 size separately, at the same quality setting.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -194,16 +193,11 @@ def plot_section(
     plot_over_scale(path, section.title, "largest layer relative to the smallest", lines)
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, compare, report; ``arguments`` instead of the command line's."""
     parser = command.parser("bench-scalable", __doc__)
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section alone; repeatable")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Measure, compare, report."""
-    options = arguments()
+    options = parser.parse_args(arguments)
     inputs = command.load(options)
     sections = [SECTIONS[name] for name in options.only or SECTIONS]
     if options.quick:
