@@ -38,11 +38,13 @@ class Speed:
     def __init__(self, guess: float) -> None:
         self._cost = guess
         self._seconds = 1.0
+        self.measured = False
 
     def add(self, cost: float, seconds: float) -> None:
-        """A job of this cost took so many seconds."""
+        """A job of this cost took so many seconds; from now on this is more than a guess."""
         self._cost = 0.95 * self._cost + cost
         self._seconds = 0.95 * self._seconds + seconds
+        self.measured = True
 
     def seconds(self, cost: float) -> float:
         """Expected seconds of a job of this cost."""
@@ -123,10 +125,10 @@ class Admission:
         lane = self.lanes[ticket.lane]
         own = lane.speed.seconds(ticket.cost)
         ticket.rank = ticket.arrived + OVERTAKING * own
-        # An empty line takes everything: what a worker could start at once is not for us to refuse.
         wait = self._wait(lane, ticket.rank, ticket.arrived)
         late = wait + own > CONFIDENCE * (ticket.deadline - ticket.arrived)
-        if len(lane.waiting) >= lane.room or (lane.waiting and late):
+        # Nobody is refused by a guess, nor where nobody waits: a worker may start at once.
+        if len(lane.waiting) >= lane.room or (late and lane.waiting and lane.speed.measured):
             everybody = self._wait(lane, math.inf, ticket.arrived)
             raise Overloaded(f"{len(lane.waiting)} jobs wait already", retry_after=max(1.0, everybody))
         self._line_up(ticket)

@@ -33,6 +33,7 @@ PATIENCE_SECONDS = 0.25
 BATCH_COST = 32_000_000
 """A batch is closed when its cost (pixels to decode) reaches this."""
 MAX_BACKOFF_SECONDS = 30.0
+START_ATTEMPTS = 3
 MAX_HOMES = 10_000
 KEPT_FROM_WORKERS = {"api_keys", "url_keys", "redis_url"}
 
@@ -74,6 +75,7 @@ class Pool:
         self._homes: OrderedDict[str, int] = OrderedDict()
         self._numbers = itertools.count(1)
         self._supervisors: list[asyncio.Task[None]] = []
+        self._model_id: asyncio.Future[bytes] | None = None
         self._stopping = False
         self._stopped = False
         self._restarts: Counter[str] = Counter()
@@ -83,6 +85,13 @@ class Pool:
     def ready(self) -> bool:
         """True while at least one worker can take work."""
         return any(link.ready for link in self._links.values())
+
+    @property
+    def model_id(self) -> bytes:
+        """Id of the weights that new pictures are coded with; known when :meth:`start` has returned."""
+        if self._model_id is None:
+            raise WorkerFailed("the pool has not been started")
+        return self._model_id.result()
 
     @property
     def state(self) -> PoolState:
@@ -107,8 +116,13 @@ class Pool:
         return [link.pid for link in self._links.values()]
 
     async def start(self) -> None:
-        """Start all workers and return at once; ``ready`` turns true when the first has loaded."""
+        """Start all workers; returns when the first is ready.
+
+        Raises WorkerFailed if none gets that far, however often it is tried.
+        """
+        self._model_id = asyncio.get_running_loop().create_future()
         self._supervisors = [asyncio.create_task(self._supervise(place)) for place in self._places]
+        await self._model_id
 
     async def stop(self) -> None:
         """Refuse new jobs, wait for those accepted (at most ``drain_seconds``), end all workers."""
@@ -291,6 +305,8 @@ class Pool:
             else:
                 await self._attend(link)
                 failures = 0 if link.answered else failures + 1
+            if failures == START_ATTEMPTS and self._model_id is not None and not self._model_id.done():
+                self._model_id.set_exception(WorkerFailed("the worker processes end before they are ready"))
             if failures:
                 await asyncio.sleep(min(MAX_BACKOFF_SECONDS, 0.25 * 2**failures))
 
@@ -305,11 +321,16 @@ class Pool:
         pixels = max(self._settings.max_pixels, self._settings.max_output_pixels)
         try:
             # No stream or picture is larger than its raw pixels and a little.
-            await link.serve(5 * pixels + 16 * MIB, self._dispatch, self._answered)
+            await link.serve(5 * pixels + 16 * MIB, self._welcome, self._answered)
         finally:
             watcher.cancel()
             del self._links[link.place.index]
             self._bury(link, await link.close())
+
+    def _welcome(self, model_id: bytes) -> None:
+        if self._model_id is not None and not self._model_id.done():
+            self._model_id.set_result(model_id)
+        self._dispatch()
 
     def _begin(self, place: Place) -> Begin:
         settings = self._settings.model_dump(mode="json", exclude=KEPT_FROM_WORKERS)

@@ -42,7 +42,9 @@ class Begin:
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker has loaded its codec and waits for work."""
+    """The worker has loaded its codec, whose weights have that id, and waits for work."""
+
+    model_id: bytes
 
 
 @dataclass(frozen=True)

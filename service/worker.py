@@ -27,6 +27,7 @@ from service.settings import Settings
 NICENESS = 5
 """Workers yield to the HTTP process, so that health checks stay fast."""
 EXIT_DEVICE_FAULT = 70
+EXIT_BROKEN = 71
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ class Connection:
 class Worker:
     """Runs jobs with ``tasks``, a :class:`service.tasks.Tasks`, and sends the answers.
 
-    Tasks may have ``render_batch(jobs)``, which gives a Rendered or a ServiceError for each job;
-    without it a batch is rendered one by one.
+    Tasks may have ``render_batch(jobs)``, which gives a Rendered or a ServiceError for each job
+    (without it a batch is rendered one by one), and ``warm_up()``, called before they get work.
     """
 
     def __init__(self, tasks: Any, send: Callable[[Message], None]) -> None:
@@ -144,8 +145,22 @@ def _live_with(parent: int) -> None:
 
 
 def _load(name: str, settings: Settings) -> Any:
+    """The tasks named "module:class", made, and warmed up if they can be."""
     module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)(settings)
+    tasks = getattr(import_module(module), attribute)(settings)
+    if hasattr(tasks, "warm_up"):
+        tasks.warm_up()
+    return tasks
+
+
+def _pipeline(worker: Worker, inbox: "queue.SimpleQueue[Message]") -> None:
+    """Work on messages for ever. What goes wrong here was no job's fault: another worker must come."""
+    try:
+        while True:
+            worker.work(inbox.get())
+    except Exception:
+        log.exception("the worker ends")
+        os._exit(EXIT_BROKEN)
 
 
 def main() -> None:
@@ -163,23 +178,16 @@ def main() -> None:
         return
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(messages, inbox), daemon=True).start()
-    tasks = _load(begin.tasks, Settings(**begin.settings))
-    if hasattr(tasks, "warm_up"):
-        tasks.warm_up()
-    worker = Worker(tasks, connection.send)
-
-    def pipeline() -> None:
-        try:
-            while True:
-                worker.work(inbox.get())
-        finally:  # only by an error that no job may cause: the pool starts another worker
-            log.exception("the worker ends")
-            os._exit(1)
-
-    for _ in range(begin.pipelines - 1):
-        threading.Thread(target=pipeline, daemon=True).start()
-    connection.send(protocol.Ready())
-    pipeline()
+    try:
+        tasks = _load(begin.tasks, Settings(**begin.settings))
+        worker = Worker(tasks, connection.send)
+        for _ in range(begin.pipelines - 1):
+            threading.Thread(target=_pipeline, args=(worker, inbox), daemon=True).start()
+        connection.send(protocol.Ready(tasks.model_id))
+    except Exception:
+        log.exception("the worker cannot start")
+        os._exit(EXIT_BROKEN)
+    _pipeline(worker, inbox)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -119,7 +120,7 @@ class WorkerLink:
     async def serve(
         self,
         max_payload: int,
-        on_ready: Callable[[], None],
+        on_ready: Callable[[bytes], None],
         on_answer: Callable[[Ticket, Answer], None],
     ) -> None:
         """Pass on what the worker says, until it ends."""
@@ -127,7 +128,7 @@ class WorkerLink:
             while message := await protocol.read(self._reader, max_payload):
                 if isinstance(message, Ready) and not self.ready:
                     self.ready = True
-                    on_ready()
+                    on_ready(message.model_id)
                 elif isinstance(message, Answer) and message.number in self.running:
                     ticket = self._answered(message.number)
                     on_answer(ticket, message)
@@ -155,18 +156,22 @@ class WorkerLink:
     def kill(self, reason: str) -> None:
         """End the process at once."""
         self.reason = self.reason or reason
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        self._kill()
 
     async def close(self) -> int:
         """Make sure that the process is gone and reaped, and return its exit status."""
         self._writer.close()
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        self._kill()
         status = await self._process.wait()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
         return status
+
+    def _kill(self) -> None:
+        # Not Process.kill: it may reap the process itself, and then its exit status is lost.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def _answered(self, number: int) -> Ticket:
         self.answered += 1

@@ -21,6 +21,8 @@ from service.settings import Settings
 class FaultTasks:
     """The interface of service.tasks.Tasks."""
 
+    model_id = b"no model"
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._ballast: list[bytearray] = []
@@ -68,9 +70,14 @@ class FaultTasks:
             case "hang with the interpreter lock":
                 ctypes.PyDLL(None).sleep(3600)
             case "grow":
-                self._ballast.append(bytearray(os.urandom(1) * order["bytes"]))
-            case "wrong type":
-                os.write(order.get("socket", 0), b"")
+                ballast = bytearray(order["bytes"])
+                ballast[::4096] = b"x" * len(range(0, len(ballast), 4096))
+                self._ballast.append(ballast)
+                time.sleep(order.get("then", 0))
+            case "nonsense":
+                for link in Path("/proc/self/fd").iterdir():
+                    if link.is_socket():
+                        os.write(int(link.name), b"GET / HTTP/1.1\r\n\r\n")
 
 
 class BatchTasks(FaultTasks):
