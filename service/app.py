@@ -12,7 +12,6 @@ from fastapi.middleware.cors import CORSMiddleware
 from service import problems, routes_health, routes_images, routes_pictures
 from service.connection import ClientGone
 from service.context import Context
-from service.identity import weights_fingerprint
 from service.library import Library
 from service.metrics import Metrics
 from service.middleware import Observed
@@ -90,9 +89,9 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     pool = Pool(settings)
     stack.push_async_callback(pool.stop)
     await pool.start()
-    weights = weights_fingerprint(settings.profile)
-    metrics.build.info({"version": _version(), "profile": settings.profile, "weights": weights.hex()})
-    library = Library(settings, store, pool, metrics, weights)
+    model_id = pool.model_id.hex()
+    metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
+    library = Library(settings, store, pool, metrics)
     where = "Redis" if settings.redis_url else settings.data
     log.info("profile %s, storing in %s", settings.profile, where)
     return Context(settings, metrics, store, pool, library, asyncio.Semaphore(settings.max_uploads))

@@ -6,29 +6,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import astuple
 from hashlib import sha256
-from pathlib import Path
 
-import model
 from model.container import Header
 from service.jobs import Render
 
 _ID = re.compile(r"[a-z2-7]{32}")
-WEIGHTS = Path(model.__file__).parent / "weights"
-
-
-def weights_fingerprint(profile: str, folder: Path = WEIGHTS) -> bytes:
-    """8 bytes that change whenever the profile's installed weight files do; needs no torch."""
-    digest = sha256(profile.encode())
-    for path in sorted(folder.glob(f"{profile}*.safetensors")):
-        digest.update(sha256(path.read_bytes()).digest())
-    return digest.digest()[:8]
 
 
 def picture_id(
-    data: bytes, weights: bytes, quality: int, widths: Sequence[int], max_width: int | None
+    data: bytes, model_id: bytes, quality: int, widths: Sequence[int], max_width: int | None
 ) -> str:
     """32 characters (160 bits of SHA-256) that name an upload coded in one certain way."""
-    coding = json.dumps([weights.hex(), quality, sorted(set(widths)), max_width])
+    coding = json.dumps([model_id.hex(), quality, sorted(set(widths)), max_width])
     return _short(sha256(sha256(data).digest() + coding.encode()).digest())
 
 

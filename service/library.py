@@ -53,14 +53,11 @@ class Answer:
 class Library:
     """Ties store, pool and caches together."""
 
-    def __init__(
-        self, settings: Settings, store: Store, pool: Pool, metrics: Metrics, weights: bytes
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, pool: Pool, metrics: Metrics) -> None:
         self.settings = settings
         self.store = store
         self.pool = pool
         self.metrics = metrics
-        self._weights = weights
         self._answers: BoundedCache[str, Answer] = BoundedCache(settings.cache_bytes)
         self._rendering: Flights[Answer] = Flights(metrics.coalesced.inc)
         self._coding: Flights[Record] = Flights(metrics.coalesced.inc)
@@ -83,7 +80,7 @@ class Library:
             raise BadParameter(f"{len(widths)} widths; the limit is {limits.max_layers}")
         quality = quality or limits.quality
         await asyncio.to_thread(pictures.inspect, data, limits.max_pixels)
-        picture = await asyncio.to_thread(picture_id, data, self._weights, quality, widths, max_width)
+        picture = await asyncio.to_thread(picture_id, data, self.pool.model_id, quality, widths, max_width)
         expires = None if ttl is None else time.time() + ttl
         known = await self._known(picture, expires)
         if known is not None:

@@ -4,10 +4,10 @@ from io import BytesIO
 
 import numpy as np
 import torch
-from model.codec import Codec
 from PIL import Image
 
 from model.clock import StageClock
+from model.codec import Codec
 from model.container import Header, read_header, verify
 from model.errors import CompassError, StreamError
 from model.ladder import layer_sizes
