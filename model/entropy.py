@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numba import njit
+from numba import int32, int64, njit, types, uint16, uint32, uint64
 from numpy.typing import ArrayLike, NDArray
 
 from model.errors import EncodeError, InvalidStream, TruncatedStream, WeightsError
@@ -32,7 +32,7 @@ PRECISION = 14
 """The frequencies of every table add up to ``2**PRECISION``."""
 MIN_SYMBOL, MAX_SYMBOL = -(2**15), 2**15 - 1
 """Symbols are 16-bit integers: the coder takes and gives no others."""
-MAX_TABLES = 2**16
+MAX_TABLES = 2**16 - 1
 
 _TOTAL = 2**PRECISION
 _INITIAL_STATE = 2**16  # also the smallest state between two symbols
@@ -225,19 +225,41 @@ def _table_indexes(indexes: Integers, tables: Tables) -> NDArray[np.uint16]:
 _TOO_SHORT, _OUT_OF_RANGE, _SKIPPED_NOT_ZERO = -1, -2, -3
 
 
-def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile for one signature without the GIL; keep the machine code on disk where one can write."""
+def _compiled(*arguments: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile for these arguments and two int64 as the answer, to run without the GIL.
+
+    The machine code is kept on disk: beside this file, in the user's cache folder or in
+    NUMBA_CACHE_DIR. Where nothing is writable, each process compiles for itself.
+    """
+    signature = types.UniTuple(int64, 2)(*arguments)  # type: ignore[no-untyped-call]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return njit(signature, nogil=True, cache=True)(function)
-        except RuntimeError:  # neither the package nor the user's cache folder is writable
+        except RuntimeError:  # there is no place for the cache
             return njit(signature, nogil=True)(function)
 
     return decorate
 
 
-@_compiled("UniTuple(i8,2)(i4[::1],u2[::1],i8,i8[::1],i8[::1],i8[::1],u2[:,::1],u2[::1],i8)")
+def _read(kind: Any, dimensions: int = 1) -> Any:
+    return types.Array(kind, dimensions, "C", readonly=True)
+
+
+@njit(inline="always")
+def _spill(x, limit, words, position):  # type: ignore[no-untyped-def]
+    """Move the state's low word to the output if the next step would lift the state over 32 bits."""
+    if x >= limit:
+        position -= 1
+        words[position] = x & 0xFFFF
+        x >>= 16
+    return x, position
+
+
+@_compiled(
+    _read(int32), _read(uint16), int64, _read(int64), _read(int64), _read(int64), _read(uint16, 2),
+    uint16[::1], int64,
+)  # fmt: skip
 def _encode(symbols, indexes, skip, starts, escapes, offsets, entries, words, state):  # type: ignore[no-untyped-def]
     """Code one part backwards into the end of ``words``: (position of its first word, state)."""
     x = state
@@ -256,22 +278,13 @@ def _encode(symbols, indexes, skip, starts, escapes, offsets, entries, words, st
             bits = np.int64(0)
             while excess >> (bits + 1):
                 bits += 1
-            if x >> (32 - bits):
-                position -= 1
-                words[position] = x & 0xFFFF
-                x >>= 16
+            x, position = _spill(x, 1 << (32 - bits), words, position)
             x = x << bits | (excess - (1 << bits))
-            if x >> 27:
-                position -= 1
-                words[position] = x & 0xFFFF
-                x >>= 16
+            x, position = _spill(x, 1 << 27, words, position)
             x = x << 5 | bits << 1 | negative
             entry = escapes[t]
         frequency = np.int64(entries[entry, _FREQUENCY])
-        if x >= frequency << (32 - PRECISION):
-            position -= 1
-            words[position] = x & 0xFFFF
-            x >>= 16
+        x, position = _spill(x, frequency << (32 - PRECISION), words, position)
         quotient = np.int64(np.uint32(x) // np.uint32(frequency))
         x = (quotient << PRECISION) + (x - quotient * frequency) + np.int64(entries[entry, _BELOW])
     return position, x
@@ -285,15 +298,19 @@ def _refill(x, words, position):  # type: ignore[no-untyped-def]
     return (filled if low else np.uint32(x)), position + np.uint64(low)
 
 
-@_compiled("UniTuple(i8,2)(u2[::1],u2,i8[::1],u2[:,::1],u4[::1],Array(u2,1,'C',readonly=True),u8,u4,i4[::1])")
+@_compiled(
+    _read(uint16), uint16, _read(int64), _read(uint16, 2), _read(uint32), _read(uint16), uint64, uint32,
+    int32[::1],
+)  # fmt: skip
 def _decode(indexes, skip, offsets, entries, guesses, words, position, state, symbols):  # type: ignore[no-untyped-def]
     """Decode one part into ``symbols``: (position of the next word or an error code, state).
 
-    Indexes are unsigned: numba then adds no code for negative ones.
+    One word of padding follows the last of ``words``: a look ahead may touch it, but a position
+    beyond it is an error. Places are unsigned, else numba would test each for being negative.
     """
     x = np.uint32(state)
     size = np.uint64(len(indexes))
-    end_of_words = np.uint64(len(words) - 1)  # one word of padding follows
+    end_of_words = np.uint64(len(words) - 1)
     places = np.empty(_BLOCK, np.uint32)
     done = np.uint64(0)
     while done < size:
