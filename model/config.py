@@ -47,7 +47,7 @@ class Config:
 PROFILES = {
     "paper": Config(),
     "lite": Config(
-        channels=48, latents=96, features=16, blocks=2, convs=2, growth=16, hidden=32, hidden_layers=2
+        channels=48, latents=96, features=16, blocks=2, convs=2, growth=16, hidden=16, hidden_layers=2
     ),
 }
 """``paper``: the widths of the publication, for GPUs. ``lite``: for CPUs."""

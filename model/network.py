@@ -232,45 +232,56 @@ class LIFF(nn.Module):
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)
 
-    def low_resolution(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def low_resolution(self, x: Tensor) -> Tensor:
         """All that does not depend on the output pixel, from the picture (B, 3, h, w).
 
-        Returns the features' share of the first layer (B, H, h, w), and per input pixel the filter
-        layer contracted with the features: (B, 3 H, h, w) and its bias (B, 3, h, w).
+        Returns (B, h, w, 4 H + 3): the features' share of the first layer (H), and the filter layer
+        contracted with the features (3 H) and its bias (3).
         """
         C, H = self.C, self.H
         first = self.first.weight[:, : 9 * C].reshape(H, C, 3, 3)
         last = self.last.weight.view(C, 3, 3, 3, H).permute(3, 4, 0, 1, 2).reshape(3 * H, C, 3, 3)
         bias = self.last.bias.view(C, 3, 3, 3).permute(3, 0, 1, 2)
         low = F.conv2d(self.features(x), torch.cat([first, last, bias]), padding=1)
-        return low[:, :H], low[:, H : 4 * H], low[:, 4 * H :]
+        return low.permute(0, 2, 3, 1).contiguous()
 
     def positions(self, box: Box, small: Size, large: Size) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The first layer's share of r, s and its bias, which separates into rows and columns.
 
         For a ``box`` of the prediction: indexes of the nearest rows (h,) and columns (w,), row
-        terms (H, h) and column terms (H, w).
+        terms (h, 1, H) and column terms (w, H).
         """
         device = self.first.weight.device
         rows, r_rows = nearest(box.rows, small[0], large[0], device)
         columns, r_columns = nearest(box.columns, small[1], large[1], device)
         w_rows, w_columns, s_rows, s_columns = self.first.weight[:, 9 * self.C :].unbind(1)
         token = s_rows * (2 * small[0] / large[0]) + s_columns * (2 * small[1] / large[1])
-        row_terms = w_rows[:, None] * r_rows + (token + self.first.bias)[:, None]
-        return rows, columns, row_terms, w_columns[:, None] * r_columns
+        row_terms = r_rows[:, None, None] * w_rows + (token + self.first.bias)
+        return rows, columns, row_terms, r_columns[:, None] * w_columns
 
-    def colours(self, x: Tensor, window: Box, box: Box, small: Size, large: Size) -> Tensor:
+    def colours(
+        self, x: Tensor, window: Box, box: Box, small: Size, large: Size, strip: int | None = None
+    ) -> Tensor:
         """Filtered features (B, 3, *box.size), from the part ``window`` of the smaller picture.
 
-        ``small`` and ``large`` are the sizes of the whole pictures.
+        ``small`` and ``large`` are the sizes of the whole pictures. ``strip``: output rows computed
+        at a time, so that their activations stay in the caches.
         """
         rows, columns, row_terms, column_terms = self.positions(box, small, large)
-        rows, columns = rows - window.top, columns - window.left
-        first, last, bias = (t[:, :, rows][:, :, :, columns] for t in self.low_resolution(x))
-        h = F.relu(first + row_terms[:, :, None] + column_terms[:, None, :])  # (B, H, *box.size)
-        for layer in self.hidden:
-            h = F.relu(F.conv2d(h, layer.weight[:, :, None, None], layer.bias))
-        return (last.unflatten(1, (3, self.H)) * h[:, None]).sum(2) + bias
+        low = self.low_resolution(x)
+        B, width, channels = len(low), low.shape[2], low.shape[3]
+        low = low.view(B, -1, channels)
+        strips = []
+        for some, terms in zip(rows.split(strip or len(rows)), row_terms.split(strip or len(rows)), strict=True):
+            index = ((some[:, None] - window.top) * width + (columns - window.left)).flatten()
+            near = low[:, index]  # (B, pixels, 4 H + 3)
+            h = F.relu(near[..., : self.H] + (terms + column_terms).flatten(0, 1))  # (B, pixels, H)
+            for layer in self.hidden:
+                h = F.relu(layer(h))
+            filters = near[..., self.H : 4 * self.H].unflatten(2, (3, self.H))
+            colour = (filters * h[:, :, None]).sum(3) + near[..., 4 * self.H :]  # (B, pixels, 3)
+            strips.append(colour.mT.unflatten(2, (len(some), len(columns))))
+        return torch.cat(strips, 2)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         """Prediction (B, 3, *size) from the smaller picture (B, 3, h, w), values 0 to 1."""

@@ -58,7 +58,7 @@ def train(
     if state is not None and (state.recipe != asdict(recipe) or state.progress >= 1):
         start, state = start or checkpoint, None
     if state is None and start is not None:
-        network.load_state_dict(load_checkpoint(start).weights, strict=False)
+        _load(network, load_checkpoint(start).weights)
         if recipe.stage == "residual":
             network.enhancement.load_state_dict(network.base.state_dict())
     network.requires_grad_(False)
@@ -123,6 +123,15 @@ def train(
 
 
 _BAR = "{desc}: {percentage:3.1f}% |{bar}| {elapsed}<{remaining} {postfix}"
+
+
+def _load(network: Compass, weights: dict[str, torch.Tensor]) -> None:
+    """Take over every weight whose shape still fits; say which do not."""
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    fitting = {name: value for name, value in weights.items() if shapes.get(name) == value.shape}
+    network.load_state_dict(fitting, strict=False)
+    if len(fitting) < len(weights):
+        print(f"new from scratch: {sorted(set(weights) - set(fitting))}")
 
 
 def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, float]:
