@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.bdrate import NoOverlap, Point, bd_rate
+from benchmarks.bdrate import NoOverlap, Point, bd_rate, overlap
 from benchmarks.curves import Curve
 
 
@@ -38,17 +38,26 @@ def compare(anchor: Sequence[Point], test: Sequence[Point]) -> float | None:
         return None
 
 
-def plot_curves(path: Path, title: str, ours: Sequence[Curve], others: Sequence[Curve]) -> None:
-    """Write PSNR over bits per pixel as a PNG, limited to the rates of ``ours``."""
+def shared_range(anchor: Sequence[Point], test: Sequence[Point]) -> str | None:
+    """The PSNRs a BD-rate stands for, "27.7 to 35.0"; None where there are none."""
+    try:
+        low, high = overlap(anchor, test)
+    except NoOverlap:
+        return None
+    return f"{low:.1f} to {high:.1f}"
+
+
+def plot_curves(path: Path, title: str, ours: Curve, others: Sequence[Curve]) -> None:
+    """Write PSNR over bits per pixel as a PNG, limited to where ``ours`` lies."""
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.add_subplot()
-    for number, curve in enumerate(others):
+    right = 1.25 * max(bpp for bpp, _ in ours.points)
+    low, high = (limit(psnr for _, psnr in ours.points) for limit in (min, max))
+    visible = [c for c in others if any(bpp < right and low - 1 < psnr < high + 1 for bpp, psnr in c.points)]
+    for number, curve in enumerate(visible):
         axes.plot(*zip(*curve.points, strict=True), label=curve.name, linewidth=1, **_style(number))
-    for curve in ours:
-        axes.plot(*zip(*curve.points, strict=True), "o-", label=curve.name, linewidth=2.5, zorder=10)
-    points = [point for curve in ours for point in curve.points]
-    axes.set_xlim(0, 1.25 * max(bpp for bpp, _ in points))
-    axes.set_ylim(min(psnr for _, psnr in points) - 1.5, max(psnr for _, psnr in points) + 1.5)
+    axes.plot(*zip(*ours.points, strict=True), "o-", color="C0", label=ours.name, linewidth=2.5, zorder=10)
+    axes.set(xlim=(0, right), ylim=(low - 1, high + 1))
     axes.set(title=title, xlabel="bits per pixel of the largest layer", ylabel="PSNR of 8-bit RGB, dB")
     _finish(figure, path)
 
@@ -66,7 +75,7 @@ def plot_over_scale(path: Path, title: str, xlabel: str, lines: Mapping[str, Seq
 
 
 def _style(number: int) -> dict[str, Any]:
-    return {"color": f"C{number % 10}", "linestyle": ("-", "--", ":", "-.")[number // 10 % 4]}
+    return {"color": f"C{number % 9 + 1}", "linestyle": ("-", "--", ":", "-.")[number // 9 % 4]}
 
 
 def _finish(figure: Figure, path: Path) -> None:

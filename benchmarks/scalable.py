@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if result.ladder.name == "1 : 2 : 4":
                 stream = Curve(f"COMPASS {inputs.profile}", result.points)
                 title = "The largest of three layers, each twice as wide"
-                plot_curves(inputs.out / "three_layers.png", title, [stream], result.rivals)
+                plot_curves(inputs.out / "three_layers.png", title, stream, result.rivals)
     result_line = {
         "bd_rate": bd_rates,
         "curve": curves,
