@@ -89,6 +89,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     pool = Pool(settings)
     stack.push_async_callback(pool.stop)
     await pool.start()
+    metrics.watch_pool(lambda: pool.state)
     model_id = pool.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
     library = Library(settings, store, pool, metrics)

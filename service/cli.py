@@ -21,6 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         train(arguments[1:])
         return 0
+    if arguments[:1] == ["export"]:
+        from model.training.export import main as export
+
+        export(arguments[1:])
+        return 0
     options = _parser().parse_args(arguments)
     from pydantic import ValidationError
 
@@ -86,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     sign.set_defaults(run=_sign)
 
     commands.add_parser("train", help="train the network (compass train --help)", add_help=False)
+    commands.add_parser(
+        "export", help="weight file of a training run (compass export --help)", add_help=False
+    )
     return parser
 
 

@@ -78,6 +78,8 @@ class Library:
         widths = tuple(sorted(set(limits.widths if widths is None else widths)))
         if len(widths) > limits.max_layers:
             raise BadParameter(f"{len(widths)} widths; the limit is {limits.max_layers}")
+        if ttl is not None and ttl > limits.max_ttl:
+            raise BadParameter(f"ttl: the limit is {limits.max_ttl} seconds")
         quality = quality or limits.quality
         await asyncio.to_thread(pictures.inspect, data, limits.max_pixels)
         picture = await asyncio.to_thread(picture_id, data, self.pool.model_id, quality, widths, max_width)

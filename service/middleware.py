@@ -37,6 +37,13 @@ class Observed:
         request_id = _request_id(scope)
         status = 0
         sent = 0
+        unread = _has_body(scope)
+
+        async def received() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and bool(message.get("more_body"))
+            return message
 
         async def watched(message: Message) -> None:
             nonlocal status, sent
@@ -45,18 +52,20 @@ class Observed:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
+                if unread:  # or the connection would hang on a body that nobody wants
+                    headers["Connection"] = "close"
             elif message["type"] == "http.response.body":
                 sent += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, received, watched)
         except Exception:
             error_log.exception("request %s", request_id)
             if status:
                 raise
             detail = f"an error in this service; its log has the details of request {request_id}"
-            await problems.response(500, "Internal error", detail)(scope, receive, watched)
+            await problems.response(500, "Internal error", detail)(scope, received, watched)
         finally:
             self._record(scope, request_id, status, sent, time.perf_counter() - start)
 
@@ -80,6 +89,11 @@ class Observed:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _has_body(scope: Scope) -> bool:
+    """Whether the client announces a body, be it empty."""
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
 
 def _request_id(scope: Scope) -> str:

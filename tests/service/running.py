@@ -1,0 +1,116 @@
+"""A real service in processes of its own, for tests."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+START_SECONDS = 240
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RunningService:
+    """``compass serve`` with the given settings (names without ``COMPASS_``), storing under ``folder``."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=120)
+        self._settings = {"data": folder / "data", "device": "cpu", "workers": 1, **settings}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> psutil.Process:
+        """The HTTP process."""
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes."""
+        return [child for child in self.process.children() if "service.worker" in child.cmdline()]
+
+    @property
+    def log(self) -> str:
+        """All that the service has written."""
+        return (self.folder / "log").read_text()
+
+    def start(self) -> "RunningService":
+        """Start and wait until it is ready."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("COMPASS_")}
+        environment |= {f"COMPASS_{name.upper()}": str(value) for name, value in self._settings.items()}
+        environment |= {"COMPASS_PORT": str(self.port), "OMP_NUM_THREADS": "1"}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "service.cli", "serve"],
+                env=environment,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.wait_until_ready()
+        return self
+
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
+        """Return when /readyz is green; fails with the log if that never happens."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            assert self._process is not None
+            assert self._process.poll() is None, self.log
+            with suppress(httpx.TransportError):
+                if self.client.get("/readyz").status_code == 200:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(self.log)
+
+    def stop(self) -> int:
+        """End it as an operator would; returns the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(60)
+
+    def kill_everything(self) -> None:
+        """SIGKILL for the service, its workers and its store at once."""
+        family = [self.process, *self.process.children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        assert self._process is not None
+        self._process.wait(20)
+        psutil.wait_procs(family, 20)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels; 0 if there is none."""
+        text = self.client.get("/metrics").text
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def upload(self, data: bytes, **parameters: Any) -> dict[str, Any]:
+        """Keep a picture; returns what the service says of it."""
+        answer = self.client.post("/images", files={"file": data}, params=parameters)
+        assert answer.status_code in (200, 201), answer.text
+        found: dict[str, Any] = answer.json()
+        return found
