@@ -1,0 +1,170 @@
+"""Requests as browsers send them, fired at fixed rates whether or not the server keeps up."""
+
+import asyncio
+import random
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import httpx
+from tqdm import tqdm
+
+Route = Literal["read", "upload", "health"]
+
+WIDTHS = (96, 160, 240, 320, 480, 640, 768, 1024, 1280, 1920, 2560)
+"""The widths that half of all readings ask for, as a srcset does; the others ask for any width."""
+ACCEPT = ("image/avif,image/webp,*/*;q=0.8", "image/webp,*/*;q=0.8", "image/jpeg")
+MAX_OUTSTANDING = 1000
+TIMEOUT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One request: a path to get, or a body to post; ``accept`` is the header of that name."""
+
+    route: Route
+    path: str
+    accept: str = "*/*"
+    body: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What came of a request. ``seconds`` count from when it should have been sent, ``status`` 0
+    stands for no answer; ``read`` and ``stored`` are the bytes the server read, and might have read.
+    """
+
+    shot: Shot
+    status: int
+    seconds: float
+    body: bytes = b""
+    read: int = 0
+    stored: int = 0
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture on the server."""
+
+    id: str
+    width: int
+    height: int
+
+
+@dataclass
+class Traffic:
+    """Draws requests: pictures by Zipf's law, mixed widths and formats, some uploads (share 0-1).
+
+    ``exact`` is the share of readings that ask for ``exact_paths`` instead, whose answers are known.
+    """
+
+    pictures: Sequence[Stored]
+    uploads: Sequence[bytes]
+    random: random.Random
+    upload_share: float = 0.1
+    exact_paths: Sequence[str] = ()
+    exact: float = 0.0
+    _sent: int = field(default=0, init=False)
+
+    def draw(self) -> Shot:
+        """The next request."""
+        if self.random.random() < self.upload_share:
+            self._sent += 1
+            return Shot("upload", "/images", body=self._unique(self.random.choice(self.uploads)))
+        if self.exact_paths and self.random.random() < self.exact:
+            return Shot("read", self.random.choice(self.exact_paths))
+        weights = [1 / rank for rank in range(1, len(self.pictures) + 1)]
+        picture = self.random.choices(self.pictures, weights)[0]
+        fitting = [width for width in WIDTHS if width <= picture.width]
+        if fitting and self.random.random() < 0.5:
+            width = self.random.choice(fitting)
+        else:
+            width = self.random.randint(64, picture.width)
+        accept = self.random.choices(ACCEPT, (6, 3, 1))[0]
+        return Shot("read", f"/images/{picture.id}?width={width}", accept)
+
+    def _unique(self, jpeg: bytes) -> bytes:
+        """The same JPEG with a comment of its own, so that it is no known upload."""
+        comment = f"{self.random.random()} {self._sent}".encode()
+        return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + jpeg[2:]
+
+
+async def fire(client: httpx.AsyncClient, shot: Shot, due: float) -> Hit:
+    """Send one request that was due at a time of ``time.perf_counter``."""
+    headers = {"Accept": shot.accept}
+    try:
+        if shot.body is None:
+            answer = await client.get(shot.path, headers=headers)
+        else:
+            answer = await client.post(
+                shot.path, content=shot.body, headers={**headers, "Content-Type": "image/jpeg"}
+            )
+    except httpx.HTTPError:
+        return Hit(shot, 0, time.perf_counter() - due)
+    return Hit(
+        shot,
+        answer.status_code,
+        time.perf_counter() - due,
+        answer.content,
+        int(answer.headers.get("Compass-Bytes-Read", 0)),
+        int(answer.headers.get("Compass-Bytes-Stored", 0)),
+        answer.headers.get("Server-Timing") == "cache",
+    )
+
+
+async def open_loop(
+    client: httpx.AsyncClient, draw: Callable[[], Shot], rate: float, seconds: float, chance: random.Random
+) -> list[Hit]:
+    """Fire ``rate`` requests a second at random moments for so long, and wait for all answers.
+
+    /healthz is asked four times a second beside them.
+    """
+    tasks: list[asyncio.Task[Hit]] = []
+    begin = time.perf_counter()
+    due, next_health = begin, begin
+    with tqdm(total=round(seconds), unit="s", desc=f"{rate:.2f}/s", leave=False) as progress:
+        while due < begin + seconds:
+            due += chance.expovariate(rate)
+            while next_health < due:
+                await asyncio.sleep(max(0.0, next_health - time.perf_counter()))
+                tasks.append(asyncio.create_task(fire(client, Shot("health", "/healthz"), next_health)))
+                next_health += 0.25
+                progress.update(round(next_health - begin) - progress.n)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            if sum(not task.done() for task in tasks[-2 * MAX_OUTSTANDING :]) < MAX_OUTSTANDING:
+                tasks.append(asyncio.create_task(fire(client, draw(), due)))
+    return list(await asyncio.gather(*tasks))
+
+
+async def closed_loop(
+    client: httpx.AsyncClient, draw: Callable[[], Shot], clients: int, seconds: float
+) -> float:
+    """Answers a second that so many clients get who each wait for their answer before the next."""
+    begin = time.perf_counter()
+    done = 0
+
+    async def one() -> None:
+        nonlocal done
+        while time.perf_counter() < begin + seconds:
+            hit = await fire(client, draw(), time.perf_counter())
+            done += hit.status in (200, 201)
+            if hit.status == 429:
+                await asyncio.sleep(0.1)
+
+    await asyncio.gather(*(one() for _ in range(clients)))
+    return done / (time.perf_counter() - begin)
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The value that this share (0-1) of all values does not exceed; None if there are none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+
+
+def outcomes(hits: Sequence[Hit], route: Route) -> dict[int, int]:
+    """How many requests of a route were answered with each status."""
+    return dict(sorted(Counter(hit.status for hit in hits if hit.shot.route == route).items()))

@@ -1,0 +1,339 @@
+"""The service under load, beside a plain server that resizes AVIF files with Pillow.
+
+    make bench-serve DATA=folder [OPTIONS="--quick"]
+
+Starts each server afresh, uploads the pictures, measures what it answers when asked without pause
+(that is 100 %), then fires requests at fixed shares of that rate: readings of any width by Zipf's
+law, one upload in ten. ``--kill S`` adds a run in which a worker of the service is killed every S
+seconds. At the end every acknowledged upload is read back and verified, and known answers must have
+come back unchanged at any load. Everything runs on this machine, client included.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+from matplotlib.figure import Figure
+from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.load import (
+    TIMEOUT_SECONDS,
+    Hit,
+    Shot,
+    Stored,
+    Traffic,
+    closed_loop,
+    fire,
+    open_loop,
+    outcomes,
+    percentile,
+)
+from benchmarks.processes import sampled, started
+from benchmarks.report import finish, table
+from model.container import verify
+
+SHARES = (0.25, 0.5, 0.75, 1.0, 2.0, 4.0)
+QUICK_SHARES = (0.5, 1.0, 4.0)
+KILL_SHARE = 0.5
+EXACT_SHARE = 0.05
+HEAD = (
+    *("server", "load", "offered/s", "done/s", "read p50 s", "p90", "p99", "upload p50 s", "p99"),
+    *("429", "429 p99 ms", "5xx", "health p99 ms", "KB read", "KB whole", "MiB"),
+)
+
+
+@dataclass
+class Run:
+    """Requests at one rate, and what came of them. ``seconds`` until the last of them was answered;
+    ``memory`` in bytes, sampled each second."""
+
+    name: str
+    offered: float
+    seconds: float
+    hits: list[Hit]
+    memory: list[int] = field(default_factory=list)
+    killed: int = 0
+
+    def times(self, route: str, *statuses: int) -> list[float]:
+        """Seconds of the requests of a route that were answered so."""
+        return [hit.seconds for hit in self.hits if hit.shot.route == route and hit.status in statuses]
+
+    def summary(self) -> dict[str, Any]:
+        """All figures, ready for JSON."""
+        decoded = [
+            hit for hit in self.hits if hit.shot.route == "read" and hit.status == 200 and not hit.cached
+        ]
+        reads, uploads = self.times("read", 200), self.times("upload", 200, 201)
+        refused = self.times("read", 429) + self.times("upload", 429)
+        return {
+            "load": self.name,
+            "offered": round(self.offered, 2),
+            "done": round((len(reads) + len(uploads)) / self.seconds, 2),
+            "read_seconds": {f"p{share}": percentile(reads, share / 100) for share in (50, 90, 99)},
+            "upload_seconds": {f"p{share}": percentile(uploads, share / 100) for share in (50, 99)},
+            "refused_ms_p99": _milliseconds(percentile(refused, 0.99)),
+            "health_ms": {
+                "p99": _milliseconds(percentile(self.times("health", 200), 0.99)),
+                "max": _milliseconds(max(self.times("health", 200), default=None)),
+            },
+            "read_status": outcomes(self.hits, "read"),
+            "upload_status": outcomes(self.hits, "upload"),
+            "cached": sum(hit.cached for hit in self.hits),
+            "bytes_read_per_decode": _mean([hit.read for hit in decoded]),
+            "bytes_stored_per_decode": _mean([hit.stored for hit in decoded]),
+            "memory_mib": [size >> 20 for size in self.memory],
+            "killed": self.killed,
+        }
+
+    def row(self, server: str) -> list[object]:
+        """A line of the table."""
+        figures = self.summary()
+        statuses = [hit.status for hit in self.hits if hit.shot.route != "health"]
+        read, upload = figures["read_seconds"], figures["upload_seconds"]
+        return [
+            *(server, self.name, figures["offered"], figures["done"]),
+            *(read["p50"], read["p90"], read["p99"], upload["p50"], upload["p99"]),
+            *(statuses.count(429), figures["refused_ms_p99"]),
+            sum(status == 0 or status >= 500 for status in statuses),
+            figures["health_ms"]["p99"],
+            *(_kilobytes(figures[f"bytes_{kind}_per_decode"]) for kind in ("read", "stored")),
+            max(figures["memory_mib"], default=None),
+        ]
+
+
+@dataclass
+class Report:
+    """All runs of one server; ``failures`` are things that must not happen, in words."""
+
+    server: str
+    capacity: float = 0.0
+    runs: list[Run] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
+async def measure(server: str, command: Sequence[str], port: int, options: argparse.Namespace) -> Report:
+    """All runs against one server, from its start to its end."""
+    chance = random.Random(1)
+    report = Report(server)
+    sources = _pictures(options.data, options.pictures)
+    with started(command, port, options.profile) as pid:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}",
+            timeout=TIMEOUT_SECONDS,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+        ) as client:
+            await _until_ready(client)
+            pictures = [await _upload(client, data) for data in sources]
+            traffic = Traffic(pictures, sources, chance)
+            cores = len(os.sched_getaffinity(0))
+            report.capacity = await closed_loop(client, traffic.draw, 2 * cores, options.seconds)
+            known: dict[str, bytes] = {}
+            if server == "compass":
+                known = await _known_answers(client, pictures, chance)
+                traffic.exact_paths, traffic.exact = list(known), EXACT_SHARE
+            plan = [(f"{share:.0%}", share, 0.0) for share in options.shares]
+            if server == "compass" and options.kill:
+                plan.append((f"{KILL_SHARE:.0%}, kill", KILL_SHARE, options.kill))
+            for name, share, kill in plan:
+                rate = max(0.2, share * report.capacity)
+                begin = time.perf_counter()
+                async with sampled(pid, kill) as (memory, killed):
+                    hits = await open_loop(client, traffic.draw, rate, options.seconds, chance)
+                elapsed = time.perf_counter() - begin
+                report.runs.append(Run(name, rate, elapsed, hits, memory, len(killed)))
+                _check_known(report, known, hits)
+                await _until_ready(client)
+            if server == "compass":
+                report.metrics = await _metrics(client)
+                await _check_uploads(report, client)
+    return report
+
+
+def _pictures(folder: Path, count: int) -> list[bytes]:
+    """The pictures as JPEGs, as a camera would upload them."""
+    found = []
+    for path in sorted(folder.glob("*.png"))[:count]:
+        out = BytesIO()
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(out, "jpeg", quality=92)
+        found.append(out.getvalue())
+    if not found:
+        raise SystemExit(f"no PNG pictures in {folder}")
+    return found
+
+
+async def _until_ready(client: httpx.AsyncClient) -> None:
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        with suppress(httpx.HTTPError):
+            if (await client.get("/readyz")).status_code == 200:
+                return
+        await asyncio.sleep(0.2)
+    raise SystemExit("the server does not become ready")
+
+
+async def _upload(client: httpx.AsyncClient, data: bytes) -> Stored:
+    answer = await client.post("/images", content=data, headers={"Content-Type": "image/jpeg"})
+    answer.raise_for_status()
+    info = answer.json()
+    return Stored(info["id"], info["width"], info["height"])
+
+
+async def _known_answers(
+    client: httpx.AsyncClient, pictures: Sequence[Stored], chance: random.Random
+) -> dict[str, bytes]:
+    """Whole layers as PNG, asked for without load, by path."""
+    paths = [
+        f"/images/{picture.id}?layer={layer}&format=png"
+        for picture in chance.sample(pictures, min(4, len(pictures)))
+        for layer in (0, 1)
+    ]
+    hits = [await fire(client, Shot("read", path), time.perf_counter()) for path in paths]
+    return {hit.shot.path: hit.body for hit in hits if hit.status == 200}
+
+
+def _check_known(report: Report, known: dict[str, bytes], hits: Sequence[Hit]) -> None:
+    for hit in hits:
+        if (
+            hit.status == 200
+            and hit.shot.path in known
+            and _pixels(hit.body) != _pixels(known[hit.shot.path])
+        ):
+            report.failures.append(f"other pixels under load: {hit.shot.path}")
+
+
+def _pixels(body: bytes) -> bytes:
+    with Image.open(BytesIO(body)) as picture:
+        return picture.tobytes()
+
+
+async def _check_uploads(report: Report, client: httpx.AsyncClient) -> None:
+    """Every upload that was acknowledged must be there, whole."""
+    for run in report.runs:
+        for hit in run.hits:
+            if hit.shot.route == "upload" and hit.status in (200, 201):
+                name = json.loads(hit.body)["id"]
+                answer = await client.get(f"/images/{name}/stream")
+                if answer.status_code != 200:
+                    report.failures.append(f"upload lost: {name} {answer.status_code}")
+                else:
+                    verify(answer.content)
+
+
+async def _metrics(client: httpx.AsyncClient) -> dict[str, float]:
+    text = (await client.get("/metrics")).text
+    wanted = ("cache_hits", "coalesced", "renders", "layers_decoded", "bytes_", "worker_restarts")
+    return {
+        sample.name + "".join(f"_{value}" for value in sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name.endswith("_total") and any(part in sample.name for part in wanted)
+    }
+
+
+def plot(path: Path, reports: Sequence[Report]) -> None:
+    """Write latency over throughput as a PNG."""
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axes = figure.add_subplot()
+    for number, report in enumerate(reports):
+        figures = [run.summary() for run in report.runs if not run.killed]
+        for key, style in (("p50", "o-"), ("p99", "s--")):
+            points = [(f["done"], f["read_seconds"][key]) for f in figures if f["read_seconds"][key]]
+            if points:
+                label = f"{report.server}, {key}"
+                axes.plot(*zip(*points, strict=True), style, color=f"C{number}", label=label)
+    axes.set(xlabel="answered requests a second", ylabel="seconds until a reading is answered", yscale="log")
+    axes.set_title("Latency over throughput, 10 % uploads")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 1) if values else None
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 1)
+
+
+def _kilobytes(size: float | None) -> float | None:
+    return None if size is None else size / 1000
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench-serve", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of PNG pictures")
+    parser.add_argument("--profile", default="lite", help="profile of the codec")
+    parser.add_argument("--out", type=Path, default=Path("out/serve"), help="folder for tables and plot")
+    parser.add_argument("--pictures", type=int, default=12, help="pictures that are asked for")
+    parser.add_argument("--seconds", type=float, default=30, help="length of each run")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="rates, 1 is what it can do")
+    parser.add_argument("--kill", type=float, default=0, help="kill a worker every so many seconds, one run")
+    parser.add_argument("--quick", action="store_true", help="few pictures, three runs of 8 seconds")
+    options = parser.parse_args()
+    if options.quick:
+        options.pictures, options.seconds, options.shares = 4, 8.0, QUICK_SHARES
+    return options
+
+
+def main() -> int:
+    """Measure both servers, print the table and one line of JSON; 1 if something went wrong."""
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    cores = str(len(os.sched_getaffinity(0)))
+    ports = _free_port(), _free_port()
+    servers = {
+        "compass": [sys.executable, "-m", "service.cli", "serve"],
+        "plain": [sys.executable, "-m", "benchmarks.plain_server", str(ports[1]), cores],
+    }
+    reports = [
+        asyncio.run(measure(name, command, port, options))
+        for (name, command), port in zip(servers.items(), ports, strict=True)
+    ]
+    plot(options.out / "latency.png", reports)
+    rows = [run.row(report.server) for report in reports for run in report.runs]
+    failures = [failure for report in reports for failure in report.failures]
+    result = {
+        "benchmark": "serve",
+        "profile": options.profile,
+        "pictures": options.pictures,
+        "seconds": options.seconds,
+        "cores": int(cores),
+        **{
+            report.server: {
+                "capacity": round(report.capacity, 2),
+                "metrics": report.metrics,
+                "runs": [run.summary() for run in report.runs],
+            }
+            for report in reports
+        },
+        "failures": failures,
+    }
+    paragraphs = [table(HEAD, rows), *(f"FAILED: {failure}" for failure in failures)]
+    finish(options.out, "serve", paragraphs, result)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
