@@ -1,14 +1,15 @@
 """Pictures to streams and back.
 
-    encode   every layer of the ladder: predict from the layer below as decoded, analyse the
-             residual, code its latents tile by tile
-    decode   the latents of the wanted layer and of those below, entropy-decoded exactly, then
-             synthesis upon prediction, block by block, 8-bit after every layer
+encode   every layer of the ladder: predict from the layer below as decoded, analyse the
+         residual, code its latents tile by tile
+decode   the latents of the wanted layer and of those below, entropy-decoded exactly, then
+         synthesis upon prediction, block by block, 8-bit after every layer
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from model.entropy import MAX_SYMBOL, MIN_SYMBOL, Decoder, Part, encode
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, coarse, divide, fine, halved, whole
 from model.integer import FRACTION
-from model.network import Hyperprior, quality_to_level
+from model.network import Hyperprior, channels_last, quality_to_level
 from model.transforms import (
     analyse,
     latents_for_pixels,
@@ -109,9 +110,10 @@ class Codec:
         self.device = torch.device(device)
         self.weights = weights
         self.model_id = weights.model_id
-        self.network = weights.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = channels_last(weights.network.to(self.device))
         self.priors = {
-            part: Prior(prior.synthesis.to(self.device), prior.tables) for part, prior in weights.priors.items()
+            part: Prior(prior.synthesis.to(self.device), prior.tables)
+            for part, prior in weights.priors.items()
         }
         self._threads = ThreadPoolExecutor(threads or torch.get_num_threads(), "tiles")
         self._others: dict[bytes, Codec] = {}
@@ -196,7 +198,9 @@ class Codec:
             raise InvalidStream(f"there is no layer {layer}; the stream has {len(header.layers)}")
         size = _size(header, layer)
         if size[0] * size[1] > MAX_PIXELS:
-            raise InvalidStream(f"layer {layer} has {size[1]}x{size[0]} pixels, more than {MAX_PIXELS} in all")
+            raise InvalidStream(
+                f"layer {layer} has {size[1]}x{size[0]} pixels, more than {MAX_PIXELS} in all"
+            )
         region = whole(size) if region is None else region
         if not region.within(size):
             raise ValueError(f"{region} does not lie in a layer of {size[1]}x{size[0]} pixels")
@@ -235,7 +239,11 @@ class Codec:
             symbols = torch.round(y[0] - mean * 2.0**-FRACTION).clamp(MIN_SYMBOL, MAX_SYMBOL).to(torch.int32)
             symbols = torch.where(index < self.weights.latent_tables.skip, 0, symbols)
             arrays = [t.cpu().numpy() for t in (z, symbols, index)]
-            tiles = list(self._threads.map(lambda tile: self._encode_tile(layer, tile, *arrays), _cells(layer.grid)))
+            tiles = list(
+                self._threads.map(
+                    lambda tile: self._encode_tile(layer, tile, *arrays), divide(whole(layer.grid), 1)
+                )
+            )
         return tiles, _latents(symbols, mean)
 
     def _analyse_row(self, layer: _Layer, picture: Pixels, prediction: Tensor | None, rows: Box) -> Tensor:
@@ -249,7 +257,9 @@ class Codec:
             parts.append(analyse(layer.hyperprior, x, window, box, layer.size))
         return torch.cat(parts, 3)
 
-    def _encode_tile(self, layer: _Layer, tile: Box, z: np.ndarray, y: np.ndarray, index: np.ndarray) -> bytes:
+    def _encode_tile(
+        self, layer: _Layer, tile: Box, z: np.ndarray, y: np.ndarray, index: np.ndarray
+    ) -> bytes:
         z_part = z[:, *layer.hyper_latents_of(tile).inside(whole(layer.hyper_latents))]
         inside = layer.latents_of(tile).inside(whole(layer.latents))
         return encode(
@@ -259,7 +269,9 @@ class Codec:
             ]
         )
 
-    def _decode_latents(self, layer: _Layer, stream: bytes, tiles: Sequence[Tile], box: Box) -> tuple[Tensor, Box]:
+    def _decode_latents(
+        self, layer: _Layer, stream: bytes, tiles: Sequence[Tile], box: Box
+    ) -> tuple[Tensor, Box]:
         """Latents (1, M, h, w) of the tiles that hold ``box``, and the box of latents they make up."""
         wanted = coarse(box, layer.tile // _DOWN[0])
         window = layer.latents_of(wanted)
@@ -369,10 +381,6 @@ def _channel_indexes(shape: tuple[int, ...]) -> NDArray[np.uint16]:
     return np.repeat(np.arange(shape[0], dtype=np.uint16), shape[1] * shape[2])
 
 
-def _cells(grid: Size) -> Iterator[Box]:
-    return divide(whole(grid), 1)
-
-
 def _rows(size: Size) -> Iterator[Box]:
     """Full-width strips of an analysis block's height."""
     for top in range(0, size[0], _ANALYSIS_BLOCK):
@@ -394,7 +402,7 @@ def _check_picture(pixels: Pixels, sizes: Sequence[tuple[int, int]], quality: in
         raise EncodeError("the last layer has the picture's own size")
     if max(sizes[-1]) > MAX_EDGE or sizes[-1][0] * sizes[-1][1] > MAX_PIXELS:
         raise EncodeError(f"{sizes[-1][0]}x{sizes[-1][1]} pixels are too many")
-    for small, large in zip(sizes, sizes[1:], strict=False):
+    for small, large in pairwise(sizes):
         if min(small) < 1 or small[0] > large[0] or small[1] > large[1] or tuple(small) == tuple(large):
             raise EncodeError(f"layers must grow: {small} before {large}")
     if not 1 <= quality <= 100:

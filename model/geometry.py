@@ -102,7 +102,10 @@ def inputs_of_enlargement(box: Box, small: Size, large: Size, margin: int) -> Bo
         return (2 * at + 1) * small[axis] // (2 * large[axis])
 
     near = Box(
-        nearest(box.top, 0), nearest(box.left, 1), nearest(box.bottom - 1, 0) + 1, nearest(box.right - 1, 1) + 1
+        nearest(box.top, 0),
+        nearest(box.left, 1),
+        nearest(box.bottom - 1, 0) + 1,
+        nearest(box.right - 1, 1) + 1,
     )
     return grow(near, margin, small)
 
@@ -112,7 +115,10 @@ def divide(box: Box, edge: int) -> Iterator[Box]:
     for top in range(box.top - box.top % edge, box.bottom, edge):
         for left in range(box.left - box.left % edge, box.right, edge):
             yield Box(
-                max(top, box.top), max(left, box.left), min(top + edge, box.bottom), min(left + edge, box.right)
+                max(top, box.top),
+                max(left, box.left),
+                min(top + edge, box.bottom),
+                min(left + edge, box.right),
             )
 
 

@@ -163,7 +163,11 @@ class IntegerHyperSynthesis:
     @classmethod
     def from_float(cls, hyperprior: Hyperprior) -> "IntegerHyperSynthesis":
         """Convert trained weights. The logarithm of the scale becomes a linear table index here."""
-        up1, up2, last = hyperprior.hyper_synthesis
+        up1, up2, last = list(hyperprior.hyper_synthesis)
+        assert isinstance(up1, nn.ConvTranspose2d)
+        assert isinstance(up2, nn.ConvTranspose2d)
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
         steps = log(SCALE_HIGH / SCALE_LOW) / (SCALE_COUNT - 1)
         M = last.out_channels // 2
         weight, bias = last.weight.detach().double(), last.bias.detach().double()
@@ -182,12 +186,11 @@ def _doubled(box: Box) -> Box:
     return Box(*(2 * edge for edge in box))
 
 
-def _integer_layer(weight: Tensor | nn.Parameter, bias: Tensor | nn.Parameter) -> IntegerLayer:
+def _integer_layer(weight: Tensor, bias: Tensor | None) -> IntegerLayer:
     """16-bit weights with as many fractional bits as fit."""
+    assert bias is not None
     weight, bias = weight.detach().double().cpu(), bias.detach().double().cpu()
     shift = 14
     while float(weight.abs().max()) * 2**shift >= 2**15 - 1:
         shift -= 1
-    return IntegerLayer(
-        torch.round(weight * 2**shift), torch.round(bias * 2 ** (shift + FRACTION)), shift
-    )
+    return IntegerLayer(torch.round(weight * 2**shift), torch.round(bias * 2 ** (shift + FRACTION)), shift)

@@ -152,8 +152,8 @@ class Hyperprior(nn.Module):
         y_noisy, y_likelihood = self.conditional(y.float(), scale, mean.float())
         y_used = y_noisy if noisy else round_through(y - mean) + mean
         reconstruction = self.synthesise(y_used * inverse, (x.shape[-2], x.shape[-1]))
-        bits = sum(-torch.log2(p).flatten(1).sum(1) for p in (y_likelihood, z_likelihood))
-        return reconstruction, bits
+        y_bits, z_bits = (-torch.log2(p).flatten(1).sum(1) for p in (y_likelihood, z_likelihood))
+        return reconstruction, y_bits + z_bits
 
 
 class ResidualDenseBlock(nn.Module):
@@ -272,15 +272,17 @@ class LIFF(nn.Module):
         B, width, channels = len(low), low.shape[2], low.shape[3]
         low = low.view(B, -1, channels)
         strips = []
-        for some, terms in zip(rows.split(strip or len(rows)), row_terms.split(strip or len(rows)), strict=True):
+        for some, terms in zip(
+            rows.split(strip or len(rows)), row_terms.split(strip or len(rows)), strict=True
+        ):
             index = ((some[:, None] - window.top) * width + (columns - window.left)).flatten()
             near = low[:, index]  # (B, pixels, 4 H + 3)
             h = F.relu(near[..., : self.H] + (terms + column_terms).flatten(0, 1))  # (B, pixels, H)
             for layer in self.hidden:
                 h = F.relu(layer(h))
-            filters = near[..., self.H : 4 * self.H].unflatten(2, (3, self.H))
+            filters = near[..., self.H : 4 * self.H].view(B, -1, 3, self.H)
             colour = (filters * h[:, :, None]).sum(3) + near[..., 4 * self.H :]  # (B, pixels, 3)
-            strips.append(colour.mT.unflatten(2, (len(some), len(columns))))
+            strips.append(colour.mT.reshape(B, 3, len(some), len(columns)))
         return torch.cat(strips, 2)
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
@@ -329,6 +331,14 @@ def initialise(config: Config, seed: int = 0) -> Compass:
         if isinstance(module, nn.ConvTranspose2d):  # each output sees a quarter of the taps
             fan_in = module.in_channels * 25 / 4
             nn.init.normal_(module.weight, std=1 / sqrt(fan_in))
+    return network
+
+
+def channels_last(network: Compass) -> Compass:
+    """Lay out the convolutions' weights as the libraries are fastest with."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     return network
 
 

@@ -53,6 +53,7 @@ def synthesise(hyperprior: Hyperprior, y: Tensor, window: Box, box: Box, size: S
         boxes.append(inputs_of_up(boxes[-1], halved(size, level)))
     y = y[..., *boxes[4].inside(window)]
     for i, conv in enumerate(hyperprior.synthesis):
+        assert isinstance(conv, nn.ConvTranspose2d)
         inputs, outputs = boxes[4 - i], boxes[3 - i]
         y = conv(y) if i < 3 else last_up(conv, y)
         y = y[..., *outputs.inside(Box(*(2 * edge for edge in inputs)))]
@@ -67,7 +68,7 @@ def last_up(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     The same sums; with three output channels it takes half the time.
     """
     weight = conv.weight  # (N, 3, 5, 5)
-    phases = F.pad(weight, (0, 1, 0, 1)).unflatten(3, (3, 2)).unflatten(2, (3, 2))  # N 3 (3 2) (3 2)
+    phases = F.pad(weight, (0, 1, 0, 1)).view(-1, 3, 3, 2, 3, 2)  # N 3 (3 2) (3 2)
     kernel = phases.flip(2, 4).permute(1, 3, 5, 0, 2, 4).reshape(12, -1, 3, 3)
     bias = conv.bias
     assert bias is not None

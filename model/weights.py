@@ -7,6 +7,7 @@ streams may still need.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -83,7 +84,8 @@ class _Cumulative(torch.nn.Module):
         self.bottleneck = bottleneck
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.bottleneck._logits_cumulative(x, stop_gradient=True)
+        cumulative: Callable[..., Tensor] = self.bottleneck._logits_cumulative  # type: ignore[assignment]
+        logits: Tensor = cumulative(x, stop_gradient=True)
         return logits
 
 
@@ -166,8 +168,8 @@ def load(path: Path) -> Weights:
         missing = network.load_state_dict(state, strict=False)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise WeightsError(f"{path} is not a weight file: {error}") from error
-    absent = [name for name in missing.missing_keys if not name.rsplit(".", 1)[-1].startswith(("_", "scale_"))]
-    absent = [name for name in absent if not name.endswith(("pedestal", "bound", "target"))]
+    expected = {name for name, _ in network.named_parameters()}
+    absent = sorted(expected & set(missing.missing_keys))
     if absent or missing.unexpected_keys:
         raise WeightsError(f"{path}: missing {absent}, unexpected {missing.unexpected_keys}")
     priors = {

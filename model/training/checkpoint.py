@@ -38,7 +38,7 @@ class Checkpoint:
         progress: float,
     ) -> "Checkpoint":
         """A snapshot of a run."""
-        names = {p: n for n, p in network.named_parameters()}
+        names: dict[Tensor, str] = {p: n for n, p in network.named_parameters()}
         states = {
             f"{names[p]}|{key}": value.detach()
             for p, state in optimiser.state.items()
@@ -94,3 +94,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         meta.get("step", 0),
         meta.get("progress", 1.0),
     )
+
+
+def take_over(network: Compass, weights: dict[str, Tensor]) -> None:
+    """Load every weight whose name and shape still fit the network; print which do not."""
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    fitting = {name: value for name, value in weights.items() if shapes.get(name) == value.shape}
+    network.load_state_dict(fitting, strict=False)
+    if len(fitting) < len(weights):
+        print(f"not taken over: {sorted(set(weights) - set(fitting))}")

@@ -14,9 +14,9 @@ SUFFIXES = {".avif", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 def read_picture(path: Path) -> Tensor:
-    """An image file as (height * width, 3) uint8, with its size in ``shape`` of the view below."""
+    """An image file as (height, width, 3) uint8."""
     with Image.open(path) as image:
-        return torch.from_numpy(np.asarray(image.convert("RGB")).copy())  # (h, w, 3)
+        return torch.from_numpy(np.asarray(image.convert("RGB")).copy())
 
 
 class Pictures:
@@ -87,7 +87,9 @@ def load_pictures(folder: Path, device: torch.device, held_out: int = 16) -> tup
     if len(paths) <= held_out:
         raise ValueError(f"{len(paths)} pictures below {folder}; more than {held_out} are needed")
     with ThreadPoolExecutor() as threads:
-        pictures = list(tqdm(threads.map(read_picture, paths), total=len(paths), desc="reading", unit="picture"))
+        pictures = list(
+            tqdm(threads.map(read_picture, paths), total=len(paths), desc="reading", unit="picture")
+        )
     chosen = set(range(0, len(paths), -(-len(paths) // held_out)))
     return (
         Pictures([p for i, p in enumerate(pictures) if i not in chosen], device),

@@ -35,7 +35,9 @@ class MuonAdam(torch.optim.Optimizer):
     ``adam_scale`` multiplies the learning rate of the Adam part.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float = 2e-3, momentum: float = 0.95, adam_scale: float = 0.5):
+    def __init__(
+        self, params: Iterable[Tensor], lr: float = 2e-3, momentum: float = 0.95, adam_scale: float = 0.5
+    ):
         super().__init__(params, {"lr": lr, "momentum": momentum, "adam_scale": adam_scale})
 
     @staticmethod

@@ -1,9 +1,9 @@
 """The stages of training and their losses (section 3.3 and supplement A).
 
-    base      the base layer's hyperprior, one picture at a time
-    liff      LIFF alone, L1, from reconstructed base layers
-    residual  the enhancement hyperprior over a bicubic prediction, three layers
-    joint     LIFF and enhancement together, three layers, base frozen
+base      the base layer's hyperprior, one picture at a time
+liff      LIFF alone, L1, from reconstructed base layers
+residual  the enhancement hyperprior over a bicubic prediction, three layers
+joint     LIFF and enhancement together, three layers, base frozen
 """
 
 from dataclasses import dataclass
@@ -40,12 +40,13 @@ class Losses:
 
 def trained_modules(network: Compass, stage: str) -> list[nn.Module]:
     """The parts of the network that a stage changes."""
-    return {
+    parts: dict[str, list[nn.Module]] = {
         "base": [network.base],
         "liff": [network.liff],
         "residual": [network.enhancement],
         "joint": [network.liff, network.enhancement],
-    }[stage]
+    }
+    return parts[stage]
 
 
 def rate_distortion(network: Compass, level: Tensor, bits: Tensor, x: Tensor, target: Tensor) -> Losses:

@@ -12,8 +12,8 @@ import torch
 from tqdm import tqdm
 
 from model.config import Config
-from model.network import Compass, initialise
-from model.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from model.network import Compass, channels_last, initialise
+from model.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, take_over
 from model.training.data import Pictures
 from model.training.muon import MuonAdam
 from model.training.stages import Recipe, loss, trained_modules
@@ -53,17 +53,17 @@ def train(
     progress bar, appends JSON lines to ``log``, and ends with the validation loss.
     """
     device = pictures[0].buffer.device
-    network = initialise(config, seed).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = channels_last(initialise(config, seed).to(device))
     state = load_checkpoint(checkpoint) if checkpoint.exists() else None
     if state is not None and (state.recipe != asdict(recipe) or state.progress >= 1):
         start, state = start or checkpoint, None
     if state is None and start is not None:
-        _load(network, load_checkpoint(start).weights)
+        take_over(network, load_checkpoint(start).weights)
         if recipe.stage == "residual":
             network.enhancement.load_state_dict(network.base.state_dict())
     network.requires_grad_(False)
-    parameters = []
-    quantiles = []
+    parameters: list[torch.nn.Parameter] = []
+    quantiles: list[torch.nn.Parameter] = []
     for module in trained_modules(network, recipe.stage):
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(True)
@@ -97,13 +97,21 @@ def train(
                 _quantile_loss(network, recipe.stage).backward()
                 auxiliary.step()
             step += 1
-            for name, value in (("bpp", losses.bpp), ("mse", losses.mse), ("loss", float(losses.total.detach()))):
+            for name, value in (
+                ("bpp", losses.bpp),
+                ("mse", losses.mse),
+                ("loss", float(losses.total.detach())),
+            ):
                 report[name] += value / REPORT_STEPS
             if step % REPORT_STEPS == 0:
                 psnr = -10 * math.log10(report["mse"] + 1e-12)
-                bar.set_postfix_str(f"step {step} loss {report['loss']:.3f} {report['bpp']:.3f} bpp {psnr:.2f} dB")
+                bar.set_postfix_str(
+                    f"step {step} loss {report['loss']:.3f} {report['bpp']:.3f} bpp {psnr:.2f} dB"
+                )
                 bar.update(min(100 * progress, 100) - bar.n)
-                _append(log, {"stage": recipe.stage, "step": step, "progress": progress, "psnr": psnr, **report})
+                _append(
+                    log, {"stage": recipe.stage, "step": step, "progress": progress, "psnr": psnr, **report}
+                )
                 report = dict.fromkeys(report, 0.0)
             finished = progress >= 1
             if finished or time.monotonic() - saved > SAVE_SECONDS:
@@ -123,15 +131,6 @@ def train(
 
 
 _BAR = "{desc}: {percentage:3.1f}% |{bar}| {elapsed}<{remaining} {postfix}"
-
-
-def _load(network: Compass, weights: dict[str, torch.Tensor]) -> None:
-    """Take over every weight whose shape still fits; say which do not."""
-    shapes = {name: value.shape for name, value in network.state_dict().items()}
-    fitting = {name: value for name, value in weights.items() if shapes.get(name) == value.shape}
-    network.load_state_dict(fitting, strict=False)
-    if len(fitting) < len(weights):
-        print(f"new from scratch: {sorted(set(weights) - set(fitting))}")
 
 
 def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, float]:
