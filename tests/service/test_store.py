@@ -1,0 +1,189 @@
+"""The store on a real Valkey: written whole, read by prefix, checked on every read."""
+
+import time
+from dataclasses import replace
+
+import pytest
+import redis.asyncio as redis
+
+from model.container import CodedLayer, read_header, write
+from service import fsck
+from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
+from service.metrics import Metrics
+from service.settings import Settings
+from service.store import INDEX, Facts, Record, Store
+from service.valkey import EmbeddedValkey
+
+LAYERS = [CodedLayer(64, 48, 75, [b"a" * 100]), CodedLayer(640, 480, 75, [b"b" * 4000] * 6)]
+STREAM = write(b"model-id", 256, LAYERS)
+PLANES = (b"plane 0", b"plane 01")
+FACTS = Facts(created=1000.5, source_bytes=9, source_format="PNG", quality=75, thumbhash="x", average="#000000")
+
+
+def record(number: int = 0, created: float = 1000.5, **facts) -> Record:
+    name = "abcdefgh"[number] * 32
+    return Record(name, read_header(STREAM), replace(FACTS, created=created, **facts))
+
+
+@pytest.fixture
+async def raw(valkey):
+    """A plain client of the same server, to break things with."""
+    client = redis.Redis(unix_socket_path=str(valkey.socket))
+    yield client
+    await client.aclose()
+
+
+async def test_what_is_put_comes_back(store):
+    kept = record(alpha=(7, 8))
+    await store.put(kept, STREAM, PLANES)
+    assert await store.record(kept.id, fresh=True) == kept
+    assert await store.prefix(kept, 1) == STREAM
+    assert [await store.alpha(kept, k) for k in (0, 1)] == list(PLANES)
+
+
+async def test_only_the_prefix_is_read(valkey, store):
+    await store.put(record(), STREAM, ())
+    metrics = Metrics()
+    other = Store(valkey.url, Settings(), metrics)
+    end = record().header.layers[0].end
+    assert await other.prefix(await other.record(record().id), 0) == STREAM[:end]
+    read = metrics.registry.get_sample_value("compass_bytes_read_total")
+    assert read == end + min(len(STREAM), 228)  # the first time with a header
+    await other.prefix(await other.record(record().id), 0)
+    assert metrics.registry.get_sample_value("compass_bytes_read_total") == read + end
+    await other.close()
+
+
+async def test_keys_of_a_picture_share_a_hash_tag(store, raw):
+    kept = record(alpha=(7, 8))
+    await store.put(kept, STREAM, PLANES)
+    keys = {key.decode() for key in await raw.keys()} - {INDEX}
+    assert len(keys) == 4
+    assert all(key.startswith("{" + kept.id + "}:") for key in keys)
+
+
+@pytest.mark.parametrize("at", [0, 20, 60, 120, 5000, len(STREAM) - 1])
+async def test_flipped_bits_are_found(store, raw, at):
+    kept = record()
+    await store.put(kept, STREAM, ())
+    await raw.setrange(f"{{{kept.id}}}:stream", at, bytes([STREAM[at] ^ 4]))
+    with pytest.raises(DamagedStream):
+        await store.prefix(await store.record(kept.id, fresh=True), 1)
+
+
+async def test_truncated_stream_and_lost_keys_are_found(store, raw):
+    kept = record(alpha=(7, 8))
+    await store.put(kept, STREAM, PLANES)
+    await raw.set(f"{{{kept.id}}}:alpha:1", b"short")
+    with pytest.raises(DamagedStream):
+        await store.alpha(kept, 1)
+    await raw.delete(f"{{{kept.id}}}:alpha:1")
+    with pytest.raises(NotFound):
+        await store.alpha(kept, 1)
+    await raw.set(f"{{{kept.id}}}:stream", STREAM[:-1])
+    with pytest.raises(DamagedStream):
+        await store.prefix(kept, 1)
+    await raw.set(f"{{{kept.id}}}:facts", b"{")
+    with pytest.raises(DamagedStream):
+        await store.record(kept.id, fresh=True)
+    await raw.delete(f"{{{kept.id}}}:facts")
+    with pytest.raises(DamagedStream):
+        await store.record(kept.id, fresh=True)
+    await raw.delete(f"{{{kept.id}}}:stream")
+    with pytest.raises(NotFound):
+        await store.prefix(kept, 1)
+
+
+async def test_delete(store, raw):
+    await store.put(record(alpha=(7, 8)), STREAM, PLANES)
+    await store.delete(record().id)
+    assert not await raw.keys()
+    with pytest.raises(NotFound):
+        await store.record(record().id)
+    with pytest.raises(NotFound):
+        await store.delete(record().id)
+
+
+async def test_time_to_live(store, raw):
+    kept = record(alpha=(7, 8), expires=time.time() + 0.6)
+    await store.put(kept, STREAM, PLANES)
+    assert all([await raw.ttl(key) > 0 for key in await raw.keys() if key != INDEX.encode()])
+    time.sleep(1.1)  # noqa: ASYNC251 - the server's clock is what we wait for
+    with pytest.raises(NotFound):
+        await store.record(kept.id)
+    assert await store.page(None, 10) == ([], None)
+    assert not await raw.keys()
+
+
+async def test_extending_a_life(store, raw):
+    soon, late = time.time() + 100, time.time() + 1000
+    kept = record(alpha=(7, 8), expires=soon)
+    await store.put(kept, STREAM, PLANES)
+    assert await store.extend(kept, soon - 50) == kept
+    longer = await store.extend(kept, late)
+    assert longer is not None
+    assert longer.facts.expires == late
+    assert await store.record(kept.id) == longer
+    keys = [key for key in await raw.keys() if key != INDEX.encode()]
+    assert all([await raw.ttl(key) > 900 for key in keys])
+    assert (await store.extend(longer, None)).facts.expires is None
+    assert all([await raw.ttl(key) == -1 for key in keys])
+    await raw.delete(keys[0])
+    assert await store.extend(kept, None) is None
+
+
+async def test_pages_are_newest_first_and_stable(store):
+    records = [record(k, created=1000.0 + k // 2) for k in range(5)]  # some at the same instant
+    for kept in records[:4]:
+        await store.put(kept, STREAM, ())
+    first, cursor = await store.page(None, 2)
+    await store.put(records[4], STREAM, ())  # newer than all: must not shift the pages
+    second, end = await store.page(cursor, 2)
+    assert [r.id for r in first + second] == [r.id for r in reversed(records[:4])]
+    assert (await store.page(end, 2)) == ([], None)
+    assert (await store.page(None, 1))[0] == [records[4]]
+
+
+async def test_a_full_store_refuses_writes_and_goes_on_reading(tmp_path):
+    server = EmbeddedValkey(tmp_path, memory_bytes=3_000_000)
+    await server.start()
+    store = Store(server.url, Settings(), Metrics())
+    await store.put(record(0), STREAM, ())
+    big = write(b"model-id", 256, [CodedLayer(64, 48, 75, [b"x" * 4_000_000])])
+    with pytest.raises(StoreFull):
+        for number in range(1, 8):
+            kept = Record("abcdefgh"[number] * 32, read_header(big), FACTS)
+            await store.put(kept, big, ())
+    assert await store.prefix(await store.record(record(0).id, fresh=True), 1) == STREAM
+    await store.close()
+    await server.stop()
+
+
+async def test_a_lost_store_is_an_error_and_recovers(valkey):
+    metrics = Metrics()
+    store = Store(valkey.url, Settings(store_timeout=0.5), metrics)
+    await store.put(record(), STREAM, ())
+    await valkey.stop()
+    for action in (store.ping(), store.prefix(record(), 0), store.put(record(1), STREAM, ()), store.page(None, 1)):
+        with pytest.raises(StoreUnavailable):
+            await action
+    assert metrics.registry.get_sample_value("compass_store_errors_total") == 4
+    await valkey.start()
+    assert await store.prefix(await store.record(record().id, fresh=True), 1) == STREAM
+    await store.close()
+
+
+async def test_fsck(store, raw, capsys):
+    for number in range(3):
+        await store.put(record(number, alpha=(7, 8)), STREAM, PLANES)
+    assert await fsck.check(store, delete=False) == 0
+    await raw.zrem(INDEX, record(0).index_entry)
+    await raw.setrange(f"{{{record(1).id}}}:stream", 5000, b"!")
+    await raw.append(f"{{{record(2).id}}}:stream", b"more")
+    assert await fsck.check(store, delete=True) == fsck.EXIT_DAMAGED
+    out = capsys.readouterr().out
+    assert record(1).id in out
+    assert record(2).id in out
+    assert "3 pictures, 2 damaged, 1 were missing from the listing" in out
+    assert await fsck.check(store, delete=False) == 0
+    assert [r.id for r in (await store.page(None, 9))[0]] == [record(0).id]
