@@ -116,26 +116,28 @@ class Admission:
             return "upload"
         return "heavy" if cost >= HEAVY_COST else "light"
 
-    def enter(self, ticket: Ticket) -> None:
-        """Put a job in its line.
-
-        Raises Overloaded if there is no room, or if it cannot be expected to be done in time;
-        ``retry_after`` is when the work now waiting will be done.
+    def check(self, name: LaneName, cost: float, now: float, deadline: float) -> None:
+        """Raises Overloaded if there is no room in a lane, or no hope that a job of this cost be done
+        in time; ``retry_after`` is when the work that now waits there will be done.
         """
-        lane = self.lanes[ticket.lane]
-        own = lane.speed.seconds(ticket.cost)
-        ticket.rank = ticket.arrived + OVERTAKING * own
-        wait = self._wait(lane, ticket.rank, ticket.arrived)
-        late = wait + own > CONFIDENCE * (ticket.deadline - ticket.arrived)
+        lane = self.lanes[name]
+        own = lane.speed.seconds(cost)
+        late = self._wait(lane, self._rank(lane, cost, now), now) + own > CONFIDENCE * (deadline - now)
         # Nobody is refused by a guess, nor where nobody waits: a worker may start at once.
         if len(lane.waiting) >= lane.room or (late and lane.waiting and lane.speed.measured):
-            everybody = self._wait(lane, math.inf, ticket.arrived)
+            everybody = self._wait(lane, math.inf, now)
             raise Overloaded(f"{len(lane.waiting)} jobs wait already", retry_after=max(1.0, everybody))
-        self._line_up(ticket)
 
-    def reenter(self, ticket: Ticket) -> None:
-        """Put a job whose worker ended back in its line, where it was; there is always room for it."""
-        self._line_up(ticket)
+    def enter(self, ticket: Ticket) -> None:
+        """Put a job in its line; :meth:`check` comes before, except for one whose worker has ended: that
+        goes back to where it was, and there is always room for it.
+        """
+        lane = self.lanes[ticket.lane]
+        ticket.rank = self._rank(lane, ticket.cost, ticket.arrived)
+        if not lane.active:  # time not used while away is not owed
+            others = [other.clock for other in self.lanes.values() if other.active]
+            lane.clock = max([lane.clock, *([min(others)] if others else [])])
+        insort(lane.waiting, ticket, key=lambda waiting: waiting.rank)
 
     def leave(self, ticket: Ticket) -> None:
         """Take a job out of its line, if it waits there."""
@@ -176,12 +178,9 @@ class Admission:
         if seconds is not None:
             lane.speed.add(ticket.cost, seconds)
 
-    def _line_up(self, ticket: Ticket) -> None:
-        lane = self.lanes[ticket.lane]
-        if not lane.active:  # time not used while away is not owed
-            others = [other.clock for other in self.lanes.values() if other.active]
-            lane.clock = max([lane.clock, *([min(others)] if others else [])])
-        insort(lane.waiting, ticket, key=lambda waiting: waiting.rank)
+    @staticmethod
+    def _rank(lane: Lane, cost: float, arrived: float) -> float:
+        return arrived + OVERTAKING * lane.speed.seconds(cost)
 
     def _may_run(self, lane: Lane) -> bool:
         if lane is self.lanes["light"]:

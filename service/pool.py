@@ -1,25 +1,23 @@
 """The pool of worker processes: takes jobs, hands them out, survives its workers.
 
-``admission`` decides who waits and who is next, ``workerlink`` holds one process, ``quarantine``
-remembers which pictures end processes. Here they are brought together: deadlines, the choice of a
-worker, retries and respawning.
+``admission`` decides who may wait and who is next, ``dispatch`` which worker gets what,
+``workerlink`` holds one process, ``quarantine`` remembers which pictures end processes. Here they are
+brought together: deadlines, answers, retries, respawning.
 """
 
 import asyncio
 import hashlib
-import itertools
 import logging
-import math
 import os
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass, replace
-from functools import partial
 
 from service import errors
 from service.admission import Admission, LaneName, Ticket
 from service.devices import Place, places
-from service.errors import DeadlineExceeded, Overloaded, ServiceError, WorkerFailed
+from service.dispatch import Dispatcher
+from service.errors import DeadlineExceeded, Overloaded, Quarantined, ServiceError, WorkerFailed
 from service.jobs import Render, Rendered, Upload, Uploaded
 from service.protocol import Begin, Failure
 from service.quarantine import Quarantine
@@ -28,13 +26,8 @@ from service.workerlink import Answer, WorkerLink
 
 GRACE_SECONDS = 2.0
 """A worker that runs this much longer than the whole time allowed for a job counts as hung."""
-PATIENCE_SECONDS = 0.25
-"""So much further back in line stands a picture whose layers are held by another, busy worker."""
-BATCH_COST = 32_000_000
-"""A batch is closed when its cost (pixels to decode) reaches this."""
 MAX_BACKOFF_SECONDS = 30.0
 START_ATTEMPTS = 3
-MAX_HOMES = 10_000
 KEPT_FROM_WORKERS = {"api_keys", "url_keys", "redis_url"}
 
 log = logging.getLogger(__name__)
@@ -72,8 +65,7 @@ class Pool:
         self._admission = Admission(settings, sum(place.pipelines for place in self._places))
         self._quarantine = Quarantine()
         self._links: dict[int, WorkerLink] = {}
-        self._homes: OrderedDict[str, int] = OrderedDict()
-        self._numbers = itertools.count(1)
+        self._dispatcher = Dispatcher(self._admission, self._links)
         self._supervisors: list[asyncio.Task[None]] = []
         self._model_id: asyncio.Future[bytes] | None = None
         self._stopping = False
@@ -159,11 +151,16 @@ class Pool:
             raise WorkerFailed("the worker gave an answer of another kind")
         return result
 
+    def check(self, job: Upload | Render, cost: float) -> None:
+        """Raises what :meth:`render` would raise at once (Overloaded, Quarantined, WorkerFailed), so that
+        nothing need be fetched for a job that will not be taken; ``job`` may lack its stream.
+        """
+        key, layer = (job.key, job.layer) if isinstance(job, Render) else ("", 0)
+        self._refuse(job, key, layer, cost)
+
     # one job
 
     async def _run(self, job: Upload | Render, key: str, cost: float) -> Uploaded | Rendered:
-        if self._stopping:
-            raise WorkerFailed("the service is stopping")
         cost = max(1.0, cost)
         now = time.monotonic()
         ticket = Ticket(
@@ -175,10 +172,10 @@ class Pool:
             deadline=now + self._seconds_allowed(job),
             answer=asyncio.get_running_loop().create_future(),
         )
+        self._refuse(job, key, ticket.layer, cost)
+        self._admission.enter(ticket)
+        self._dispatcher.run()
         try:
-            self._quarantine.check(key, ticket.layer)
-            self._admission.enter(ticket)
-            self._dispatch()
             async with asyncio.timeout(self._seconds_allowed(job)):
                 result = await ticket.answer
         except TimeoutError:
@@ -187,73 +184,25 @@ class Pool:
         except asyncio.CancelledError:
             self._events["abandoned"] += 1
             raise
-        except Overloaded:
-            self._events["refused"] += 1
-            raise
-        except errors.Quarantined:
-            self._events["quarantined"] += 1
-            raise
         finally:
             self._admission.leave(ticket)
         return replace(result, seconds={**result.seconds, "queue": ticket.started - ticket.arrived})
 
+    def _refuse(self, job: Upload | Render, key: str, layer: int, cost: float) -> None:
+        if self._stopping:
+            raise WorkerFailed("the service is stopping")
+        now = time.monotonic()
+        try:
+            self._quarantine.check(key, layer)
+            self._admission.check(
+                self._admission.lane_of(job, cost), cost, now, now + self._seconds_allowed(job)
+            )
+        except (Overloaded, Quarantined) as error:
+            self._events["refused" if isinstance(error, Overloaded) else "quarantined"] += 1
+            raise
+
     def _seconds_allowed(self, job: Upload | Render) -> float:
         return self._settings.upload_deadline if isinstance(job, Upload) else self._settings.read_deadline
-
-    # handing out
-
-    def _dispatch(self) -> None:
-        """Give waiting jobs to free workers until there are no more of the one or the other."""
-        while free := sorted((link for link in self._links.values() if link.free), key=_load):
-            if not sum(self._give(link, len(free)) for link in free):
-                return
-
-    def _give(self, link: WorkerLink, sharers: int) -> bool:
-        if not link.free:
-            return False
-        now = time.monotonic()
-        handicap = partial(self._handicap, link)
-        first = self._admission.take(now, handicap)
-        if first is None:
-            return False
-        batch = [first]
-        if first.lane == "light" and not first.attempts:
-            waiting = len(self._admission.lanes["light"].waiting)
-            size = min(link.place.batch, math.ceil((1 + waiting) / sharers))
-            cost = first.cost
-            while len(batch) < size and cost < BATCH_COST:
-                more = self._admission.take(now, partial(self._untried, handicap), only="light")
-                if more is None:
-                    break
-                batch.append(more)
-                cost += more.cost
-        for ticket in batch:
-            ticket.attempts += 1
-            ticket.batch = len(batch)
-            self._remember_home(ticket, link.place.index)
-        link.send({next(self._numbers): ticket for ticket in batch})
-        return True
-
-    def _handicap(self, link: WorkerLink, ticket: Ticket) -> float:
-        """Seconds by which a job stands further back for this worker; infinite: not for it."""
-        if ticket.attempts:  # its last worker ended: elsewhere, and alone, to see whose fault it was
-            others = any(other.ready for other in self._links.values() if other is not link)
-            return math.inf if link.running or (others and ticket.avoid == link.place.index) else 0.0
-        home = self._homes.get(ticket.key)
-        if home is None or home == link.place.index:
-            return 0.0
-        holder = self._links.get(home)
-        return math.inf if holder is not None and holder.free else PATIENCE_SECONDS
-
-    def _untried(self, handicap: "partial[float]", ticket: Ticket) -> float:
-        return math.inf if ticket.attempts else handicap(ticket)
-
-    def _remember_home(self, ticket: Ticket, index: int) -> None:
-        if isinstance(ticket.job, Render):
-            self._homes[ticket.key] = index
-            self._homes.move_to_end(ticket.key)
-            while len(self._homes) > MAX_HOMES:
-                self._homes.popitem(last=False)
 
     # what comes back
 
@@ -266,7 +215,7 @@ class Pool:
             if not ticket.answer.done():
                 ticket.answer.set_result(answer.result)
         self._quarantine.absolve(ticket.key, ticket.layer)
-        self._dispatch()
+        self._dispatcher.run()
 
     def _bury(self, link: WorkerLink, status: int) -> None:
         """Account for a worker that has ended, and for the jobs it had."""
@@ -288,8 +237,8 @@ class Pool:
             elif not ticket.answer.done():
                 ticket.avoid = link.place.index
                 self._events["retried"] += 1
-                self._admission.reenter(ticket)
-        self._dispatch()
+                self._admission.enter(ticket)
+        self._dispatcher.run()
 
     # life and death
 
@@ -330,7 +279,7 @@ class Pool:
     def _welcome(self, model_id: bytes) -> None:
         if self._model_id is not None and not self._model_id.done():
             self._model_id.set_result(model_id)
-        self._dispatch()
+        self._dispatcher.run()
 
     def _begin(self, place: Place) -> Begin:
         settings = self._settings.model_dump(mode="json", exclude=KEPT_FROM_WORKERS)
@@ -343,10 +292,6 @@ def error_of(failure: Failure) -> ServiceError:
     if not (isinstance(kind, type) and issubclass(kind, ServiceError)):
         kind = ServiceError
     return kind(failure.detail, failure.retry_after)
-
-
-def _load(link: WorkerLink) -> int:
-    return len(link.running)
 
 
 def _fail(ticket: Ticket, error: ServiceError) -> None:
