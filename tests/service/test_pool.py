@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,6 +55,10 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture
@@ -167,6 +172,8 @@ async def test_a_picture_that_ends_two_workers_does_not_end_a_third(make_pool: M
         await pool.render(render("bad", layer=1, do="crash"), COST)
     with pytest.raises(Quarantined):
         await pool.render(render("bad", layer=1), COST)
+    with pytest.raises(Quarantined):
+        pool.check(render("bad", layer=2), COST)
     await until(lambda: pool.state.workers == 2)
     assert pool.state.restarts == {"crashed": 2}
     assert await answer(pool, render("bad", layer=0))
@@ -259,8 +266,11 @@ async def test_a_full_queue_refuses_at_once(make_pool: MakePool) -> None:
         await pool.render(render("late"), COST)
     assert refused.value.retry_after is not None
     assert refused.value.retry_after >= 1
+    with pytest.raises(Overloaded):
+        pool.check(render("late"), COST)
     assert len(await asyncio.gather(*jobs)) == 4
-    assert pool.state.refused == 1
+    pool.check(render("late"), COST)
+    assert pool.state.refused == 2
 
 
 @pytest.mark.slow
@@ -348,6 +358,43 @@ def _one_batching_place(*_: object) -> tuple[Any, ...]:
     from service.devices import Place
 
     return (Place(0, {"CUDA_VISIBLE_DEVICES": ""}, pipelines=1, batch=8),)
+
+
+@pytest.mark.slow
+async def test_workers_killed_at_random_spoil_no_answer(make_pool: MakePool) -> None:
+    pool = await make_pool()
+    descriptors = open_descriptors()
+    chance = random.Random(1)
+    ended = False
+    right = wrong = failed = 0
+
+    async def client(name: int) -> None:
+        nonlocal right, wrong, failed
+        number = 0
+        while not ended:
+            number += 1
+            key = f"{name}/{number}"
+            try:
+                body = await answer(pool, render(key, do="sleep", seconds=0.01))
+            except WorkerFailed:
+                failed += 1
+            else:
+                right += body["key"] == key
+                wrong += body["key"] != key
+
+    clients = [asyncio.create_task(client(name)) for name in range(4)]
+    for _ in range(6):
+        await until(lambda: pool.ready)
+        answered = right
+        await until(lambda answered=answered: right > answered + 5)  # type: ignore[misc]
+        os.kill(chance.choice(pool.worker_pids), signal.SIGKILL)
+    ended = True
+    await asyncio.gather(*clients)
+    assert wrong == 0
+    assert failed <= right / 100
+    assert sum(pool.state.restarts.values()) == 6
+    await until(lambda: pool.state.workers == 2)
+    assert open_descriptors() <= descriptors + 2
 
 
 async def test_stopping_finishes_what_was_accepted_and_takes_no_more(make_pool: MakePool) -> None:
