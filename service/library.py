@@ -192,11 +192,12 @@ class Library:
 
     async def _render(self, order: Order) -> Answer:
         record, layer = order.record, order.job.layer
+        cost = float(sum(entry.width * entry.height for entry in record.header.layers[: layer + 1]))
+        self.pool.check(order.job, cost)
         start = time.perf_counter()
         stream = await self.store.prefix(record, layer)
         alpha = await self.store.alpha(record, layer)
         fetched = time.perf_counter()
-        cost = float(sum(entry.width * entry.height for entry in record.header.layers[: layer + 1]))
         rendered = await self.pool.render(replace(order.job, stream=stream, alpha=alpha), cost)
         seconds = {"fetch": fetched - start, **rendered.seconds}
         if "queue" not in seconds:
