@@ -32,6 +32,7 @@ MAX_EDGE = 65535
 TILE_UNIT = 64
 """A tile's edge is a multiple of this many pixels: one hyper-latent covers 64 x 64 pixels."""
 MAX_TILE_BYTES = 2**24 - 1
+MAX_LAYER_BYTES = 2**32 - 1
 MODEL_ID_BYTES = 8
 
 _FIXED = struct.Struct("<4sBBBB8s")  # magic, version, layers, tile units, flags, model id
@@ -242,7 +243,7 @@ class CodedLayer:
 def write(model_id: bytes, tile: int, layers: Sequence[CodedLayer]) -> bytes:
     """Assemble a stream; ``tile`` is the tile edge in pixels, a multiple of 64.
 
-    Raises EncodeError if a value does not fit its field.
+    Raises EncodeError if a value does not fit its field or the layers do not make a stream.
     """
     if not 1 <= len(layers) <= MAX_LAYERS:
         raise EncodeError(f"{len(layers)} layers; a stream has 1 to {MAX_LAYERS}")
@@ -256,11 +257,18 @@ def write(model_id: bytes, tile: int, layers: Sequence[CodedLayer]) -> bytes:
     for layer, body in zip(layers, bodies, strict=True):
         if not (1 <= layer.width <= MAX_EDGE and 1 <= layer.height <= MAX_EDGE):
             raise EncodeError(f"a layer of {layer.width}x{layer.height} pixels; the limit is {MAX_EDGE}")
+        if not 1 <= layer.quality <= 100 or len(body) > MAX_LAYER_BYTES:
+            raise EncodeError(f"a layer of quality {layer.quality} and {len(body)} bytes")
+        if len(layer.tiles) != -(-layer.width // tile) * -(-layer.height // tile):
+            raise EncodeError(f"{len(layer.tiles)} tiles do not cover {layer.width}x{layer.height} pixels")
         index = body[: len(layer.tiles) * _TILE_ENTRY_BYTES]
         entries += _ENTRY.pack(layer.width, layer.height, layer.quality, len(body), crc32(index))
     head = fixed + entries
     stream = b"".join([head, _CRC.pack(crc32(head)), *bodies])
-    read_header(stream)
+    try:
+        read_header(stream)
+    except InvalidStream as error:
+        raise EncodeError(str(error)) from error
     return stream
 
 
