@@ -15,6 +15,7 @@ from service.metrics import Metrics
 access_log = logging.getLogger("compass.access")
 error_log = logging.getLogger("compass.error")
 
+_SIGNATURE = re.compile(r"signature=[^&]*")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -80,7 +81,7 @@ class Observed:
             "client": client[0] if client else "",
             "method": scope["method"],
             "path": scope["path"],
-            "query": scope["query_string"].decode("latin-1"),
+            "query": _SIGNATURE.sub("signature=...", scope["query_string"].decode("latin-1")),
             "status": status,
             "bytes": sent,
             "seconds": round(seconds, 4),

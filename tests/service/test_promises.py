@@ -1,0 +1,121 @@
+"""What the service promises under pressure: one decode for many, answers without workers, no bombs."""
+
+import asyncio
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.service.samples import bomb, encoded, photo
+from tests.service.test_routes_images import problem
+
+BIG = 900, 600
+
+
+@contextmanager
+def stopped_workers(service):
+    """All worker processes are halted by SIGSTOP meanwhile."""
+    workers = service.workers
+    assert workers
+    for worker in workers:
+        worker.suspend()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.resume()
+
+
+async def eventually(condition):
+    for _ in range(400):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+@pytest.fixture(scope="module")
+def big(service):
+    return service.upload(encoded(photo(*BIG, seed=100), "PNG"))
+
+
+async def test_200_simultaneous_requests_are_one_decode(service, big):
+    renders = service.metric("compass_renders_total")
+    decoded = service.metric("compass_layers_decoded_total")
+    limits = httpx.Limits(max_connections=200)
+    async with httpx.AsyncClient(base_url=service.url, limits=limits, timeout=120) as client:
+        with stopped_workers(service):  # so that all 200 are there before the first is done
+            requests = [
+                asyncio.create_task(client.get(big["url"], params={"width": 333, "format": "webp"}))
+                for _ in range(200)
+            ]
+            joined = service.metric("compass_coalesced_requests_total")
+            await eventually(lambda: service.metric("compass_coalesced_requests_total") >= joined + 150)
+        answers = await asyncio.gather(*requests)
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert service.metric("compass_renders_total") == renders + 1
+    assert service.metric("compass_layers_decoded_total") <= decoded + len(big["layers"])
+
+
+async def test_a_decode_survives_its_first_requester(service, big):
+    renders = service.metric("compass_renders_total")
+    parameters = {"width": 334, "format": "webp"}
+    async with httpx.AsyncClient(base_url=service.url, timeout=120) as client:
+        with stopped_workers(service):
+            joined = service.metric("compass_coalesced_requests_total")
+            first = asyncio.create_task(client.get(big["url"], params=parameters))
+            await asyncio.sleep(0.2)
+            second = asyncio.create_task(client.get(big["url"], params=parameters))
+            await eventually(lambda: service.metric("compass_coalesced_requests_total") > joined)
+            first.cancel()
+            await eventually(lambda: service.metric("compass_requests_total", status="499") >= 1)
+        assert (await second).status_code == 200
+    assert service.metric("compass_renders_total") == renders + 1
+
+
+async def test_work_whose_only_client_left_is_given_up(service, big):
+    abandoned = service.metric("compass_jobs_total", outcome="abandoned")
+    renders = service.metric("compass_renders_total")
+    async with httpx.AsyncClient(base_url=service.url, timeout=120) as client:
+        with stopped_workers(service):
+            request = asyncio.create_task(client.get(big["url"], params={"width": 335}))
+            await asyncio.sleep(0.2)
+            request.cancel()
+            await eventually(lambda: service.metric("compass_jobs_total", outcome="abandoned") > abandoned)
+    assert service.metric("compass_renders_total") == renders
+
+
+def test_everything_but_decoding_works_while_all_workers_are_stopped(service, big):
+    known = service.client.get(big["url"], params={"width": 100})
+    tag = known.headers["etag"]
+    with stopped_workers(service):
+        get, head = service.client.get, service.client.head
+        fresh = get(big["url"], params={"width": 100}, headers={"If-None-Match": tag})
+        assert (fresh.status_code, fresh.content) == (304, b"")
+        assert fresh.headers["etag"] == tag
+        assert fresh.headers["cache-control"] == known.headers["cache-control"]
+        for width in (100, 101):  # rendered before, and never
+            answer = head(big["url"], params={"width": width})
+            assert (answer.status_code, answer.content) == (200, b"")
+            assert answer.headers["content-type"] == "image/jpeg"
+            assert answer.headers["vary"] == "Accept"
+        assert head(big["url"], params={"width": 100}).headers["etag"] == tag
+        assert get(big["url"], params={"width": 100}).content == known.content
+        assert get(f"{big['url']}/info").json() == big
+        assert len(get(f"{big['url']}/stream").content) == big["bytes"]
+        assert get("/healthz").status_code == 200
+        again = service.client.post("/images", files={"file": encoded(photo(*BIG, seed=100), "PNG")})
+        assert (again.status_code, again.json()) == (200, big)
+
+
+def test_bombs_do_not_reach_memory(service):
+    """900 million pixels in about 100 kB, again and again."""
+    data = bomb(30_000, 30_000)
+    assert len(data) < 150_000
+    problem(service.client.post("/images", files={"file": data}), 413)
+    family = [service.process, *service.workers]
+    before = sum(process.memory_info().rss for process in family)
+    for _ in range(20):
+        problem(service.client.post("/images", files={"file": data}), 413)
+    assert sum(process.memory_info().rss for process in family) < before + 8 * 2**20
