@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -21,6 +21,9 @@ class Metrics:
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(f"compass_{name}", text, labels, registry=registry)
 
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"compass_{name}", text, registry=registry)
+
         def histogram(name: str, text: str, label: str) -> Histogram:
             return Histogram(f"compass_{name}", text, (label,), registry=registry, buckets=BUCKETS)
 
@@ -37,6 +40,10 @@ class Metrics:
         self.cache_hits = counter("cache_hits", "Answers found in memory", ("cache",))
         self.coalesced = counter("coalesced_requests", "Requests that joined a rendering under way")
         self.store_errors = counter("store_errors", "Commands the store failed to carry out")
+        self.damaged = counter("damaged_streams", "Stored pictures found not to fit their checksums")
+        self.store_up = gauge("store_up", "1 if the store answered when metrics were asked for, else 0")
+        self.store_memory = gauge("store_memory_bytes", "Memory that the store uses")
+        self.store_limit = gauge("store_memory_limit_bytes", "Memory that the store may use; 0: no limit")
         self.build = Info("compass_build", "Version, profile and model id", registry=registry)
 
     def watch_pool(self, state: Callable[[], PoolState]) -> None:

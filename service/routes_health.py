@@ -1,11 +1,16 @@
 """Routes for those who run the service."""
 
+import asyncio
+
 from fastapi import APIRouter, Response
 
 from service.context import Here
 from service.errors import ServiceError
 from service.problems import documented
 from service.problems import response as problem
+
+STORE_SECONDS = 3
+"""How long /metrics waits for the store before it reports it as down."""
 
 router = APIRouter(tags=["operation"])
 
@@ -35,5 +40,15 @@ async def readyz(here: Here) -> Response | dict[str, str]:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(here: Here) -> Response:
-    """See docs/metrics.md."""
-    return Response(here.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    """See docs/metrics.md. Asks the store as well, but does not wait for it longer than scrapes do."""
+    measured = here.metrics
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            used, limit = await here.store.memory()
+    except (ServiceError, TimeoutError):
+        measured.store_up.set(0)
+    else:
+        measured.store_up.set(1)
+        measured.store_memory.set(used)
+        measured.store_limit.set(limit)
+    return Response(measured.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

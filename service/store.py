@@ -87,6 +87,12 @@ class Store:
         with self._errors():
             await self._redis.ping()
 
+    async def memory(self) -> tuple[int, int]:
+        """Bytes of memory the store uses and may use (0: no limit); raises StoreUnavailable."""
+        with self._errors():
+            facts = await self._redis.info("memory")
+        return int(facts["used_memory"]), int(facts["maxmemory"])
+
     async def put(self, record: Record, stream: bytes, alpha: tuple[bytes, ...]) -> None:
         """Store a picture, whole or not at all."""
         expires = record.facts.expires
@@ -116,7 +122,8 @@ class Store:
         if facts is None and not start:
             raise NotFound(f"no picture {picture}")
         self._metrics.bytes_read.inc(len(start))
-        record = Record(picture, _header(start), _parse_facts(facts))
+        with self._errors():
+            record = Record(picture, _header(start), _parse_facts(facts))
         if _expired(record):
             raise NotFound(f"no picture {picture}")
         self._records.put(picture, record)
@@ -131,14 +138,15 @@ class Store:
         if not data:
             self._records.discard(record.id)
             raise NotFound(f"no picture {record.id}")
-        try:
-            if read_header(data) != record.header:
-                raise DamagedStream(f"the stream of {record.id} has another header than expected")
-            for k in range(layer + 1):
-                layer_tiles(record.header, k, data)
-        except StreamError as error:
-            self._records.discard(record.id)
-            raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
+        with self._errors():
+            try:
+                if read_header(data) != record.header:
+                    raise DamagedStream(f"the stream of {record.id} has another header than expected")
+                for k in range(layer + 1):
+                    layer_tiles(record.header, k, data)
+            except StreamError as error:
+                self._records.discard(record.id)
+                raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
         return data
 
     async def alpha(self, record: Record, layer: int) -> bytes | None:
@@ -147,12 +155,12 @@ class Store:
             return None
         with self._errors():
             data = _raw(await self._redis.get(_alpha(record.id, layer)))
+            if data and len(data) != record.facts.alpha[layer]:
+                raise DamagedStream(f"the alpha plane {layer} of {record.id} has the wrong length")
         if not data:
             self._records.discard(record.id)
             raise NotFound(f"no picture {record.id}")
         self._metrics.bytes_read.inc(len(data))
-        if len(data) != record.facts.alpha[layer]:
-            raise DamagedStream(f"the alpha plane {layer} of {record.id} has the wrong length")
         return data
 
     async def delete(self, picture: str) -> None:
@@ -227,8 +235,12 @@ class Store:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        """Redis's errors as ours, counted; damage is counted, too."""
         try:
             yield
+        except DamagedStream:
+            self._metrics.damaged.inc()
+            raise
         except OutOfMemoryError as error:
             self._metrics.store_errors.inc()
             raise StoreFull("the store has no room left for another picture") from error
