@@ -38,9 +38,12 @@ class Config:
     def from_dict(cls, values: dict[str, Any]) -> "Config":
         """The inverse of :meth:`to_dict`; raises WeightsError on unknown or mistyped fields."""
         types = {f.name: f.type for f in fields(cls)}
+        if not isinstance(values, dict):
+            raise WeightsError(f"no configuration: {values!r}")
         for name, value in values.items():
-            if name not in types or not isinstance(value, (bool, int, float)):
-                raise WeightsError(f"unknown configuration field {name!r} = {value!r}")
+            fits = type(value) is types.get(name) or (type(value) is int and types.get(name) is float)
+            if not fits or value < 0 or (value == 0 and types[name] is not bool):
+                raise WeightsError(f"configuration field {name!r} = {value!r}")
         return cls(**values)
 
 

@@ -90,6 +90,26 @@ class IntegerHyperSynthesis:
     index: IntegerLayer
     mean: IntegerLayer
 
+    def __post_init__(self) -> None:
+        channels, latents = self.shape
+        middle = self.up2.weight.shape[1]
+        wanted = {
+            "up1": (channels, latents, 5, 5),
+            "up2": (latents, middle, 5, 5),
+            "index": (latents, middle, 3, 3),
+            "mean": (latents, middle, 3, 3),
+        }
+        for name, shape in wanted.items():
+            layer: IntegerLayer = getattr(self, name)
+            outputs = shape[1] if layer.transposed else shape[0]
+            if tuple(layer.weight.shape) != shape or tuple(layer.bias.shape) != (outputs,):
+                raise WeightsError(f"integer hyper-synthesis: layer {name} has another shape than {shape}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels of the hyper-latents and of the latents."""
+        return len(self.medians), self.up1.weight.shape[1]
+
     def inputs(self, box: Box, size: Size) -> Box:
         """The hyper-latents that the priors of the latents in ``box`` depend on.
 
@@ -106,7 +126,7 @@ class IntegerHyperSynthesis:
         """
         z = symbols.double() * 2**FRACTION + self.medians
         z = z.clamp(1 - ACTIVATION_LIMIT, ACTIVATION_LIMIT - 1)
-        M = len(self.index.bias)
+        M = self.shape[1]
         index = torch.empty((M, *box.size), dtype=torch.uint8, device=z.device)
         mean = torch.empty((M, *box.size), dtype=torch.int32, device=z.device)
         for part in divide(box, _BLOCK):

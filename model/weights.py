@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -70,8 +70,7 @@ def hyper_tables(hyperprior: Hyperprior) -> Tables:
     for row in pmf:
         kept = np.flatnonzero(row > 2.0**-13)
         low, high = (kept[0], kept[-1]) if len(kept) else (_HYPER_RANGE, _HYPER_RANGE)
-        mass = row[low : high + 1]
-        frequencies.append(quantise_pmf(np.append(mass, max(1 - mass.sum(), 1e-6))))
+        frequencies.append(quantise_pmf(row[low : high + 1]))
         offsets.append(low - _HYPER_RANGE)
     return Tables.from_frequencies(frequencies, offsets)
 
@@ -166,7 +165,7 @@ def load(path: Path) -> Weights:
         network = Compass(config)
         state = {k: v.float() for k, v in _below(tensors, "weights").items()}
         missing = network.load_state_dict(state, strict=False)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{path} is not a weight file: {error}") from error
     expected = {name for name, _ in network.named_parameters()}
     absent = sorted(expected & set(missing.missing_keys))
@@ -179,13 +178,12 @@ def load(path: Path) -> Weights:
         )
         for part in _PARTS
     }
-    return Weights(
-        model_id(path),
-        config,
-        network.eval().requires_grad_(False),
-        priors,
-        _tables(_below(tensors, "tables.latent")),
-    )
+    latent_tables = _tables(_below(tensors, "tables.latent"))
+    for prior in priors.values():
+        shape = prior.synthesis.shape, len(prior.tables), len(latent_tables)
+        if shape != ((config.channels, config.latents), config.channels, SCALE_COUNT):
+            raise WeightsError(f"{path}: priors and tables of another shape {shape}")
+    return Weights(model_id(path), config, network.eval().requires_grad_(False), priors, latent_tables)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
