@@ -205,9 +205,9 @@ def measure(skipped: float, count: int, rounds: int, progress: tqdm) -> dict[str
     }
 
 
-def call_all(mapper: Callable[..., Iterator[Symbols]], decoders: Sequence[Callable[[], Symbols]]) -> None:
-    """Decode every tile by ``map`` or by a pool's."""
-    for _ in mapper(lambda decode: decode(), decoders):
+def call_all(mapper: Callable[..., Iterator[int]], decoders: Sequence[Callable[[], Symbols]]) -> None:
+    """Decode every tile by ``map`` or by a pool's; drop the symbols at once, as a codec does."""
+    for _ in mapper(lambda decode: len(decode()), decoders):
         pass
 
 
