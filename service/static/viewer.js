@@ -1,0 +1,215 @@
+// One stored picture: at any width, two widths side by side, and what each answer took.
+
+import * as api from "./api.js";
+import { showFacts, showLayers } from "./facts.js";
+import { placeholder } from "./thumbhash.js";
+import { bytes, element, size } from "./words.js";
+
+const SMALLEST = 32;
+const PATIENCE = 180; // milliseconds without a movement of the slider before a width is asked for
+
+const find = (id) => document.getElementById(id);
+
+export class Viewer {
+  #root = find("viewer");
+  #info = null;
+  #wanted = null; // AbortController of the rendering under way
+  #timer = 0;
+
+  /** `onDelete(info)` runs when the picture was deleted, `onKeyNeeded()` resolves to whether to try again. */
+  constructor({ onDelete, onKeyNeeded }) {
+    this.onDelete = onDelete;
+    this.onKeyNeeded = onKeyNeeded;
+    find("width-slider").addEventListener("input", () => this.#askSoon(this.#widthAt(find("width-slider").value)));
+    find("width").addEventListener("change", () => this.show(Number(find("width").value)));
+    find("split").addEventListener("input", () => this.#split());
+    find("left-width").addEventListener("change", () => this.#compare());
+    find("right-width").addEventListener("change", () => this.#compare());
+    for (const radio of this.#root.querySelectorAll("[name=mode]")) {
+      radio.addEventListener("change", () => this.#mode());
+    }
+    find("copy").addEventListener("click", () => this.#copy());
+    find("delete").addEventListener("click", () => this.#delete());
+  }
+
+  /** Opens a picture at the width it has on this screen. */
+  open(info) {
+    this.close();
+    this.#info = info;
+    this.#root.hidden = false;
+    find("viewer-title").textContent = `${size(info)}, ${bytes(info.bytes)}`;
+    find("stage").style.setProperty("--ratio", info.width / info.height);
+    find("placeholder").src = placeholder(info.thumbhash);
+    find("width").max = info.width;
+    find("stream-link").href = `/images/${info.id}/stream`;
+    find("stream-link").download = `${info.id}.cmps`;
+    find("snippet").textContent = markup(info);
+    const saved = info.source_bytes > info.bytes ? `, ${(info.source_bytes / info.bytes).toFixed(1)} times less` : "";
+    find("stored").textContent =
+      `${bytes(info.bytes)} of a ${info.source_format} of ${bytes(info.source_bytes)}${saved}; quality ${info.quality}`;
+    showLayers(info, (width) => this.show(width));
+    for (const side of ["left-width", "right-width"]) {
+      find(side).replaceChildren(...info.layers.map((layer) =>
+        element("option", { value: layer.width, textContent: `${layer.width} px, ${bytes(layer.prefix)}` })));
+    }
+    find("left-width").selectedIndex = 0;
+    find("right-width").selectedIndex = info.layers.length - 1;
+    this.#root.querySelector("[name=mode][value=one]").checked = true;
+    const pixels = Math.round(find("stage").clientWidth * Math.min(2, window.devicePixelRatio));
+    this.#mode(Math.min(info.width, pixels));
+  }
+
+  close() {
+    this.#wanted?.abort();
+    clearTimeout(this.#timer);
+    this.#root.hidden = true;
+    this.#info = null;
+    for (const id of ["picture", "picture-left"]) put(find(id), null);
+  }
+
+  /** Shows the picture at a width in pixels. */
+  async show(width) {
+    if (!this.#info) return;
+    width = Math.round(Math.min(this.#info.width, Math.max(1, width || 1)));
+    this.#setWidth(width);
+    const answers = await this.#fetch([{ width }]);
+    if (!answers) return;
+    await put(find("picture"), answers[0].blob);
+    showFacts(this.#info, { width, ...answers[0].story });
+  }
+
+  #askSoon(width) {
+    this.#setWidth(width, false);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.show(width), PATIENCE);
+  }
+
+  #setWidth(width, moveSlider = true) {
+    const slider = find("width-slider");
+    find("width").value = width;
+    if (moveSlider) slider.value = this.#placeOf(width);
+    slider.setAttribute("aria-valuetext", `${width} pixels`);
+  }
+
+  /** The slider is logarithmic: each doubling of the width is the same way to go. */
+  #widthAt(place) {
+    const least = Math.min(SMALLEST, this.#info.width);
+    return Math.round(least * (this.#info.width / least) ** (place / 1000));
+  }
+
+  #placeOf(width) {
+    const least = Math.min(SMALLEST, this.#info.width);
+    const whole = Math.log(this.#info.width / least);
+    return whole ? Math.max(0, (1000 * Math.log(width / least)) / whole) : 1000;
+  }
+
+  #mode(width = Number(find("width").value)) {
+    const comparing = this.#root.querySelector("[name=mode]:checked").value === "compare";
+    find("one-controls").hidden = comparing;
+    find("compare-controls").hidden = !comparing;
+    for (const id of ["split", "line", "picture-left"]) find(id).hidden = !comparing;
+    if (comparing) this.#compare();
+    else this.show(width);
+  }
+
+  async #compare() {
+    const [left, right] = ["left-width", "right-width"].map((id) => Number(find(id).value));
+    this.#split();
+    const answers = await this.#fetch([{ width: left }, { width: right }]);
+    if (!answers) return;
+    await Promise.all([put(find("picture-left"), answers[0].blob), put(find("picture"), answers[1].blob)]);
+    showFacts(this.#info, { width: right, ...answers[1].story });
+  }
+
+  #split() {
+    const value = find("split").value;
+    find("stage").style.setProperty("--split", `${value}%`);
+    find("split").setAttribute("aria-valuetext", `${Math.round(value)} percent`);
+  }
+
+  /** Renderings of this picture; null if something newer was asked for meanwhile, or it failed. */
+  async #fetch(wishes) {
+    clearTimeout(this.#timer);
+    this.#wanted?.abort();
+    const controller = new AbortController();
+    this.#wanted = controller;
+    find("viewer-problem").hidden = true;
+    const slow = setTimeout(() => { find("busy").hidden = false; }, 120);
+    try {
+      return await Promise.all(wishes.map((wish) => api.picture(this.#info.id, wish, controller.signal)));
+    } catch (error) {
+      if (error.name !== "AbortError") await this.#fail(error, () => this.#mode());
+      return null;
+    } finally {
+      clearTimeout(slow);
+      if (this.#wanted === controller) find("busy").hidden = true;
+    }
+  }
+
+  async #fail(error, again) {
+    const notice = find("viewer-problem");
+    notice.textContent = error.message;
+    notice.hidden = false;
+    if (error.needsKey && (await this.onKeyNeeded())) again();
+  }
+
+  async #copy() {
+    const code = find("snippet");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      find("copy").textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(code);
+      find("copy").textContent = "Press Ctrl+C";
+    }
+    setTimeout(() => { find("copy").textContent = "Copy"; }, 1500);
+  }
+
+  async #delete() {
+    const info = this.#info;
+    if ((await answerOf(find("confirm"))) !== "yes") return;
+    try {
+      await api.remove(info.id);
+    } catch (error) {
+      if (error.status !== 404) {
+        await this.#fail(error, () => this.#delete());
+        return;
+      }
+    }
+    this.onDelete(info);
+  }
+}
+
+/** What a dialog was closed with; Escape counts as "no". */
+export function answerOf(dialog) {
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
+  });
+}
+
+/** Puts a blob into an image when it can be painted, so that nothing flickers. */
+async function put(image, blob) {
+  const before = image.src;
+  if (blob) {
+    const next = URL.createObjectURL(blob);
+    const probe = element("img", { src: next });
+    await probe.decode().catch(() => {});
+    image.src = next;
+  } else {
+    image.removeAttribute("src");
+  }
+  if (before.startsWith("blob:")) URL.revokeObjectURL(before);
+}
+
+function markup(info) {
+  const absolute = (path) => new URL(path, location.origin).href;
+  const srcset = info.layers.map((layer) => `${absolute(info.url)}?width=${layer.width} ${layer.width}w`);
+  return [
+    `<img src="${absolute(info.url)}?width=${info.layers.at(-1).width}"`,
+    `     srcset="${srcset.join(",\n             ")}"`,
+    `     sizes="(max-width: 60rem) 100vw, 60rem"`,
+    `     width="${info.width}" height="${info.height}" loading="lazy" alt="">`,
+  ].join("\n");
+}
