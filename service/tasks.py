@@ -28,8 +28,8 @@ _TURNS = {
 class Tasks:
     """Made once in each worker; loads the codec. Safe to call from several threads.
 
-    Keeps recently decoded layers, at most ``worker_cache_bytes`` of pixels, and decodes the
-    larger layers of the same picture from there.
+    Keeps the layers it decoded, at most ``worker_cache_bytes`` of pixels, and continues the same
+    picture's larger layers from there.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -38,6 +38,12 @@ class Tasks:
         self.model_id = self._codec.model_id
         self._max_pixels = settings.max_pixels
         self._layers: BoundedCache[tuple[str, int], np.ndarray] = BoundedCache(settings.worker_cache_bytes)
+
+    def warm_up(self) -> None:
+        """Code and decode a small picture, so that no client waits for what is loaded on first use."""
+        pixels = np.zeros((192, 256, 3), np.uint8)
+        stream = self._codec.encode(pixels, [(128, 96), (256, 192)], quality=75)
+        self._codec.decode(stream)
 
     def upload(self, job: Upload) -> Uploaded:
         """Code an upload. Raises a :class:`service.errors.ServiceError` for bad input."""
@@ -92,17 +98,18 @@ class Tasks:
         """Pixels of the layer, and how many layers had to be decoded for it."""
         if not 0 <= job.layer < len(header.layers):
             raise BadParameter(f"layer {job.layer} of {len(header.layers)}")
-        start = None
+        pixels, first = None, 0
         for k in range(job.layer, -1, -1):
-            known = self._layers.get((job.key, k))
-            if known is not None and k == job.layer:
-                return known, 0
-            if known is not None:
-                start = (k, known)
+            pixels = self._layers.get((job.key, k))
+            if pixels is not None:
+                first = k + 1
                 break
-        pixels = self._codec.decode(job.stream, job.layer, start=start, clock=clock)
-        self._layers.put((job.key, job.layer), pixels, pixels.nbytes)
-        return pixels, job.layer + 1 if start is None else job.layer - start[0]
+        for k in range(first, job.layer + 1):
+            start = None if pixels is None else (k - 1, pixels)
+            pixels = self._codec.decode(job.stream, k, start=start, clock=clock)
+            self._layers.put((job.key, k), pixels, pixels.nbytes)
+        assert pixels is not None
+        return pixels, job.layer + 1 - first
 
 
 def _shape(image: Image.Image, job: Render) -> Image.Image:
@@ -113,8 +120,12 @@ def _shape(image: Image.Image, job: Render) -> Image.Image:
         image = image.crop(box) if job.crop else image
     else:
         image = image.resize(job.size, Image.Resampling.LANCZOS, box=box)
+    if job.mirror:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if job.rotation:
         image = image.transpose(_TURNS[job.rotation])
+    if job.bitonal:
+        return image.convert("L").point(lambda value: 255 * (value >= 128))
     if job.gray:
         image = image.convert("LA").convert("RGBA") if image.mode == "RGBA" else image.convert("L")
     return image

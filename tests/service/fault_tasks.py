@@ -26,6 +26,7 @@ class FaultTasks:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._ballast: list[bytearray] = []
+        self._alone = threading.Lock()
 
     def upload(self, job: Upload) -> Uploaded:
         self._act(json.loads(job.data))
@@ -63,6 +64,11 @@ class FaultTasks:
                 raise MemoryError
             case "device fault":
                 raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            case "needs all memory":
+                if not self._alone.acquire(blocking=False):
+                    raise MemoryError
+                time.sleep(0.1)
+                self._alone.release()
             case "crash":
                 ctypes.string_at(0)
             case "exit":

@@ -1,0 +1,60 @@
+"""What a worker keeps: layers once decoded are not decoded again."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.jobs import Render, Upload
+from service.settings import Settings
+from service.tasks import Tasks
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return Settings(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def stream(settings: Settings) -> bytes:
+    """A picture of 192 x 128 in layers of 64, 96 and 192 pixels' width."""
+    y, x = np.mgrid[0:128, 0:192]
+    out = BytesIO()
+    Image.fromarray(np.stack([x, y, (x + y) % 256], 2).astype(np.uint8)).save(out, "png")
+    return Tasks(settings).upload(Upload(out.getvalue(), 75, (64, 96))).stream
+
+
+def render(tasks: Tasks, stream: bytes, layer: int, key: str = "key") -> tuple[bytes, int]:
+    """The PNG of a layer, and how many layers were decoded for it."""
+    size = [(64, 43), (96, 64), (192, 128)][layer]
+    rendered = tasks.render(Render(key, stream, layer, size, "png", 100))
+    return rendered.body, rendered.layers_decoded
+
+
+def test_a_larger_layer_continues_from_a_smaller_one(settings: Settings, stream: bytes) -> None:
+    tasks = Tasks(settings)
+    whole = render(Tasks(settings), stream, 2)
+    assert whole[1] == 3
+    assert render(tasks, stream, 0)[1] == 1
+    assert render(tasks, stream, 2) == (whole[0], 2)
+    assert render(tasks, stream, 2) == (whole[0], 0)
+
+
+def test_a_smaller_layer_was_decoded_on_the_way_to_a_larger_one(settings: Settings, stream: bytes) -> None:
+    tasks = Tasks(settings)
+    render(tasks, stream, 2)
+    assert render(tasks, stream, 1) == (render(Tasks(settings), stream, 1)[0], 0)
+    assert render(tasks, stream, 1, key="another picture")[1] == 2
+
+
+def test_what_is_kept_is_bounded(stream: bytes) -> None:
+    tasks = Tasks(Settings(device="cpu", worker_cache_bytes=64 * 43 * 3))
+    render(tasks, stream, 2)
+    assert render(tasks, stream, 2)[1] == 3
+
+
+def test_warming_up_leaves_nothing_behind(settings: Settings, stream: bytes) -> None:
+    tasks = Tasks(settings)
+    tasks.warm_up()
+    assert render(tasks, stream, 2)[1] == 3
