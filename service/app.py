@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 
-from service import problems, routes_health, routes_images, routes_page, routes_pictures
+from service import problems, routes_health, routes_iiif, routes_images, routes_page, routes_pictures
 from service.connection import ClientGone
 from service.context import Context
 from service.library import Library
@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
             max_age=86400,
         )
     app.add_middleware(Observed, metrics=metrics)
-    for module in (routes_images, routes_pictures, routes_health, routes_page):
+    for module in (routes_images, routes_pictures, routes_iiif, routes_health, routes_page):
         app.include_router(module.router)
     app.mount("/static", routes_page.files)
     return app

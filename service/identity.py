@@ -4,7 +4,6 @@ import base64
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import astuple
 from hashlib import sha256
 
 from model.container import Header
@@ -28,7 +27,7 @@ def is_picture_id(text: str) -> bool:
 
 def entity_tag(job: Render, model_id: bytes) -> str:
     """The weak ETag of a rendering: it follows from the job's parameters, not from its pixels."""
-    parameters = [value for value in astuple(job) if not isinstance(value, bytes)]
+    parameters = {name: value for name, value in vars(job).items() if name not in ("stream", "alpha")}
     return f'W/"{_short(sha256(model_id + json.dumps(parameters).encode()).digest())}"'
 
 

@@ -17,7 +17,7 @@ from service.valkey import EmbeddedValkey
 LAYERS = [CodedLayer(64, 48, 75, [b"a" * 100]), CodedLayer(640, 480, 75, [b"b" * 4000] * 6)]
 STREAM = write(b"model-id", 256, LAYERS)
 PLANES = (b"plane 0", b"plane 01")
-FACTS = Facts(created=1000.5, source_bytes=9, source_format="PNG", quality=75, thumbhash="x", average="#000000")
+FACTS = Facts(1000.5, source_bytes=9, source_format="PNG", quality=75, thumbhash="x", average="#000000")
 
 
 def record(number: int = 0, created: float = 1000.5, **facts) -> Record:
@@ -144,16 +144,20 @@ async def test_pages_are_newest_first_and_stable(store):
     assert (await store.page(None, 1))[0] == [records[4]]
 
 
+async def put_all(store, records, stream):
+    for kept in records:
+        await store.put(kept, stream, ())
+
+
 async def test_a_full_store_refuses_writes_and_goes_on_reading(tmp_path):
     server = EmbeddedValkey(tmp_path, memory_bytes=3_000_000)
     await server.start()
     store = Store(server.url, Settings(), Metrics())
     await store.put(record(0), STREAM, ())
     big = write(b"model-id", 256, [CodedLayer(64, 48, 75, [b"x" * 4_000_000])])
+    kept = [Record(letter * 32, read_header(big), FACTS) for letter in "bcdefgh"]
     with pytest.raises(StoreFull):
-        for number in range(1, 8):
-            kept = Record("abcdefgh"[number] * 32, read_header(big), FACTS)
-            await store.put(kept, big, ())
+        await put_all(store, kept, big)
     assert await store.prefix(await store.record(record(0).id, fresh=True), 1) == STREAM
     await store.close()
     await server.stop()
@@ -164,7 +168,8 @@ async def test_a_lost_store_is_an_error_and_recovers(valkey):
     store = Store(valkey.url, Settings(store_timeout=0.5), metrics)
     await store.put(record(), STREAM, ())
     await valkey.stop()
-    for action in (store.ping(), store.prefix(record(), 0), store.put(record(1), STREAM, ()), store.page(None, 1)):
+    writing = store.put(record(1), STREAM, ())
+    for action in (store.ping(), store.prefix(record(), 0), writing, store.page(None, 1)):
         with pytest.raises(StoreUnavailable):
             await action
     assert metrics.registry.get_sample_value("compass_store_errors_total") == 4

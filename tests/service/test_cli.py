@@ -1,0 +1,102 @@
+"""The command ``compass``, run as a user runs it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from model.container import CodedLayer, write
+from tests.service.running import ROOT
+from tests.service.samples import encoded, photo
+
+STREAM = write(b"model-id", 256, [CodedLayer(30, 20, 75, [b"a" * 9]), CodedLayer(60, 40, 75, [b"b" * 90])])
+
+
+def compass(*arguments, cwd=ROOT, **environment):
+    base = {k: v for k, v in os.environ.items() if not k.startswith("COMPASS_")}
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**base, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def failed(result, code=1):
+    """The one line that the command says on failure."""
+    assert result.returncode == code, result
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+def test_info(tmp_path):
+    path = tmp_path / "a.cmps"
+    path.write_bytes(STREAM)
+    result = compass("info", path)
+    assert result.returncode == 0
+    assert "all checksums right" in result.stdout
+    assert "60      40" in result.stdout
+    path.write_bytes(STREAM[:-1])
+    assert "not in this file" in compass("info", path).stdout
+    path.write_bytes(STREAM[:-1] + b"x")
+    assert "CRC" in failed(compass("info", path))
+    path.write_bytes(STREAM + b"x")
+    assert "follow the last layer" in failed(compass("info", path))
+    path.write_bytes(b"rubbish")
+    assert "magic" in failed(compass("info", path))
+    assert "No such file" in failed(compass("info", tmp_path / "none"))
+
+
+def test_usage():
+    for arguments in ((), ("dance",), ("decode", "a"), ("encode", "a", "b", "--quality", "0")):
+        result = compass(*arguments)
+        assert result.returncode == 2
+        assert "usage" in result.stderr
+    assert "serve" in compass("--help").stdout
+
+
+def test_settings():
+    result = compass("settings", COMPASS_WIDTHS="1,2", COMPASS_API_KEYS="hidden")
+    assert "COMPASS_WIDTHS=1,2\n" in result.stdout
+    assert "hidden" not in result.stdout
+    assert "COMPASS_WIDTHS" in failed(compass("settings", COMPASS_WIDTHS="0"))
+
+
+def test_sign():
+    assert "COMPASS_URL_KEYS" in failed(compass("sign", "/images/x"))
+    result = compass("sign", "/images/x?width=3", "--seconds", "9", COMPASS_URL_KEYS="k")
+    assert result.stdout.startswith("/images/x?width=3&expires=")
+    assert "&signature=" in result.stdout
+
+
+def test_fsck_of_an_empty_store(tmp_path):
+    result = compass("fsck", COMPASS_DATA=str(tmp_path))
+    assert (result.returncode, result.stdout) == (
+        0,
+        "0 pictures, 0 damaged, 0 were missing from the listing\n",
+    )
+    assert "does not answer" in failed(compass("fsck", COMPASS_REDIS_URL="redis://127.0.0.1:1/"))
+
+
+@pytest.mark.slow
+def test_encode_and_decode(tmp_path):
+    """Every command in a process of its own, and a prefix decodes as the whole stream does."""
+    (tmp_path / "photo.png").write_bytes(encoded(photo(90, 60), "PNG"))
+    stream, prefix = tmp_path / "out.cmps", tmp_path / "prefix.cmps"
+    result = compass("encode", tmp_path / "photo.png", stream, "--widths", "30,45", "--quality", "75")
+    assert result.returncode == 0, result.stderr
+    assert "90 x 60" in result.stdout
+    for width, size in ((30, (30, 20)), (40, (40, 27)), (500, (90, 60))):
+        out = tmp_path / f"{width}.png"
+        assert compass("decode", stream, out, "--width", width).returncode == 0
+        assert Image.open(out).size == size
+    prefix.write_bytes(stream.read_bytes()[:-1])
+    assert compass("decode", prefix, tmp_path / "again.png", "--width", "40").returncode == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "40.png").read_bytes()
+    assert "this width needs 3" in failed(compass("decode", prefix, tmp_path / "x.png"))
+    assert ".webp" in failed(compass("decode", stream, tmp_path / "x.gif"))

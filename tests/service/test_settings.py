@@ -1,0 +1,33 @@
+"""Settings come from the environment, and their page in docs/ is what the code says."""
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings, as_markdown
+from tests.service.running import ROOT
+
+
+def test_from_the_environment(monkeypatch):
+    monkeypatch.setenv("COMPASS_WIDTHS", "100, 200")
+    monkeypatch.setenv("COMPASS_API_KEYS", "a,b")
+    monkeypatch.setenv("COMPASS_REDIS_URL", "")
+    settings = Settings()
+    assert settings.widths == (100, 200)
+    assert [key.get_secret_value() for key in settings.api_keys] == ["a", "b"]
+    assert settings.redis_url is None
+    assert "a" not in str(settings.api_keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WIDTHS", "0"), ("WIDTHS", "x"), ("QUALITY", "101"), ("PORT", "-1"), ("PROFILE", "huge")],
+)
+def test_bad_values_are_refused(monkeypatch, name, value):
+    monkeypatch.setenv(f"COMPASS_{name}", value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_every_setting_is_described():
+    assert all(field.description for field in Settings.model_fields.values())
+    assert (ROOT / "docs/settings.md").read_text() == as_markdown()
