@@ -14,6 +14,7 @@ ServiceError
 ├── Quarantined 422         this picture ended worker processes; it is not tried again
 ├── Overloaded 429          the queue is full; come back after ``retry_after`` seconds
 ├── DamagedStream 500       the stored stream does not fit its checksums
+├── NotImplementedHere 501  a valid request for something this service does not do
 ├── WorkerFailed 503        the worker process ended, twice, before it answered
 ├── DeadlineExceeded 503    no answer within the time allowed
 ├── StoreUnavailable 503    Redis does not answer
@@ -109,6 +110,12 @@ class Overloaded(ServiceError):
     """The queue is full; ``retry_after`` says in how many seconds to come back."""
 
     status, title = 429, "Too many requests"
+
+
+class NotImplementedHere(ServiceError):
+    """A valid request for something this service does not do."""
+
+    status, title = 501, "Not implemented"
 
 
 class DamagedStream(ServiceError):

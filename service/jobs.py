@@ -40,7 +40,8 @@ class Render:
     """Decode ``layer`` from a stream prefix and write it as an ordinary picture.
 
     ``crop`` (left, top, right, bottom) in layer pixels is cut out first, then the
-    result is resized to ``size`` (width, height). ``format`` is "avif", "webp", "jpeg" or "png";
+    result is resized to ``size`` (width, height), then mirrored left to right and turned clockwise by
+    ``rotation`` degrees, a multiple of 90. ``format`` is "avif", "webp", "jpeg" or "png";
     ``quality`` 1-100 is that format's own; ``alpha`` is the layer's coded alpha plane, if any;
     ``background`` is the "#rrggbb" under transparency for formats without it. ``key`` names the
     picture, for reuse of decoded layers.
@@ -54,7 +55,9 @@ class Render:
     quality: int
     crop: tuple[int, int, int, int] | None = None
     rotation: int = 0
+    mirror: bool = False
     gray: bool = False
+    bitonal: bool = False
     alpha: bytes | None = None
     background: str = "#ffffff"
 

@@ -163,13 +163,14 @@ class Library:
             layer=chosen.layer,
             size=chosen.size,
             format=name,
-            quality=self._output_quality(name, quality),
+            quality=self.output_quality(name, quality),
             crop=chosen.crop,
             background=background if record.facts.alpha and name == "jpeg" else "#ffffff",
         )
         return Order(record, job, entity_tag(job, record.header.model_id), negotiated=output is None)
 
-    def _output_quality(self, name: str, quality: int | None) -> int:
+    def output_quality(self, name: str, quality: int | None = None) -> int:
+        """The quality of an answer in a format: the wanted one, else the setting (100 for PNG)."""
         defaults = {
             "avif": self.settings.avif_quality,
             "webp": self.settings.webp_quality,

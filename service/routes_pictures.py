@@ -69,18 +69,19 @@ async def picture_at_size(
         parameters.q,
         "#" + parameters.background.lower().removeprefix("#"),
     )
-    headers = _headers(order, here.settings.max_age)
+    headers = picture_headers(order, here.settings.max_age)
     if matches(order.etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
         return Response(headers=headers, media_type=order.media_type)
     answer, cached = await while_connected(request, here.library.answer(order))
     here.metrics.bytes_served.labels(order.job.format).inc(len(answer.picture.body))
-    headers |= _story(order, answer, cached)
+    headers |= story(answer, cached)
     return Response(answer.picture.body, headers=headers, media_type=answer.picture.media_type)
 
 
-def _headers(order: Order, max_age: int) -> dict[str, str]:
+def picture_headers(order: Order, max_age: int) -> dict[str, str]:
+    """Headers that are known before anything is decoded; ``max_age`` in seconds."""
     headers = {
         "ETag": order.etag,
         "Cache-Control": _cache_control(order.record, max_age),
@@ -99,7 +100,7 @@ def _cache_control(record: Record, max_age: int) -> str:
     return f"public, max-age={max_age}, immutable"
 
 
-def _story(order: Order, answer: Answer, cached: bool) -> dict[str, str]:
+def story(answer: Answer, cached: bool) -> dict[str, str]:
     """What it took to make this answer; nothing if it was in memory."""
     if cached:
         return {"Server-Timing": "cache", "Compass-Layers-Decoded": "0", "Compass-Bytes-Read": "0"}
