@@ -1,7 +1,7 @@
 """Seconds spent in each stage of one piece of work."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,6 +12,10 @@ class StageClock:
 
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def add(self, name: str, seconds: float) -> None:
+        """Count ``seconds`` to stage ``name``."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the body of a ``with`` statement as part of stage ``name``."""
@@ -19,4 +23,14 @@ class StageClock:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            self.add(name, time.perf_counter() - start)
+
+    def add_parallel(self, wall: float, clocks: Iterable["StageClock"]) -> None:
+        """Divide ``wall`` seconds among the stages as ``clocks``, run side by side, divide theirs."""
+        together = StageClock()
+        for clock in clocks:
+            for name, seconds in clock.seconds.items():
+                together.add(name, seconds)
+        total = sum(together.seconds.values())
+        for name, seconds in together.seconds.items():
+            self.add(name, wall * seconds / total)

@@ -6,9 +6,8 @@ decode   the latents of the wanted layer and of those below, entropy-decoded exa
          synthesis upon prediction, block by block, 8-bit after every layer
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,21 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from model.clock import StageClock
-from model.container import (
-    MAX_EDGE,
-    CodedLayer,
-    Header,
-    Tile,
-    check_tile,
-    read_header,
-    read_tile_index,
-    write,
-)
-from model.entropy import MAX_SYMBOL, MIN_SYMBOL, Decoder, Part, encode
+from model.container import MAX_EDGE, CodedLayer, Header, read_header, read_tile_index, write
 from model.errors import EncodeError, InvalidStream
-from model.geometry import Box, Size, coarse, divide, fine, halved, whole
-from model.integer import FRACTION
+from model.geometry import Box, Size, divide, whole
+from model.latents import LatentCoder
 from model.network import Hyperprior, channels_last, quality_to_level
+from model.parallel import Threads
 from model.transforms import (
     analyse,
     latents_for_pixels,
@@ -51,9 +41,9 @@ TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
 MAX_PIXELS = 2**28
 """Layers of more pixels are neither written nor decoded."""
-_SYNTHESIS_BLOCK = 256  # pixels: large enough for threads, small enough for the caches
+_SYNTHESIS_BLOCK = 256  # pixels: large enough to be efficient, small enough for the caches
 _ANALYSIS_BLOCK = 32  # latents, 512 pixels
-_DOWN = 16, 64  # pixels a latent and a hyper-latent
+_NOWHERE = Box(0, 0, 0, 0)
 
 Source = Callable[[Box], Tensor]
 """Gives (1, 3, h, w) of a box of pixels, values about 0 to 1."""
@@ -66,44 +56,11 @@ def downscale(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """One layer's network and numbers, the same for encoder and decoder; sizes (height, width)."""
-
-    hyperprior: Hyperprior
-    prior: Prior
-    size: Size
-    gain: Tensor
-    inverse_gain: Tensor
-    tile: int
-
-    @property
-    def latents(self) -> Size:
-        return halved(self.size, 4)
-
-    @property
-    def hyper_latents(self) -> Size:
-        return halved(self.size, 6)
-
-    @property
-    def grid(self) -> Size:
-        """Rows and columns of tiles."""
-        return -(-self.size[0] // self.tile), -(-self.size[1] // self.tile)
-
-    def latents_of(self, tiles: Box) -> Box:
-        """The latents in a box of tiles."""
-        return fine(tiles, self.tile // _DOWN[0], self.latents)
-
-    def hyper_latents_of(self, tiles: Box) -> Box:
-        """The hyper-latents in a box of tiles."""
-        return fine(tiles, self.tile // _DOWN[1], self.hyper_latents)
-
-
 class Codec:
     """Encoder and decoder of one set of weights on one device. Thread-safe.
 
-    Streams written with other installed weights are decoded too. ``threads`` decode tiles
-    (default: as many as torch uses).
+    Streams written with other installed weights are decoded too. ``threads`` work on parts of one
+    picture (default: one a core); on a CPU, let torch itself use one (see :mod:`model.parallel`).
     """
 
     def __init__(self, weights: Weights, device: str = "cpu", threads: int | None = None):
@@ -115,7 +72,8 @@ class Codec:
             part: Prior(prior.synthesis.to(self.device), prior.tables)
             for part, prior in weights.priors.items()
         }
-        self._threads = ThreadPoolExecutor(threads or torch.get_num_threads(), "tiles")
+        self.threads = Threads(threads)
+        self._block_threads = self.threads if self.device.type == "cpu" else Threads(1)
         self._others: dict[bytes, Codec] = {}
 
     @classmethod
@@ -138,26 +96,32 @@ class Codec:
         """Code a picture into one stream.
 
         ``sizes`` (width, height) of the layers, growing, the last the picture's own; ``quality`` 1
-        to 100. Raises EncodeError.
+        to 100. Stages timed: ``prediction``, ``analysis``, ``entropy``, ``synthesis``. Raises
+        EncodeError.
         """
         clock = clock or StageClock()
         _check_picture(pixels, sizes, quality)
         coded = []
         below: Pixels | None = None
         for k, (width, height) in enumerate(sizes):
-            layer = self._layer(k, (height, width), quality, TILE)
-            picture = downscale(pixels, (width, height))
-            prediction = None
+            size = (height, width)
+            hyperprior, coder = self._hyperprior(k), self._coder(k, size, TILE)
+            gain, inverse = self._gains(hyperprior, quality)
+            prediction: Source | None = None
             if below is not None:
                 with clock.stage("prediction"):
-                    prediction = self._predict_whole(below, layer.size)
-            tiles, latents = self._encode_layer(layer, picture, prediction, clock)
+                    prediction = self._predict_whole(below, size)
+            with clock.stage("analysis"):
+                y = self._analyse(hyperprior, downscale(pixels, (width, height)), prediction) * gain
+                z = hyperprior.hyper_analyse(y) - hyperprior.medians()
+            with clock.stage("entropy"):
+                tiles, y = coder.encode(y[0], z[0])
             coded.append(CodedLayer(width, height, quality, tiles))
             if k < len(sizes) - 1:
-                source = None if prediction is None else _source_of(prediction)
-                window = whole(layer.latents)
-                with clock.stage("synthesis"):
-                    below = self._reconstruct(layer, latents, window, whole(layer.size), source)
+                region = whole(size)
+                below = self._reconstruct(
+                    hyperprior, y * inverse, whole(coder.latents), region, size, prediction, clock
+                )
         return write(self.model_id, TILE, coded)
 
     @torch.inference_mode()
@@ -172,7 +136,8 @@ class Codec:
         """Decode one layer, or a ``region`` of it in its own pixels, from a stream or a prefix.
 
         ``layer`` 0 is the smallest; default: the largest in the stream. ``start`` gives a lower
-        layer's number and pixels as decoded before. Raises a StreamError.
+        layer's number and pixels as decoded before. Stages timed: ``entropy``, ``prediction``,
+        ``synthesis``. Raises a StreamError.
         """
         clock = clock or StageClock()
         header = read_header(stream)
@@ -180,14 +145,23 @@ class Codec:
             return self._other(header.model_id).decode(stream, layer, region, start, clock)
         layer = len(header.layers) - 1 if layer is None else layer
         first, below = (0, None) if start is None else (start[0] + 1, start[1])
+        if first > layer:
+            raise ValueError(f"layer {layer} cannot be decoded from layer {first - 1}")
         regions = self._regions(header, layer, region, first)
-        held = whole(_size(header, first - 1)) if first else Box(0, 0, 0, 0)
+        held = whole(_size(header, first - 1)) if first else _NOWHERE
         for k in range(first, layer + 1):
             below = self._decode_layer(header, stream, k, regions[k], below, held, clock)
             held = regions[k]
-        if below is None or first > layer:
-            raise ValueError(f"nothing to decode: layer {layer}, starting after layer {first - 1}")
+        assert below is not None
         return below
+
+    def latents(self, stream: bytes, layer: int) -> Tensor:
+        """The latents (1, M, h, w) of one layer, before the inverse gain: the part that is exact."""
+        header = read_header(stream)
+        if header.model_id != self.model_id:
+            return self._other(header.model_id).latents(stream, layer)
+        self._regions(header, layer, None, 0)
+        return self._decode_latents(header, stream, layer, whole(_size(header, layer)))[0]
 
     def regions(self, header: Header, layer: int, region: Box | None = None) -> list[Box]:
         """What of each layer, 0 to ``layer``, the decoding of a region depends on, in pixels."""
@@ -198,9 +172,7 @@ class Codec:
             raise InvalidStream(f"there is no layer {layer}; the stream has {len(header.layers)}")
         size = _size(header, layer)
         if size[0] * size[1] > MAX_PIXELS:
-            raise InvalidStream(
-                f"layer {layer} has {size[1]}x{size[0]} pixels, more than {MAX_PIXELS} in all"
-            )
+            raise InvalidStream(f"layer {layer} has {size[1]}x{size[0]} pixels; the limit is {MAX_PIXELS}")
         region = whole(size) if region is None else region
         if not region.within(size):
             raise ValueError(f"{region} does not lie in a layer of {size[1]}x{size[0]} pixels")
@@ -208,103 +180,31 @@ class Codec:
         for k in range(layer, first, -1):
             small, large = _size(header, k - 1), _size(header, k)
             boxes.append(pixels_for_prediction(self.network.liff, boxes[-1], small, large))
-        return [Box(0, 0, 0, 0)] * first + boxes[::-1]
+        return [_NOWHERE] * first + boxes[::-1]
 
     def _other(self, model_id: bytes) -> "Codec":
         if model_id not in self._others:
             self._others[model_id] = Codec(load(path_of_model(model_id)), str(self.device))
         return self._others[model_id]
 
-    def _layer(self, k: int, size: Size, quality: int, tile: int) -> _Layer:
-        part = "enhancement" if k else "base"
-        hyperprior: Hyperprior = getattr(self.network, part)
+    def _hyperprior(self, layer: int) -> Hyperprior:
+        return self.network.enhancement if layer else self.network.base
+
+    def _coder(self, layer: int, size: Size, tile: int) -> LatentCoder:
+        prior = self.priors["enhancement" if layer else "base"]
+        return LatentCoder(size, tile, prior, self.weights.latent_tables, self.threads)
+
+    def _gains(self, hyperprior: Hyperprior, quality: int) -> tuple[Tensor, Tensor]:
         level = quality_to_level(self.weights.config, quality)
-        gain, inverse = hyperprior.gains(torch.tensor([level], device=self.device))
-        return _Layer(hyperprior, self.priors[part], size, gain, inverse, tile)
+        return hyperprior.gains(torch.tensor([level], device=self.device))
 
-    # ------------------------------------------------------------------ latents and their tiles
-
-    def _encode_layer(
-        self, layer: _Layer, picture: Pixels, prediction: Tensor | None, clock: StageClock
-    ) -> tuple[list[bytes], Tensor]:
-        """A layer's tiles, and its latents (1, M, h, w) as the decoder will have them."""
-        shape = layer.latents
-        with clock.stage("analysis"):
-            y = torch.cat([self._analyse_row(layer, picture, prediction, row) for row in _rows(shape)], 2)
-            y = y * layer.gain
-            z = torch.round(layer.hyperprior.hyper_analyse(y) - layer.hyperprior.medians())[0]
-            z = z.clamp(MIN_SYMBOL, MAX_SYMBOL).to(torch.int32)
-        with clock.stage("entropy"):
-            index, mean = layer.prior.synthesis(z, whole(layer.hyper_latents), whole(shape), layer.size)
-            symbols = torch.round(y[0] - mean * 2.0**-FRACTION).clamp(MIN_SYMBOL, MAX_SYMBOL).to(torch.int32)
-            symbols = torch.where(index < self.weights.latent_tables.skip, 0, symbols)
-            arrays = [t.cpu().numpy() for t in (z, symbols, index)]
-            tiles = list(
-                self._threads.map(
-                    lambda tile: self._encode_tile(layer, tile, *arrays), divide(whole(layer.grid), 1)
-                )
-            )
-        return tiles, _latents(symbols, mean)
-
-    def _analyse_row(self, layer: _Layer, picture: Pixels, prediction: Tensor | None, rows: Box) -> Tensor:
-        """Latents of a full-width strip, from blocks of bounded size."""
-        parts = []
-        for box in divide(rows, _ANALYSIS_BLOCK):
-            window = pixels_for_latents(box, layer.size)
-            x = self._to_device(picture[window.top : window.bottom, window.left : window.right])
-            if prediction is not None:
-                x = x - prediction[..., window.top : window.bottom, window.left : window.right]
-            parts.append(analyse(layer.hyperprior, x, window, box, layer.size))
-        return torch.cat(parts, 3)
-
-    def _encode_tile(
-        self, layer: _Layer, tile: Box, z: np.ndarray, y: np.ndarray, index: np.ndarray
-    ) -> bytes:
-        z_part = z[:, *layer.hyper_latents_of(tile).inside(whole(layer.hyper_latents))]
-        inside = layer.latents_of(tile).inside(whole(layer.latents))
-        return encode(
-            [
-                Part(z_part.ravel(), _channel_indexes(z_part.shape), layer.prior.tables),
-                Part(y[:, *inside].ravel(), index[:, *inside].ravel(), self.weights.latent_tables),
-            ]
-        )
-
-    def _decode_latents(
-        self, layer: _Layer, stream: bytes, tiles: Sequence[Tile], box: Box
-    ) -> tuple[Tensor, Box]:
-        """Latents (1, M, h, w) of the tiles that hold ``box``, and the box of latents they make up."""
-        wanted = coarse(box, layer.tile // _DOWN[0])
-        window = layer.latents_of(wanted)
-        hyper_box = layer.prior.synthesis.inputs(window, layer.size)
-        opened = coarse(hyper_box, layer.tile // _DOWN[1])
-        hyper_window = layer.hyper_latents_of(opened)
-        z = np.empty((len(layer.prior.tables), *hyper_window.size), np.int32)
-
-        def open_tile(cell: Box) -> Decoder:
-            tile = tiles[cell.top * layer.grid[1] + cell.left]
-            where = f"tile in row {cell.top}, column {cell.left}"
-            decoder = Decoder(check_tile(tile, stream[tile.offset : tile.offset + tile.length], where))
-            part = z[:, *layer.hyper_latents_of(cell).inside(hyper_window)]
-            part[...] = decoder.decode(_channel_indexes(part.shape), layer.prior.tables).reshape(part.shape)
-            return decoder
-
-        cells = list(divide(opened, 1))
-        decoders = dict(zip(cells, self._threads.map(open_tile, cells), strict=True))
-        index, mean = layer.prior.synthesis(
-            torch.from_numpy(z).to(self.device), hyper_window, window, layer.size
-        )
-        indexes = index.cpu().numpy()
-        symbols = np.empty(indexes.shape, np.int32)
-
-        def finish_tile(cell: Box) -> None:
-            inside = layer.latents_of(cell).inside(window)
-            part = indexes[:, *inside]
-            decoded = decoders[cell].decode(part.ravel(), self.weights.latent_tables)
-            decoders[cell].finish()
-            symbols[:, *inside] = decoded.reshape(part.shape)
-
-        list(self._threads.map(finish_tile, divide(wanted, 1)))
-        return _latents(torch.from_numpy(symbols).to(self.device), mean), window
+    def _decode_latents(self, header: Header, stream: bytes, k: int, region: Box) -> tuple[Tensor, Box]:
+        """The latents that a region of layer ``k`` depends on, and the box of latents they are."""
+        entry, size = header.layers[k], _size(header, k)
+        index = stream[entry.offset : entry.offset + header.index_length(k)]
+        tiles = read_tile_index(header, k, index)
+        box = latents_for_pixels(region, size)
+        return self._coder(k, size, header.tile).decode(stream, tiles, box)
 
     def _decode_layer(
         self,
@@ -317,78 +217,84 @@ class Codec:
         clock: StageClock,
     ) -> Pixels:
         """A region of layer ``k``, given the part ``held`` of the layer below as decoded."""
-        entry = header.layers[k]
-        layer = self._layer(k, (entry.height, entry.width), entry.quality, header.tile)
+        size, hyperprior = _size(header, k), self._hyperprior(k)
         with clock.stage("entropy"):
-            index = stream[entry.offset : entry.offset + header.index_length(k)]
-            tiles = read_tile_index(header, k, index)
-            box = latents_for_pixels(region, layer.size)
-            latents, window = self._decode_latents(layer, stream, tiles, box)
-        source = None
+            y, window = self._decode_latents(header, stream, k, region)
+        prediction: Source | None = None
         if below is not None:
             pixels, small = self._to_device(below), _size(header, k - 1)
 
-            def source(block: Box) -> Tensor:
-                with clock.stage("prediction"):
-                    return predict(self.network.liff, pixels, held, block, small, layer.size)
+            def prediction(block: Box) -> Tensor:
+                return predict(self.network.liff, pixels, held, block, small, size)
 
-        began = clock.seconds.get("prediction", 0.0)
-        with clock.stage("synthesis"):
-            result = self._reconstruct(layer, latents, window, region, source)
-        clock.seconds["synthesis"] -= clock.seconds.get("prediction", 0.0) - began
-        return result
-
-    # ------------------------------------------------------------------ pixels
+        _, inverse = self._gains(hyperprior, header.layers[k].quality)
+        return self._reconstruct(hyperprior, y * inverse, window, region, size, prediction, clock)
 
     def _to_device(self, pixels: Pixels) -> Tensor:
         """uint8 (h, w, 3) -> float32 (1, 3, h, w), values 0 to 1, channels last."""
-        tensor = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        tensor = torch.from_numpy(np.array(pixels, order="C")).to(self.device)
         return tensor.permute(2, 0, 1)[None].float() / 255
 
-    def _predict_whole(self, below: Pixels, size: Size) -> Tensor:
-        """LIFF's prediction (1, 3, *size) of a whole layer."""
+    def _predict_whole(self, below: Pixels, size: Size) -> Source:
+        """LIFF's prediction of a whole layer, computed once."""
         x, small = self._to_device(below), (below.shape[0], below.shape[1])
         out = torch.empty((1, 3, *size), device=self.device)
-        for box in divide(whole(size), _SYNTHESIS_BLOCK):
-            rows, columns = box.inside(whole(size))
-            out[:, :, rows, columns] = predict(self.network.liff, x, whole(small), box, small, size)
-        return out
+
+        def fill(box: Box) -> None:
+            out[..., *_slices(box)] = predict(self.network.liff, x, whole(small), box, small, size)
+
+        self._block_threads.map(fill, divide(whole(size), _SYNTHESIS_BLOCK))
+        return lambda box: out[..., *_slices(box)]
+
+    def _analyse(self, hyperprior: Hyperprior, picture: Pixels, prediction: Source | None) -> Tensor:
+        """Latents (1, M, h, w), before the gain, of a picture or of its residual."""
+        size = (picture.shape[0], picture.shape[1])
+        box = latents_for_pixels(whole(size), size)
+        shape = (1, self.weights.config.latents, *box.size)
+        y = torch.empty(shape, device=self.device).contiguous(memory_format=torch.channels_last)
+
+        def fill(part: Box) -> None:
+            window = pixels_for_latents(part, size)
+            x = self._to_device(picture[_slices(window)])
+            x = x if prediction is None else x - prediction(window)
+            y[..., *_slices(part)] = analyse(hyperprior, x, window, part, size)
+
+        self._block_threads.map(fill, divide(box, _ANALYSIS_BLOCK))
+        return y
 
     def _reconstruct(
-        self, layer: _Layer, latents: Tensor, window: Box, region: Box, prediction: Source | None
+        self,
+        hyperprior: Hyperprior,
+        y: Tensor,
+        window: Box,
+        region: Box,
+        size: Size,
+        prediction: Source | None,
+        clock: StageClock,
     ) -> Pixels:
         """The 8-bit pixels of a region from the latents of ``window``."""
-        y = latents * layer.inverse_gain
         out = np.empty((*region.size, 3), np.uint8)
-        for box in divide(region, _SYNTHESIS_BLOCK):
-            x = synthesise(layer.hyperprior, y, window, box, layer.size)
+
+        def fill(box: Box) -> StageClock:
+            watch = StageClock()
+            with watch.stage("synthesis"):
+                x = synthesise(hyperprior, y, window, box, size)
             if prediction is not None:
-                x = x + prediction(box)
-            rows, columns = box.inside(region)
-            rounded = torch.round(x[0].clamp(0, 1) * 255).to(torch.uint8)
-            out[rows, columns] = rounded.permute(1, 2, 0).cpu().numpy()
+                with watch.stage("prediction"):
+                    x = x + prediction(box)
+            with watch.stage("synthesis"):
+                rounded = torch.round(x[0].clamp(0, 1) * 255).to(torch.uint8)
+                out[box.inside(region)] = rounded.permute(1, 2, 0).cpu().numpy()
+            return watch
+
+        began = time.perf_counter()
+        watches = self._block_threads.map(fill, divide(region, _SYNTHESIS_BLOCK))
+        clock.add_parallel(time.perf_counter() - began, watches)
         return out
 
 
-def _latents(symbols: Tensor, mean: Tensor) -> Tensor:
-    """Symbols and fixed-point means (M, h, w) -> latents (1, M, h, w), exact in float32."""
-    y = symbols.float() + mean.float() * 2.0**-FRACTION
-    return y[None].contiguous(memory_format=torch.channels_last)
-
-
-def _channel_indexes(shape: tuple[int, ...]) -> NDArray[np.uint16]:
-    """The table of each hyper-latent: its channel."""
-    return np.repeat(np.arange(shape[0], dtype=np.uint16), shape[1] * shape[2])
-
-
-def _rows(size: Size) -> Iterator[Box]:
-    """Full-width strips of an analysis block's height."""
-    for top in range(0, size[0], _ANALYSIS_BLOCK):
-        yield Box(top, 0, min(top + _ANALYSIS_BLOCK, size[0]), size[1])
-
-
-def _source_of(prediction: Tensor) -> Source:
-    return lambda box: prediction[..., box.top : box.bottom, box.left : box.right]
+def _slices(box: Box) -> tuple[slice, slice]:
+    return slice(box.top, box.bottom), slice(box.left, box.right)
 
 
 def _size(header: Header, layer: int) -> Size:

@@ -169,7 +169,7 @@ class ResidualDenseBlock(nn.Module):
         dense = x
         for conv in self.convs:
             dense = torch.cat([dense, F.relu(conv(dense))], dim=1)
-        return x + self.fusion(dense)
+        return x + pointwise(self.fusion, dense)
 
 
 class FeatureExtractor(nn.Module):
@@ -191,7 +191,12 @@ class FeatureExtractor(nn.Module):
         for block in self.blocks:
             x = block(x)
             outputs.append(x)
-        return shallow + self.last(self.fusion(torch.cat(outputs, dim=1)))
+        return shallow + self.last(pointwise(self.fusion, torch.cat(outputs, dim=1)))
+
+
+def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1 x 1 convolution as the matrix product that it is: faster on a CPU."""
+    return F.linear(x.permute(0, 2, 3, 1), conv.weight[:, :, 0, 0], conv.bias).permute(0, 3, 1, 2)
 
 
 def nearest(

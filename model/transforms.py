@@ -7,6 +7,7 @@ and a region can be decoded alone.
 
 import torch
 import torch.nn.functional as F
+from compressai.layers import GDN
 from torch import Tensor, nn
 
 from model.geometry import (
@@ -58,8 +59,18 @@ def synthesise(hyperprior: Hyperprior, y: Tensor, window: Box, box: Box, size: S
         y = conv(y) if i < 3 else last_up(conv, y)
         y = y[..., *outputs.inside(Box(*(2 * edge for edge in inputs)))]
         if i < 3:
-            y = hyperprior.synthesis_norms[i](y)
+            y = normalise(hyperprior.synthesis_norms[i], y)
     return y
+
+
+def normalise(norm: nn.Module, x: Tensor) -> Tensor:
+    """CompressAI's GDN, or its inverse, on (1, C, h, w): the same sums as one matrix product."""
+    assert isinstance(norm, GDN)
+    gamma, beta = norm.gamma_reparam(norm.gamma), norm.beta_reparam(norm.beta)
+    pixels = x.permute(0, 2, 3, 1).contiguous()  # no copy if channels come last
+    scale = torch.addmm(beta, pixels.square().flatten(0, 2), gamma.T).sqrt_().view_as(pixels)
+    pixels = pixels * scale if norm.inverse else pixels / scale
+    return pixels.permute(0, 3, 1, 2)
 
 
 def last_up(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
@@ -90,7 +101,7 @@ def analyse(hyperprior: Hyperprior, x: Tensor, window: Box, box: Box, size: Size
         top, left = inputs.top // 2, inputs.left // 2
         x = x[..., *outputs.inside(Box(top, left, outputs.bottom, outputs.right))]
         if i < 3:
-            x = hyperprior.analysis_norms[i](x)
+            x = normalise(hyperprior.analysis_norms[i], x)
     return x
 
 
@@ -109,24 +120,23 @@ def predict(liff: LIFF, below: Tensor, window: Box, box: Box, small: Size, large
 
 def bicubic(x: Tensor, window: Box, box: Box, small: Size, large: Size) -> Tensor:
     """Bicubic enlargement of a box, from the ``window`` of the smaller picture."""
-    x = _bicubic_axis(x, 2, window.rows, box.rows, small[0], large[0])
-    return _bicubic_axis(x, 3, window.columns, box.columns, small[1], large[1])
+    rows = _bicubic_matrix(window.rows, box.rows, small[0], large[0], x)
+    columns = _bicubic_matrix(window.columns, box.columns, small[1], large[1], x)
+    return rows @ x.contiguous() @ columns.T
 
 
-def _bicubic_axis(
-    x: Tensor, axis: int, held: tuple[int, int], wanted: tuple[int, int], small: int, large: int
+def _bicubic_matrix(
+    held: tuple[int, int], wanted: tuple[int, int], small: int, large: int, like: Tensor
 ) -> Tensor:
-    position = (torch.arange(*wanted, dtype=torch.float64, device=x.device) + 0.5) * small / large - 0.5
-    first = position.floor()
-    t = position - first
-    shape = [1, 1, 1, 1]
-    shape[axis] = -1
-    total = torch.zeros(())
+    """Weights (wanted, held) of the small picture's rows, or columns, in the large one's."""
+    position = (torch.arange(*wanted, dtype=torch.float64) + 0.5) * small / large - 0.5
+    first = position.floor().long()
+    matrix = torch.zeros((wanted[1] - wanted[0], held[1] - held[0]), dtype=torch.float64)
     for tap in range(-1, 3):
-        index = (first.long() + tap).clamp(0, small - 1) - held[0]
-        weight = _bicubic_weight((t - tap).abs()).to(x.dtype).view(shape)
-        total = total + x.index_select(axis, index) * weight
-    return total
+        index = (first + tap).clamp(0, small - 1) - held[0]
+        weight = _bicubic_weight((position - (first + tap)).abs())
+        matrix.scatter_add_(1, index[:, None], weight[:, None])
+    return matrix.to(like)
 
 
 def _bicubic_weight(distance: Tensor) -> Tensor:

@@ -16,7 +16,11 @@ from model.network import Compass
 
 @dataclass
 class Checkpoint:
-    """What a run needs to go on: ``progress`` 0 to 1 of its time box, ``optimiser`` by parameter."""
+    """What a run needs to go on.
+
+    ``optimiser`` by parameter; ``progress`` 0 to 1 of the time box of the stage in ``recipe``;
+    ``history``: the stages trained so far, this one included.
+    """
 
     weights: dict[str, Tensor]
     optimiser: dict[str, Tensor]
@@ -25,6 +29,7 @@ class Checkpoint:
     recipe: dict[str, Any]
     step: int
     progress: float
+    history: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -36,6 +41,7 @@ class Checkpoint:
         recipe: dict[str, Any],
         step: int,
         progress: float,
+        history: tuple[str, ...],
     ) -> "Checkpoint":
         """A snapshot of a run."""
         names: dict[Tensor, str] = {p: n for n, p in network.named_parameters()}
@@ -45,7 +51,7 @@ class Checkpoint:
             for key, value in state.items()
         }
         weights = {k: v.detach() for k, v in network.state_dict().items() if v.numel()}
-        return cls(weights, states, generator.get_state(), config.to_dict(), recipe, step, progress)
+        return cls(weights, states, generator.get_state(), config.to_dict(), recipe, step, progress, history)
 
     def restore(self, network: Compass, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> None:
         """Put network, optimiser and random state where they were."""
@@ -70,6 +76,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "recipe": checkpoint.recipe,
         "step": checkpoint.step,
         "progress": checkpoint.progress,
+        "history": checkpoint.history,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -93,6 +100,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         meta.get("recipe", {}),
         meta.get("step", 0),
         meta.get("progress", 1.0),
+        tuple(meta.get("history", ())),
     )
 
 

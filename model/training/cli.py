@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--lr", type=float, help="highest learning rate")
     p.add_argument("--noisy", action="store_true", help="ablation: noisy latents for the distortion too")
     p.add_argument("--threads", type=int, help="CPU threads")
+    p.add_argument("--compile", action="store_true", help="torch.compile the loss")
     p.add_argument("--seed", type=int, default=0)
     return p
 
@@ -55,5 +56,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.runs / f"{args.profile}.safetensors",
         args.start,
         args.runs / f"{args.profile}.jsonl",
+        compile_network=args.compile,
         seed=args.seed,
     )

@@ -54,13 +54,14 @@ def train(
     """
     device = pictures[0].buffer.device
     network = channels_last(initialise(config, seed).to(device))
-    state = load_checkpoint(checkpoint) if checkpoint.exists() else None
-    if state is not None and (state.recipe != asdict(recipe) or state.progress >= 1):
-        start, state = start or checkpoint, None
-    if state is None and start is not None:
-        take_over(network, load_checkpoint(start).weights)
-        if recipe.stage == "residual":
-            network.enhancement.load_state_dict(network.base.state_dict())
+    before = load_checkpoint(start or checkpoint) if start or checkpoint.exists() else None
+    resumed = before is not None and start is None and before.recipe == asdict(recipe) and before.progress < 1
+    history: tuple[str, ...] = before.history if before else ()
+    if before is not None:
+        take_over(network, before.weights)
+    if recipe.stage in ("residual", "joint") and not {"residual", "joint"} & set(history):
+        network.enhancement.load_state_dict(network.base.state_dict())
+    history += () if resumed else (recipe.stage,)
     network.requires_grad_(False)
     parameters: list[torch.nn.Parameter] = []
     quantiles: list[torch.nn.Parameter] = []
@@ -72,9 +73,9 @@ def train(
     auxiliary = torch.optim.Adam(quantiles, lr=1e-3) if quantiles else None
     generator = torch.Generator(device).manual_seed(seed)
     step, done = 0, 0.0
-    if state is not None:
-        step, done = state.step, state.progress
-        state.restore(network, optimiser, generator)
+    if before is not None and resumed:
+        step, done = before.step, before.progress
+        before.restore(network, optimiser, generator)
     precision = _autocast(device)
     compute: Callable = torch.compile(loss, dynamic=True) if compile_network else loss
     began, saved = time.monotonic(), time.monotonic()
@@ -115,10 +116,9 @@ def train(
                 report = dict.fromkeys(report, 0.0)
             finished = progress >= 1
             if finished or time.monotonic() - saved > SAVE_SECONDS:
-                save_checkpoint(
-                    checkpoint,
-                    Checkpoint.of(network, optimiser, generator, config, asdict(recipe), step, progress),
-                )
+                run = asdict(recipe)
+                state = Checkpoint.of(network, optimiser, generator, config, run, step, progress, history)
+                save_checkpoint(checkpoint, state)
                 saved = time.monotonic()
             if finished:
                 break
