@@ -67,7 +67,9 @@ def python_rounded(layer: IntegerLayer, x: np.ndarray, shift: int) -> np.ndarray
     """Sums divided by 2^shift, halves up, clamped; in Python's integers."""
     sums = python_convolution(layer, x)
     limit = ACTIVATION_LIMIT - 1
-    return np.vectorize(lambda s: max(-limit, min(limit, (int(s) + 2 ** (shift - 1)) >> shift)), [object])(sums)
+    return np.vectorize(lambda s: max(-limit, min(limit, (int(s) + 2 ** (shift - 1)) >> shift)), [object])(
+        sums
+    )
 
 
 def python_leaky(x: np.ndarray) -> np.ndarray:
@@ -160,14 +162,13 @@ def test_the_largest_inputs_stay_exact():
     layer = IntegerLayer(weight, torch.full((2,), 2.0**20 + 1, dtype=torch.float64), 14)
     assert layer.headroom() > 0
     x = torch.full((3, 3, 3), ACTIVATION_LIMIT - 1.0, dtype=torch.float64)
-    assert np.array_equal(layer.sums(x).long().numpy(), python_convolution(layer, x.long().numpy()).astype(int))
+    assert np.array_equal(
+        layer.sums(x).long().numpy(), python_convolution(layer, x.long().numpy()).astype(int)
+    )
 
 
 def test_headroom_is_demanded():
     weight = torch.full((1, 2048, 3, 3), 2.0**15, dtype=torch.float64)
-    assert IntegerLayer(weight, torch.zeros(1, dtype=torch.float64), 14).headroom() == pytest.approx(
-        53 - 24 - 15 - np.log2(9 * 2048), abs=1e-6
-    ) if 9 * 2048 < 2**14 else True
     with pytest.raises(WeightsError):
         IntegerLayer(weight, torch.zeros(1, dtype=torch.float64), 14)
     with pytest.raises(WeightsError):

@@ -1,5 +1,7 @@
 """Which layers a picture gets."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +47,6 @@ def test_every_ladder_is_one_that_a_stream_can_hold(size, widths):
     sizes = layer_sizes(size, widths)
     assert sizes[-1] == size
     assert len(sizes) <= MAX_LAYERS
-    for small, large in zip(sizes, sizes[1:], strict=False):
+    for small, large in pairwise(sizes):
         assert 1 <= small[0] * MIN_STEP <= large[0]
         assert 1 <= small[1] <= large[1]

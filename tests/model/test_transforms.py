@@ -60,7 +60,9 @@ def test_synthesis(data, size):
     y = random_tensor(1, TINY.latents, *halved(size, 4)) * 6 - 3
     box = box_in(data, size)
     window = latents_for_pixels(box, size)
-    assert_near(synthesise(HYPERPRIOR, cut(y, window), window, box, size), cut(HYPERPRIOR.synthesise(y, size), box))
+    assert_near(
+        synthesise(HYPERPRIOR, cut(y, window), window, box, size), cut(HYPERPRIOR.synthesise(y, size), box)
+    )
 
 
 @given(st.data(), SIZES, st.floats(1, 4))
