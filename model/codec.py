@@ -41,7 +41,7 @@ TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
 MAX_PIXELS = 2**28
 """Layers of more pixels are neither written nor decoded."""
-_SYNTHESIS_BLOCK = 256  # pixels: large enough to be efficient, small enough for the caches
+_SYNTHESIS_BLOCK = 384  # pixels: large enough to be efficient, small enough for the caches
 _ANALYSIS_BLOCK = 32  # latents, 512 pixels
 _NOWHERE = Box(0, 0, 0, 0)
 
@@ -98,10 +98,12 @@ class Codec:
         ``sizes`` (width, height) of the layers, growing, the last the picture's own; ``quality`` 1
         to 100. Stages timed: ``prediction``, ``analysis``, ``entropy``, ``synthesis``. Raises
         EncodeError.
+
+        The stream is decoded back before it is returned: its latents equal those that were coded.
         """
         clock = clock or StageClock()
         _check_picture(pixels, sizes, quality)
-        coded = []
+        coded, latents = [], []
         below: Pixels | None = None
         for k, (width, height) in enumerate(sizes):
             size = (height, width)
@@ -117,12 +119,26 @@ class Codec:
             with clock.stage("entropy"):
                 tiles, y = coder.encode(y[0], z[0])
             coded.append(CodedLayer(width, height, quality, tiles))
+            latents.append(y)
             if k < len(sizes) - 1:
                 region = whole(size)
                 below = self._reconstruct(
                     hyperprior, y * inverse, whole(coder.latents), region, size, prediction, clock
                 )
-        return write(self.model_id, TILE, coded)
+        stream = write(self.model_id, TILE, coded)
+        with clock.stage("check"):
+            for k, y in enumerate(latents):
+                if not torch.equal(self.latents(stream, k), y):
+                    raise EncodeError(f"layer {k} does not decode back to the latents that were coded")
+        return stream
+
+    @torch.inference_mode()
+    def enlarge(self, pixels: Pixels, size: tuple[int, int]) -> Pixels:
+        """LIFF's prediction of a picture at a larger (width, height), as if it were the next layer."""
+        shape = size[1], size[0]
+        predicted = self._predict_whole(pixels, shape)(whole(shape))
+        rounded = torch.round(predicted[0].clamp(0, 1) * 255).to(torch.uint8)
+        return rounded.permute(1, 2, 0).cpu().numpy()
 
     @torch.inference_mode()
     def decode(

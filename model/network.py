@@ -281,12 +281,12 @@ class LIFF(nn.Module):
             rows.split(strip or len(rows)), row_terms.split(strip or len(rows)), strict=True
         ):
             index = ((some[:, None] - window.top) * width + (columns - window.left)).flatten()
-            near = low[:, index]  # (B, pixels, 4 H + 3)
+            near = low.index_select(1, index)  # (B, pixels, 4 H + 3)
             h = F.relu(near[..., : self.H] + (terms + column_terms).flatten(0, 1))  # (B, pixels, H)
             for layer in self.hidden:
                 h = F.relu(layer(h))
-            filters = near[..., self.H : 4 * self.H].view(B, -1, 3, self.H)
-            colour = (filters * h[:, :, None]).sum(3) + near[..., 4 * self.H :]  # (B, pixels, 3)
+            filters = near[..., self.H : 4 * self.H].reshape(-1, 3, self.H)
+            colour = torch.bmm(filters, h.reshape(-1, self.H, 1)).view(B, -1, 3) + near[..., 4 * self.H :]
             strips.append(colour.mT.reshape(B, 3, len(some), len(columns)))
         return torch.cat(strips, 2)
 
