@@ -16,6 +16,7 @@ from service.errors import BadParameter, BadPicture, DamagedStream
 from service.jobs import Render, Rendered, Upload, Uploaded
 from service.lru import BoundedCache
 from service.settings import Settings
+from service.sizing import MAX_UPSCALE
 from service.thumbhash import average_colour, thumbhash
 
 _TURNS = {
@@ -82,7 +83,8 @@ class Tasks:
         except StreamError as error:
             raise DamagedStream(str(error)) from error
         with clock.stage("resize"):
-            image = _shape(Image.fromarray(pixels), job)
+            image = self._resize(Image.fromarray(pixels), job)
+            image = _turn(image, job)
         with clock.stage("encode"):
             body = pictures.write(image, job.format, job.quality, job.background)
         return Rendered(
@@ -93,6 +95,23 @@ class Tasks:
             layers_decoded=decoded,
             seconds=clock.seconds,
         )
+
+    def _resize(self, image: Image.Image, job: Render) -> Image.Image:
+        """Cut out and resize: antialiased downwards, by LIFF upwards (up to MAX_UPSCALE)."""
+        if job.alpha is not None:
+            image.putalpha(Image.open(BytesIO(job.alpha), formats=("PNG",)))
+        box = job.crop or (0, 0, *image.size)
+        width, height = box[2] - box[0], box[3] - box[1]
+        if (width, height) == job.size:
+            return image.crop(box) if job.crop else image
+        resized = image.resize(job.size, Image.Resampling.LANCZOS, box=box)
+        if not (width < job.size[0] <= MAX_UPSCALE * width and height < job.size[1] <= MAX_UPSCALE * height):
+            return resized
+        part = np.asarray(image.convert("RGB").crop(box))
+        large = Image.fromarray(self._codec.enlarge(part, job.size))
+        if job.alpha is not None:
+            large.putalpha(resized.getchannel("A"))
+        return large
 
     def _decode(self, job: Render, header: Header, clock: StageClock) -> tuple[np.ndarray, int]:
         """Pixels of the layer, and how many layers had to be decoded for it."""
@@ -112,14 +131,7 @@ class Tasks:
         return pixels, job.layer + 1 - first
 
 
-def _shape(image: Image.Image, job: Render) -> Image.Image:
-    if job.alpha is not None:
-        image.putalpha(Image.open(BytesIO(job.alpha), formats=("PNG",)))
-    box = job.crop or (0, 0, *image.size)
-    if (box[2] - box[0], box[3] - box[1]) == job.size:
-        image = image.crop(box) if job.crop else image
-    else:
-        image = image.resize(job.size, Image.Resampling.LANCZOS, box=box)
+def _turn(image: Image.Image, job: Render) -> Image.Image:
     if job.mirror:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if job.rotation:
