@@ -1,0 +1,185 @@
+"""A client of the service: upload, fetch, info, delete. Imports neither torch nor the server.
+
+with Client("http://localhost:8000") as client:
+    picture = client.upload(Path("photo.jpg"))
+    small = client.fetch(picture.id, width=640)
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+import urllib3
+
+from service.errors import ServiceError
+
+_BUSY = (429, 503)
+
+
+class ClientError(ServiceError):
+    """Base class of what a :class:`Client` raises; ``status`` is 0 where there was no answer."""
+
+    def __init__(self, status: int, title: str, detail: str = "") -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = title
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.detail}" if self.detail else self.title
+
+
+class Unreachable(ClientError):
+    """No answer came, however often it was tried."""
+
+
+class Refused(ClientError):
+    """The service answered with an error; ``status``, ``title`` and ``detail`` are the service's own."""
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """What the service says of a picture; ``facts`` is all of it (see docs/api.md)."""
+
+    id: str
+    url: str
+    width: int
+    height: int
+    bytes: int
+    source_bytes: int
+    srcset: str
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> Self:
+        """From the JSON of an answer. Raises KeyError if it is not one."""
+        names = ("id", "url", "width", "height", "bytes", "source_bytes", "srcset")
+        return cls(**{name: facts[name] for name in names}, facts=facts)
+
+
+class Client:
+    """Talks to one service; safe to share between threads.
+
+    Answers 429 and 503 are tried again up to ``retries`` times, after the seconds that Retry-After
+    names, and so are broken connections: every request may be repeated, because the same upload is
+    stored once. ``key`` is an API key; ``timeout`` is in seconds and bounds each try.
+    """
+
+    def __init__(self, url: str, key: str | None = None, retries: int = 8, timeout: float = 330) -> None:
+        self.url = url.rstrip("/")
+        self._pool = urllib3.PoolManager(
+            maxsize=16,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=urllib3.Timeout(connect=10, read=timeout),
+            retries=urllib3.Retry(
+                retries,
+                redirect=0,
+                allowed_methods=None,
+                status_forcelist=_BUSY,
+                backoff_factor=0.2,
+                backoff_max=30,
+                raise_on_status=False,
+                respect_retry_after_header=True,
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.clear()
+
+    def upload(
+        self,
+        picture: bytes | Path,
+        *,
+        quality: int | None = None,
+        widths: Sequence[int] | None = None,
+        max_width: int | None = None,
+        ttl: int | None = None,
+    ) -> StoredPicture:
+        """Store a picture, given as a file or its bytes; the same again changes nothing.
+
+        ``quality`` 1-100 and the layer ``widths`` in pixels default to the service's settings; a picture
+        wider than ``max_width`` is made that wide; after ``ttl`` seconds it is deleted.
+        Raises ClientError, or OSError if the file cannot be read.
+        """
+        data = picture if isinstance(picture, bytes) else picture.read_bytes()
+        wanted = {
+            "quality": quality,
+            "widths": widths and ",".join(map(str, widths)),
+            "max_width": max_width,
+            "ttl": ttl,
+        }
+        body = self._ask("POST", "/images", wanted, data, {"Content-Type": "application/octet-stream"})
+        return StoredPicture.of(json.loads(body))
+
+    def fetch(self, picture: str, accept: str = "*/*", **parameters: Any) -> bytes:
+        """A rendering of a picture; ``parameters`` are those of ``GET /images/{id}``, such as ``width=640``.
+
+        ``accept`` names the wanted media types, unless ``format`` is among the parameters.
+        Raises ClientError.
+        """
+        return self._ask("GET", _path(picture), parameters, headers={"Accept": accept})
+
+    def stream(self, picture: str, width: int | None = None) -> bytes:
+        """The stored stream, or the part of it that holds ``width`` pixels. Raises ClientError."""
+        return self._ask("GET", f"{_path(picture)}/stream", {"width": width})
+
+    def info(self, picture: str) -> StoredPicture:
+        """What the service knows of a picture. Raises ClientError, with status 404 if there is none."""
+        return StoredPicture.of(json.loads(self._ask("GET", f"{_path(picture)}/info")))
+
+    def pictures(self) -> Iterator[StoredPicture]:
+        """Every stored picture, newest first. Raises ClientError."""
+        cursor: str | None = None
+        while True:
+            page = json.loads(self._ask("GET", "/images", {"cursor": cursor, "limit": 500}))
+            yield from map(StoredPicture.of, page["images"])
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def delete(self, picture: str) -> None:
+        """Delete a picture. Raises ClientError, with status 404 if there is none."""
+        self._ask("DELETE", _path(picture))
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        parameters: dict[str, Any] | None = None,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
+        given = {name: value for name, value in (parameters or {}).items() if value is not None}
+        url = f"{self.url}{path}" + (f"?{urlencode(given)}" if given else "")
+        try:
+            answer = self._pool.request(
+                method, url, body=body, headers={**self._pool.headers, **(headers or {})}
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(0, f"no answer from {self.url}", str(error)) from error
+        if answer.status >= 300:
+            raise _refusal(answer.status, answer.data)
+        return bytes(answer.data)
+
+
+def _path(picture: str) -> str:
+    return f"/images/{quote(picture, safe='')}"
+
+
+def _refusal(status: int, body: bytes) -> Refused:
+    """The error in a problem+json body, or one made of the status (a proxy's page)."""
+    try:
+        problem = json.loads(body)
+        return Refused(status, str(problem["title"]), str(problem.get("detail", "")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        known = status in HTTPStatus.__members__.values()
+        return Refused(status, HTTPStatus(status).phrase if known else f"status {status}")
