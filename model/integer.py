@@ -146,6 +146,10 @@ class IntegerHyperSynthesis:
         mean = self.mean.rounded(x, self.mean.shift)[:, *cut]
         return index.clamp(0, SCALE_COUNT - 1).to(torch.uint8), mean.to(torch.int32)
 
+    def centers(self) -> Tensor:
+        """The hyper-latents' centres (1, N, 1, 1) in float32."""
+        return (self.medians * 2.0**-FRACTION).float()[None]
+
     def to(self, device: torch.device) -> "IntegerHyperSynthesis":
         """The same on another device."""
         layers = (

@@ -8,13 +8,8 @@ every padded or cropped size follows from the size of the layer, so that one net
 number of threads and a stream can be decoded by a process that did not write it.
 """
 
-from collections.abc import Iterator
-from math import log, sqrt
-
 import torch
 import torch.nn.functional as F
-from compressai.entropy_models import EntropyBottleneck, GaussianConditional
-from compressai.layers import GDN
 from torch import Tensor, nn
 
 from model.config import Config
@@ -24,12 +19,6 @@ LEAK = 2.0**-7
 """Slope of the hyper-transforms' leaky rectifier: a shift, for integer evaluation."""
 SCALE_LOW, SCALE_HIGH, SCALE_COUNT = 0.11, 64.0, 64
 """The table of Gaussian scales: geometric, in units of the (gained) latent's quantiser step."""
-
-
-def lagrange_multiplier(config: Config, level: Tensor) -> Tensor:
-    """Lambda of the rate-distortion loss at gain level 0 to ``levels - 1``, in between geometric."""
-    ratio = log(config.lambda_high / config.lambda_low) / (config.levels - 1)
-    return config.lambda_low * torch.exp(ratio * level)
 
 
 def quality_to_level(config: Config, quality: int) -> float:
@@ -50,11 +39,6 @@ def crop(x: Tensor, size: Size) -> Tensor:
     return x[..., : size[0], : size[1]]
 
 
-def round_through(x: Tensor) -> Tensor:
-    """Round, with the gradient of the identity."""
-    return x + (torch.round(x) - x).detach()
-
-
 def down(c_in: int, c_out: int) -> nn.Conv2d:
     """5 x 5 convolution that halves the size."""
     return nn.Conv2d(c_in, c_out, 5, stride=2, padding=2)
@@ -63,6 +47,32 @@ def down(c_in: int, c_out: int) -> nn.Conv2d:
 def up(c_in: int, c_out: int) -> nn.ConvTranspose2d:
     """5 x 5 transposed convolution that doubles the size."""
     return nn.ConvTranspose2d(c_in, c_out, 5, stride=2, padding=2, output_padding=1)
+
+
+class GDN(nn.Module):
+    """Generalised divisive normalisation x / sqrt(beta + gamma x^2), or its inverse (Balle 2016).
+
+    Parameters as CompressAI stores them: square roots, offset by 2^-18, so that files are the same.
+    """
+
+    OFFSET = 2.0**-18
+    SMALLEST_BETA = 1e-6
+
+    def __init__(self, channels: int, inverse: bool = False):
+        super().__init__()
+        self.inverse = inverse
+        self.beta = nn.Parameter(torch.ones(channels))
+        self.gamma = nn.Parameter(0.1**0.5 * torch.eye(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) of the same shape; one matrix product if the channels come last."""
+        pedestal = self.OFFSET**2
+        beta = self.beta.clamp(min=(self.SMALLEST_BETA + pedestal) ** 0.5).square() - pedestal
+        gamma = self.gamma.clamp(min=self.OFFSET).square() - pedestal
+        pixels = x.permute(0, 2, 3, 1).contiguous()
+        scale = torch.addmm(beta, pixels.square().flatten(0, 2), gamma.T).sqrt_().view_as(pixels)
+        pixels = pixels * scale if self.inverse else pixels / scale
+        return pixels.permute(0, 3, 1, 2)
 
 
 class Hyperprior(nn.Module):
@@ -83,12 +93,10 @@ class Hyperprior(nn.Module):
         self.hyper_synthesis = nn.ModuleList(
             [up(N, M), up(M, M * 3 // 2), nn.Conv2d(M * 3 // 2, M * 2, 3, padding=1)]
         )
-        self.bottleneck = EntropyBottleneck(N)
-        self.conditional = GaussianConditional(None, scale_bound=SCALE_LOW)
-        steps = 0.5 * torch.log(lagrange_multiplier(config, torch.arange(config.levels) * 1.0))
-        steps = (steps - steps.mean())[:, None].repeat(1, M)
-        self.log_gain = nn.Parameter(steps.clone())  # (levels, M)
-        self.log_inverse_gain = nn.Parameter(-steps)
+        self.log_gain = nn.Parameter(torch.zeros(config.levels, M))
+        self.log_inverse_gain = nn.Parameter(torch.zeros(config.levels, M))
+        self.center: Tensor
+        self.register_buffer("center", torch.zeros(1, N, 1, 1), persistent=False)
 
     def gains(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """Gain and inverse gain (B, M, 1, 1) at fractional levels (B,), geometrically interpolated."""
@@ -100,7 +108,7 @@ class Hyperprior(nn.Module):
 
     def medians(self) -> Tensor:
         """Centres (1, N, 1, 1) of the hyper-latent's distributions."""
-        return self.bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)
+        return self.center
 
     def analyse(self, x: Tensor) -> Tensor:
         """Picture or residual (B, 3, h, w) -> latent (B, M, ceil h/16, ceil w/16)."""
@@ -134,26 +142,6 @@ class Hyperprior(nn.Module):
                 z = F.leaky_relu(crop(z, halved(size, 1 - i)), LEAK)
         log_scale, mean = z.chunk(2, dim=1)
         return log_scale, mean
-
-    def forward(self, x: Tensor, level: Tensor, noisy: bool = False) -> tuple[Tensor, Tensor]:
-        """Training: (B, 3, h, w) at levels (B,) -> reconstruction and bits (B,).
-
-        The rate is that of the latents with uniform noise, the distortion that of the rounded ones
-        (section 3.3), or of the noisy ones too if ``noisy`` (the ablation of Table 4).
-        """
-        gain, inverse = self.gains(level)
-        y = self.analyse(x) * gain
-        z = self.hyper_analyse(y)
-        _, z_likelihood = self.bottleneck(z)
-        medians = self.medians()
-        z_rounded = round_through(z - medians) + medians
-        log_scale, mean = self.hyper_synthesise(z_rounded, (y.shape[-2], y.shape[-1]))
-        scale = torch.exp(log_scale.float().clamp(max=log(SCALE_HIGH)))
-        y_noisy, y_likelihood = self.conditional(y.float(), scale, mean.float())
-        y_used = y_noisy if noisy else round_through(y - mean) + mean
-        reconstruction = self.synthesise(y_used * inverse, (x.shape[-2], x.shape[-1]))
-        y_bits, z_bits = (-torch.log2(p).flatten(1).sum(1) for p in (y_likelihood, z_likelihood))
-        return reconstruction, y_bits + z_bits
 
 
 class ResidualDenseBlock(nn.Module):
@@ -302,41 +290,24 @@ def bicubic(x: Tensor, size: Size) -> Tensor:
     return F.interpolate(x, size=size, mode="bicubic", align_corners=False)
 
 
-def to_8_bit(x: Tensor) -> Tensor:
-    """Clamp to 0-1 and round to multiples of 1/255, straight through (every layer is 8-bit RGB)."""
-    return round_through(x.clamp(0, 1) * 255) / 255
-
-
 class Compass(nn.Module):
-    """Base layer, enhancement layer and predictor."""
+    """Base layer, enhancement layer and predictor.
 
-    def __init__(self, config: Config):
+    ``hyperprior``: the class of the two hyperpriors; :mod:`model.training.network` has the one
+    that can be trained.
+    """
+
+    def __init__(self, config: Config, hyperprior: type[Hyperprior] = Hyperprior):
         super().__init__()
         self.config = config
-        self.base = Hyperprior(config)
-        self.enhancement = Hyperprior(config)
+        self.base = hyperprior(config)
+        self.enhancement = hyperprior(config)
         self.liff = LIFF(config)
 
     def predict(self, x: Tensor, size: Size) -> Tensor:
         """LIFF's prediction (B, 3, *size) from the reconstructed layer below (B, 3, h, w)."""
         prediction: Tensor = self.liff(x, size)
         return prediction
-
-    def enhance(self, picture: Tensor, prediction: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """One enhancement layer in training: reconstruction (B, 3, h, w) and bits (B,)."""
-        residual, bits = self.enhancement(picture - prediction, level)
-        return to_8_bit(prediction + residual), bits
-
-
-def initialise(config: Config, seed: int = 0) -> Compass:
-    """A network with reproducible initial weights."""
-    torch.manual_seed(seed)
-    network = Compass(config)
-    for module in transforms(network):
-        if isinstance(module, nn.ConvTranspose2d):  # each output sees a quarter of the taps
-            fan_in = module.in_channels * 25 / 4
-            nn.init.normal_(module.weight, std=1 / sqrt(fan_in))
-    return network
 
 
 def channels_last(network: Compass) -> Compass:
@@ -345,10 +316,3 @@ def channels_last(network: Compass) -> Compass:
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     return network
-
-
-def transforms(module: nn.Module) -> Iterator[nn.Module]:
-    """Every convolution and linear layer in ``module``."""
-    for child in module.modules():
-        if isinstance(child, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            yield child

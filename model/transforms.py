@@ -7,7 +7,6 @@ and a region can be decoded alone.
 
 import torch
 import torch.nn.functional as F
-from compressai.layers import GDN
 from torch import Tensor, nn
 
 from model.geometry import (
@@ -59,18 +58,8 @@ def synthesise(hyperprior: Hyperprior, y: Tensor, window: Box, box: Box, size: S
         y = conv(y) if i < 3 else last_up(conv, y)
         y = y[..., *outputs.inside(Box(*(2 * edge for edge in inputs)))]
         if i < 3:
-            y = normalise(hyperprior.synthesis_norms[i], y)
+            y = hyperprior.synthesis_norms[i](y)
     return y
-
-
-def normalise(norm: nn.Module, x: Tensor) -> Tensor:
-    """CompressAI's GDN, or its inverse, on (1, C, h, w): the same sums as one matrix product."""
-    assert isinstance(norm, GDN)
-    gamma, beta = norm.gamma_reparam(norm.gamma), norm.beta_reparam(norm.beta)
-    pixels = x.permute(0, 2, 3, 1).contiguous()  # no copy if channels come last
-    scale = torch.addmm(beta, pixels.square().flatten(0, 2), gamma.T).sqrt_().view_as(pixels)
-    pixels = pixels * scale if norm.inverse else pixels / scale
-    return pixels.permute(0, 3, 1, 2)
 
 
 def last_up(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
@@ -101,7 +90,7 @@ def analyse(hyperprior: Hyperprior, x: Tensor, window: Box, box: Box, size: Size
         top, left = inputs.top // 2, inputs.left // 2
         x = x[..., *outputs.inside(Box(top, left, outputs.bottom, outputs.right))]
         if i < 3:
-            x = normalise(hyperprior.analysis_norms[i], x)
+            x = hyperprior.analysis_norms[i](x)
     return x
 
 

@@ -1,13 +1,93 @@
 """``compass export``: the weight file of a training run, ready to code with."""
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
 from model.config import PROFILES, Config
+from model.entropy import Tables, gaussian_tables, quantise_pmf
+from model.integer import IntegerHyperSynthesis
 from model.network import Compass
 from model.training.checkpoint import load_checkpoint, take_over
-from model.weights import FOLDER, export, load
+from model.training.network import TrainedHyperprior, initialise
+from model.weights import FOLDER, PARTS, load, model_id, scale_table
+
+SKIPPED_TABLES = 3
+"""Latents whose scale is below about 0.14 of the quantiser's step are not coded."""
+_HYPER_RANGE = 127
+
+
+def hyper_tables(hyperprior: TrainedHyperprior) -> Tables:
+    """Integer tables of the hyper-latent symbols, one a channel, from the trained bottleneck."""
+    symbols = torch.arange(-_HYPER_RANGE, _HYPER_RANGE + 1, dtype=torch.float64)
+    bottleneck = hyperprior.bottleneck
+    edges = hyperprior.medians().double().cpu()[0, :, 0] + torch.cat([symbols - 0.5, symbols[-1:] + 0.5])
+    double = {k: v.double().cpu() for k, v in bottleneck.state_dict().items()}
+    with torch.no_grad():
+        logits = torch.func.functional_call(_Cumulative(bottleneck), _prefixed(double), edges[:, None])
+    cumulative = torch.sigmoid(logits[:, 0])
+    pmf = (cumulative[:, 1:] - cumulative[:, :-1]).numpy()
+    frequencies, offsets = [], []
+    for row in pmf:
+        kept = np.flatnonzero(row > 2.0**-13)
+        low, high = (kept[0], kept[-1]) if len(kept) else (_HYPER_RANGE, _HYPER_RANGE)
+        frequencies.append(quantise_pmf(row[low : high + 1]))
+        offsets.append(low - _HYPER_RANGE)
+    return Tables.from_frequencies(frequencies, offsets)
+
+
+class _Cumulative(nn.Module):
+    """The bottleneck's cumulative logits as a module's forward."""
+
+    def __init__(self, bottleneck: nn.Module):
+        super().__init__()
+        self.bottleneck = bottleneck
+
+    def forward(self, x: Tensor) -> Tensor:
+        cumulative: Callable[..., Tensor] = self.bottleneck._logits_cumulative  # type: ignore[assignment]
+        logits: Tensor = cumulative(x, stop_gradient=True)
+        return logits
+
+
+def _prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"bottleneck.{k}": v for k, v in state.items()}
+
+
+def export(network: Compass, path: Path) -> bytes:
+    """Write the weight file of a trained network and return its model id (8 bytes).
+
+    Transforms are stored in half precision; priors and tables as integers, made from the float32
+    weights.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, weight in network.named_parameters():
+        exact = ".bottleneck." in name or "gain" in name
+        tensors[f"weights.{name}"] = weight.float() if exact else weight.half()
+    for part in PARTS:
+        hyperprior = getattr(network, part)
+        for name, value in IntegerHyperSynthesis.from_float(hyperprior).to_arrays().items():
+            tensors[f"prior.{part}.{name}"] = value
+        tensors |= _table_tensors(f"tables.{part}", hyper_tables(hyperprior))
+    tensors |= _table_tensors("tables.latent", gaussian_tables(scale_table(), SKIPPED_TABLES))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(
+        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+        partial,
+        {"run": json.dumps({"config": network.config.to_dict()})},
+    )
+    partial.replace(path)
+    return model_id(path)
+
+
+def _table_tensors(prefix: str, tables: Tables) -> dict[str, Tensor]:
+    return {f"{prefix}.{k}": torch.from_numpy(v.copy()) for k, v in tables.to_arrays().items()}
 
 
 def network_of(checkpoint: Path, profile: str) -> Compass:
@@ -18,7 +98,7 @@ def network_of(checkpoint: Path, profile: str) -> Compass:
     """
     saved = load_checkpoint(checkpoint)
     config = Config.from_dict(saved.config) if saved.config else PROFILES[profile]
-    network = Compass(config)
+    network = initialise(config)
     take_over(network, saved.weights)
     return network.eval()
 

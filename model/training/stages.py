@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.network import Compass, bicubic, lagrange_multiplier, to_8_bit
+from model.network import Compass, bicubic
 from model.training.data import Pictures, resize
+from model.training.network import lagrange_multiplier, to_8_bit
 
 STAGES = ("base", "liff", "residual", "joint")
 

@@ -12,10 +12,11 @@ import torch
 from tqdm import tqdm
 
 from model.config import Config
-from model.network import Compass, channels_last, initialise
+from model.network import Compass, channels_last
 from model.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, take_over
 from model.training.data import Pictures
 from model.training.muon import MuonAdam
+from model.training.network import TrainedHyperprior, initialise
 from model.training.stages import Recipe, loss, trained_modules
 
 WARMUP = 0.03
@@ -151,6 +152,7 @@ def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, 
 
 def _quantile_loss(network: Compass, stage: str) -> torch.Tensor:
     hyperprior = network.base if stage == "base" else network.enhancement
+    assert isinstance(hyperprior, TrainedHyperprior)
     auxiliary: torch.Tensor = hyperprior.bottleneck.loss()
     return auxiliary
 

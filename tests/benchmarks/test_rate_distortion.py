@@ -15,8 +15,8 @@ from benchmarks.scalable import SECTIONS, Ladder, even_steps
 from model.codec import Codec
 from model.config import Config
 from model.container import read_header
-from model.network import initialise
-from model.weights import export
+from model.training.export import export
+from model.training.network import initialise
 
 SMALL = Config(
     channels=8, latents=12, features=4, blocks=1, convs=1, growth=4, hidden=8, hidden_layers=1, levels=3

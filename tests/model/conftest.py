@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.codec import Codec
-from model.weights import export
+from model.training.export import export
 from tests.model.tiny import lively_network
 
 

@@ -20,8 +20,9 @@ from model.codec import Codec, downscale
 from model.container import MAX_LAYERS, layers_held, read_header, verify
 from model.errors import EncodeError, InvalidStream, TruncatedStream, UnknownModel
 from model.geometry import Box
-from model.network import initialise
-from model.weights import export, load
+from model.training.export import export
+from model.training.network import initialise
+from model.weights import load
 from tests.model.tiny import TINY, lively_network, picture
 
 ODD_SIZES = [(1, 1), (1, 173), (131, 1), (16, 16), (64, 64), (65, 129), (97, 61), (257, 31)]

@@ -3,21 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from compressai.layers import GDN as TrainedGDN
 
 from model.config import PROFILES, Config
 from model.errors import WeightsError
 from model.geometry import halved, whole
-from model.network import (
-    LIFF,
-    Compass,
-    Hyperprior,
-    bicubic,
-    crop,
+from model.network import GDN, LIFF, Compass, bicubic, crop, nearest, pad_even, quality_to_level
+from model.training.network import (
+    TrainedHyperprior,
     initialise,
     lagrange_multiplier,
-    nearest,
-    pad_even,
-    quality_to_level,
     round_through,
     to_8_bit,
 )
@@ -32,7 +27,7 @@ def parameters(module, *, but=()):
 
 def test_parameters_of_the_published_network():
     """7,028,003 in each hyperprior and 1,448,320 in LIFF; the gain vectors are ours."""
-    network = Compass(PROFILES["paper"])
+    network = Compass(PROFILES["paper"], TrainedHyperprior)
     gains = 2 * 2 * 6 * 192
     assert parameters(network) == 15_508_934 == 2 * 7_028_003 + 1_448_320 + gains
     assert parameters(network.base, but=["gain"]) == 7_028_003
@@ -117,9 +112,23 @@ def test_nearest_and_its_offset():
         assert torch.equal(offset, -offset.flip(0)) or small % 2 == 0 or large % 2 == 0
 
 
+@pytest.mark.parametrize("inverse", [False, True])
+def test_normalisation_is_compressais(inverse):
+    """From the same parameters, small and negative ones among them."""
+    trained, ours = TrainedGDN(6, inverse), GDN(6, inverse)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        trained.gamma += 0.2 * torch.randn(6, 6, generator=generator)
+        trained.beta[:2] = torch.tensor([-0.3, 1e-5])
+    ours.load_state_dict(dict(trained.named_parameters()))
+    x = 3 * torch.randn(2, 6, 5, 7, generator=generator)
+    with torch.no_grad():
+        assert torch.allclose(ours(x), trained(x), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_odd_sizes(size):
-    hyperprior = Hyperprior(TINY)
+    hyperprior = TrainedHyperprior(TINY)
     x = torch.rand(2, 3, *size)
     y = hyperprior.analyse(x)
     assert y.shape == (2, TINY.latents, *halved(size, 4))
@@ -173,7 +182,7 @@ def test_gains_are_interpolated_geometrically():
 
 
 def test_new_gains_follow_lambda():
-    hyperprior = Hyperprior(PROFILES["lite"])
+    hyperprior = initialise(PROFILES["lite"]).base
     with torch.no_grad():
         gain, inverse = hyperprior.gains(torch.tensor([0.0, 5.0]))
     assert torch.allclose(gain * inverse, torch.ones(1))

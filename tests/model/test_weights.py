@@ -12,16 +12,8 @@ from model.container import MODEL_ID_BYTES
 from model.entropy import PRECISION
 from model.errors import UnknownModel, WeightsError
 from model.network import SCALE_COUNT
-from model.weights import (
-    SKIPPED_TABLES,
-    export,
-    hyper_tables,
-    installed,
-    load,
-    model_id,
-    path_of_model,
-    path_of_profile,
-)
+from model.training.export import SKIPPED_TABLES, export, hyper_tables
+from model.weights import installed, load, model_id, path_of_model, path_of_profile
 from tests.model.tiny import TINY, lively_network
 
 
@@ -52,9 +44,13 @@ def test_what_is_exported_is_loaded(tiny_weights):
     assert len(weights.model_id) == MODEL_ID_BYTES
     assert not weights.network.training
     loaded = dict(weights.network.named_parameters())
+    assert {name for name, _ in network.named_parameters() if ".bottleneck." not in name} == set(loaded)
     for name, value in network.named_parameters():
-        exact = "gain" in name or "bottleneck" in name
-        assert torch.equal(loaded[name], value if exact else value.half().float()), name
+        if name in loaded:
+            assert torch.equal(loaded[name], value if "gain" in name else value.half().float()), name
+    for part in ("base", "enhancement"):
+        trained, center = getattr(network, part).medians(), getattr(weights.network, part).medians()
+        assert torch.equal(center, torch.round(trained * 256) / 256)
     assert all(value.dtype == torch.float32 for value in loaded.values())
 
 

@@ -1,11 +1,14 @@
 """A small network with random weights whose streams are lively, and pictures for it."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from model.codec import Pixels
 from model.config import Config
-from model.network import Compass, initialise
+from model.network import Compass
+from model.training.network import initialise
 
 TINY = Config(
     channels=6, latents=8, features=4, blocks=1, convs=2, growth=4, hidden=8, hidden_layers=2, levels=3
@@ -16,6 +19,7 @@ def lively_network(config: Config = TINY, seed: int = 1) -> Compass:
     """Random weights, scaled so that streams hold many symbols that are not 0, escapes among them."""
     network = initialise(config, seed)
     with torch.no_grad():
+        hyperprior: Any
         for hyperprior in (network.base, network.enhancement):
             change = 4 + torch.randn(config.latents)
             hyperprior.log_gain += change

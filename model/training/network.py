@@ -1,0 +1,88 @@
+"""The network as it is trained: CompressAI's normalisation and entropy models, and the rate."""
+
+from collections.abc import Iterator
+from math import log, sqrt
+
+import torch
+from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from compressai.layers import GDN
+from torch import Tensor, nn
+
+from model.config import Config
+from model.network import SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
+
+
+class TrainedHyperprior(Hyperprior):
+    """A hyperprior with differentiable entropy models.
+
+    CompressAI's GDN computes what :class:`model.network.GDN` does, from the same parameters, with
+    gradients that keep them positive.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        N = config.channels
+        self.analysis_norms = nn.ModuleList([GDN(N) for _ in range(3)])
+        self.synthesis_norms = nn.ModuleList([GDN(N, inverse=True) for _ in range(3)])
+        self.bottleneck = EntropyBottleneck(N)
+        self.conditional = GaussianConditional(None, scale_bound=SCALE_LOW)
+
+    def medians(self) -> Tensor:
+        """Centres (1, N, 1, 1) of the hyper-latent's distributions."""
+        return self.bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)
+
+    def forward(self, x: Tensor, level: Tensor, noisy: bool = False) -> tuple[Tensor, Tensor]:
+        """(B, 3, h, w) at gain levels (B,) -> reconstruction and bits (B,).
+
+        The rate is that of the latents with uniform noise, the distortion that of the rounded ones
+        (section 3.3), or of the noisy ones too if ``noisy`` (the ablation of Table 4).
+        """
+        gain, inverse = self.gains(level)
+        y = self.analyse(x) * gain
+        z = self.hyper_analyse(y)
+        _, z_likelihood = self.bottleneck(z)
+        z_rounded = round_through(z - self.medians()) + self.medians()
+        log_scale, mean = self.hyper_synthesise(z_rounded, (y.shape[-2], y.shape[-1]))
+        scale = torch.exp(log_scale.float().clamp(max=log(SCALE_HIGH)))
+        y_noisy, y_likelihood = self.conditional(y.float(), scale, mean.float())
+        y_used = y_noisy if noisy else round_through(y - mean) + mean
+        reconstruction = self.synthesise(y_used * inverse, (x.shape[-2], x.shape[-1]))
+        y_bits, z_bits = (-torch.log2(p).flatten(1).sum(1) for p in (y_likelihood, z_likelihood))
+        return reconstruction, y_bits + z_bits
+
+
+def lagrange_multiplier(config: Config, level: Tensor) -> Tensor:
+    """Lambda of the rate-distortion loss at gain level 0 to ``levels - 1``, in between geometric."""
+    ratio = log(config.lambda_high / config.lambda_low) / (config.levels - 1)
+    return config.lambda_low * torch.exp(ratio * level)
+
+
+def round_through(x: Tensor) -> Tensor:
+    """Round, with the gradient of the identity."""
+    return x + (torch.round(x) - x).detach()
+
+
+def to_8_bit(x: Tensor) -> Tensor:
+    """Clamp to 0-1 and round to multiples of 1/255, straight through (every layer is 8-bit RGB)."""
+    return round_through(x.clamp(0, 1) * 255) / 255
+
+
+def initialise(config: Config, seed: int = 0) -> Compass:
+    """A network with reproducible initial weights."""
+    torch.manual_seed(seed)
+    network = Compass(config, TrainedHyperprior)
+    for module in _transforms(network):
+        if isinstance(module, nn.ConvTranspose2d):  # each output sees a quarter of the taps
+            nn.init.normal_(module.weight, std=1 / sqrt(module.in_channels * 25 / 4))
+    for hyperprior in (network.base, network.enhancement):
+        steps = 0.5 * torch.log(lagrange_multiplier(config, torch.arange(config.levels) * 1.0))
+        steps = (steps - steps.mean())[:, None].expand_as(hyperprior.log_gain)
+        hyperprior.log_gain.data.copy_(steps)
+        hyperprior.log_inverse_gain.data.copy_(-steps)
+    return network
+
+
+def _transforms(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.modules():
+        if isinstance(child, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            yield child
