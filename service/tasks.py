@@ -35,7 +35,9 @@ class Tasks:
 
     def __init__(self, settings: Settings) -> None:
         cuda = settings.device != "cpu" and torch.cuda.is_available()
-        self._codec = Codec.load(settings.profile, device="cuda" if cuda else "cpu")
+        threads = torch.get_num_threads()  # this worker's share of the cores
+        torch.set_num_threads(1)  # the codec divides pictures among threads itself
+        self._codec = Codec.load(settings.profile, "cuda" if cuda else "cpu", threads)
         self.model_id = self._codec.model_id
         self._max_pixels = settings.max_pixels
         self._layers: BoundedCache[tuple[str, int], np.ndarray] = BoundedCache(settings.worker_cache_bytes)
