@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode
@@ -49,9 +50,17 @@ def require_signature(path: str, query: str, keys: Sequence[SecretStr]) -> None:
     fits = [hmac.compare_digest(signature.encode(), r.encode()) for signature in given for r in right]
     if len(given) != 1 or not any(fits):
         raise Forbidden("this URL needs a valid signature")
-    limits = [value for name, value in rest if name == EXPIRES]
-    if any(not value.isdecimal() or int(value) < time.time() for value in limits):
+    if seconds_valid(query) == 0:
         raise Forbidden("this URL has expired")
+
+
+def seconds_valid(query: str) -> int | None:
+    """How long a signed URL is still valid, 0 if it has expired; None if it has no end."""
+    limits = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == EXPIRES]
+    if not limits:
+        return None
+    ends = [int(value) if re.fullmatch(r"[0-9]{1,15}", value) else 0 for value in limits]
+    return max(0, min(ends) - int(time.time()))
 
 
 def _signature(path: str, pairs: Sequence[tuple[str, str]], key: str) -> str:

@@ -47,6 +47,8 @@ def may_read(request: Request, here: Here) -> None:
 
 
 def may_list(request: Request, here: Here) -> None:
-    """Dependency of the listing, which is private where URLs are signed. Raises Unauthorized."""
-    if here.settings.url_keys:
+    """Dependency of the listing, private where URLs are signed. Raises Unauthorized or Forbidden."""
+    if here.settings.url_keys and here.settings.api_keys:
         require_api_key(request, here.settings.api_keys)
+    else:
+        require_signature(request.url.path, request.url.query, here.settings.url_keys)

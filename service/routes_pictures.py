@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from model.container import Header
+from service.access import seconds_valid
 from service.conditional import Unsatisfiable, matches, requested_span
 from service.connection import while_connected
 from service.context import Here, may_read
@@ -69,7 +70,7 @@ async def picture_at_size(
         parameters.q,
         "#" + parameters.background.lower().removeprefix("#"),
     )
-    headers = picture_headers(order, here.settings.max_age)
+    headers = picture_headers(order, here.settings.max_age, request.url.query)
     if matches(order.etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
@@ -80,11 +81,11 @@ async def picture_at_size(
     return Response(answer.picture.body, headers=headers, media_type=answer.picture.media_type)
 
 
-def picture_headers(order: Order, max_age: int) -> dict[str, str]:
-    """Headers that are known before anything is decoded; ``max_age`` in seconds."""
+def picture_headers(order: Order, max_age: int, query: str = "") -> dict[str, str]:
+    """Headers that are known before anything is decoded; ``max_age`` in seconds, ``query`` the URL's."""
     headers = {
         "ETag": order.etag,
-        "Cache-Control": _cache_control(order.record, max_age),
+        "Cache-Control": _cache_control(order.record, max_age, query),
         "Compass-Layer": str(order.job.layer),
         "Compass-Bytes-Stored": str(order.record.bytes),
     }
@@ -93,11 +94,13 @@ def picture_headers(order: Order, max_age: int) -> dict[str, str]:
     return headers
 
 
-def _cache_control(record: Record, max_age: int) -> str:
-    expires = record.facts.expires
-    if expires is not None:
-        return f"public, max-age={max(0, min(max_age, int(expires - time.time())))}"
-    return f"public, max-age={max_age}, immutable"
+def _cache_control(record: Record, max_age: int, query: str) -> str:
+    """Pictures never change, but they and signed URLs may end."""
+    expires, url_valid = record.facts.expires, seconds_valid(query)
+    if expires is None and url_valid is None:
+        return f"public, max-age={max_age}, immutable"
+    picture_valid = max_age if expires is None else max(0, int(expires - time.time()))
+    return f"public, max-age={min(max_age, picture_valid, max_age if url_valid is None else url_valid)}"
 
 
 def story(answer: Answer, cached: bool) -> dict[str, str]:
@@ -142,7 +145,7 @@ async def stream(
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
-        "Cache-Control": _cache_control(record, here.settings.max_age),
+        "Cache-Control": _cache_control(record, here.settings.max_age, request.url.query),
     }
     if matches(etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)

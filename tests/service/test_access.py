@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
 
-from service.access import has_api_key, require_api_key, require_signature, sign
+from service.access import has_api_key, require_api_key, require_signature, seconds_valid, sign
 from service.errors import Forbidden, Unauthorized
 
 KEYS = (SecretStr("old"), SecretStr("new"))
@@ -62,6 +62,19 @@ def test_signature_expires_and_its_end_cannot_be_moved():
         require_signature("/images/a", sign("/images/a", "", "new", int(time.time()) - 1), KEYS)
     with pytest.raises(Forbidden):
         require_signature("/images/a", late.replace("expires=", "expires=9"), KEYS)
+
+
+def test_how_long_a_url_is_valid():
+    assert seconds_valid("width=3") is None
+    assert 50 < seconds_valid(f"expires={int(time.time()) + 60}&width=3") <= 60
+    for ended in (
+        "expires=1",
+        "expires=x",
+        "expires=",
+        "expires=" + "9" * 5000,
+        "expires=9999999999&expires=1",
+    ):
+        assert seconds_valid(ended) == 0
 
 
 def test_retired_keys_are_refused():

@@ -99,7 +99,9 @@ def test_reading_needs_a_signature_or_a_key(guarded, kept):
     assert guarded.client.get(path, headers=KEY).status_code == 200
     for key in ("sign-new", "sign-old"):
         query = sign(path, "width=40", key, int(time.time()) + 100)
-        assert guarded.client.get(f"{path}?{query}").status_code == 200
+        answer = guarded.client.get(f"{path}?{query}")
+        assert answer.status_code == 200
+        assert 50 < int(answer.headers["cache-control"].removeprefix("public, max-age=")) <= 100
         problem(guarded.client.get(f"{path}?{query.replace('width=40', 'width=41')}"), 403)
     problem(guarded.client.get(f"{path}?{sign(path, '', 'sign-new', int(time.time()) - 1)}"), 403)
 
