@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import redis
 from redis.exceptions import RedisError
@@ -68,7 +69,7 @@ class ShippedRedis:
         self._process.wait(30)
 
     @property
-    def pictures(self) -> dict[bytes, bytes | None]:
+    def pictures(self) -> dict[bytes, Any]:
         """Every stored stream by its key."""
         return {key: self.client.get(key) for key in self.client.scan_iter(match="{*}:stream")}
 

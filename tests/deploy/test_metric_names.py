@@ -70,8 +70,8 @@ def test_damage_is_counted(deployed, shipped_redis: ShippedRedis):
     key = f"{{{picture}}}:stream"
     before = deployed.metric("compass_damaged_streams_total")
     last = shipped_redis.client.strlen(key) - 1
-    byte = shipped_redis.client.getrange(key, last, last)
-    shipped_redis.client.setrange(key, last, bytes([byte[0] ^ 1]))
+    byte = ord(shipped_redis.client.getrange(key, last, last))
+    shipped_redis.client.setrange(key, last, bytes([byte ^ 1]))
     answer = deployed.client.get(f"/images/{picture}")
     assert answer.status_code == 500
     assert answer.json()["title"] == "Stored picture is damaged"

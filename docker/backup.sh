@@ -1,0 +1,9 @@
+#!/bin/sh
+# Writes a snapshot of the running store to standard output, as restore.sh reads it.
+# usage: backup.sh [options of redis-cli] > backup.rdb
+# (`redis-cli --rdb -` alone would leave the marker that ends the transfer at the end of the file.)
+set -eu
+file=$(mktemp "${BACKUP_FOLDER:-/data}/backup.XXXXXX")
+trap 'rm -f "$file"' EXIT
+redis-cli "$@" --rdb "$file" >&2
+cat "$file"
