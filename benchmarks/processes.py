@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -36,30 +37,58 @@ def started(command: Sequence[str], port: int, profile: str) -> Iterator[int]:
                     process.kill()
 
 
-@asynccontextmanager
-async def sampled(pid: int, kill: float) -> AsyncIterator[tuple[list[int], list[int]]]:
-    """Sample the memory of a process and its children each second; kill a worker every so often."""
-    memory: list[int] = []
-    killed: list[int] = []
+@dataclass
+class Watch:
+    """What was seen of a family of processes: resident bytes each second, workers killed, and CPU
+    seconds of each process by what it is ("http", "worker" or "store") and its id.
+    """
 
-    async def sample() -> None:
-        begin = time.monotonic()
-        while True:
-            family = _family(pid)
-            memory.append(sum(_resident(member) for member in family))
-            if kill and time.monotonic() - begin > kill * (len(killed) + 1):
-                victim = random.choice([member for member in family if _is_worker(member)] or [0])
+    memory: list[int] = field(default_factory=list)
+    killed: int = 0
+    _seconds: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)
+
+    def note(self, role: str, pid: int, seconds: float) -> None:
+        """A process has had so many CPU seconds by now."""
+        first, _ = self._seconds.get((role, pid), (seconds, seconds))
+        self._seconds[role, pid] = first, seconds
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds while watched, by role."""
+        total = {"http": 0.0, "worker": 0.0, "store": 0.0}
+        for (role, _), (first, last) in self._seconds.items():
+            total[role] += last - first
+        return {role: round(seconds, 2) for role, seconds in total.items()}
+
+
+@asynccontextmanager
+async def watched(pid: int, kill: float) -> AsyncIterator[Watch]:
+    """Watch a process and its children; kill a worker every ``kill`` seconds, 0 for never."""
+    watch = Watch()
+    begin = time.monotonic()
+
+    def look() -> None:
+        family = _family(pid)
+        watch.memory.append(sum(_resident(member) for member in family))
+        for member in family:
+            watch.note(_role(member, pid), member, _cpu_seconds(member))
+        if kill and time.monotonic() - begin > kill * (watch.killed + 1):
+            victims = [member for member in family if _role(member, pid) == "worker"]
+            if victims:
                 with suppress(ProcessLookupError):
-                    if victim:
-                        os.kill(victim, signal.SIGKILL)
-                killed.append(victim)
+                    os.kill(random.choice(victims), signal.SIGKILL)
+                watch.killed += 1
+
+    async def go_on() -> None:
+        while True:
+            look()
             await asyncio.sleep(1)
 
-    task = asyncio.create_task(sample())
+    task = asyncio.create_task(go_on())
     try:
-        yield memory, killed
+        yield watch
     finally:
         task.cancel()
+        look()
 
 
 def _family(pid: int) -> list[int]:
@@ -82,8 +111,19 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _is_worker(pid: int) -> bool:
+def _cpu_seconds(pid: int) -> float:
     try:
-        return b"service.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
     except OSError:
-        return False
+        return 0.0
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _role(pid: int, server: int) -> str:
+    if pid == server:
+        return "http"
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return "worker"
+    return "store" if b"valkey" in command.split(b"\0")[0] else "worker"
