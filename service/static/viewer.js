@@ -13,6 +13,7 @@ const find = (id) => document.getElementById(id);
 export class Viewer {
   #root = find("viewer");
   #info = null;
+  #width = 1; // that is shown, in pixels
   #wanted = null; // AbortController of the rendering under way
   #timer = 0;
 
@@ -21,7 +22,7 @@ export class Viewer {
     this.onDelete = onDelete;
     this.onKeyNeeded = onKeyNeeded;
     find("width-slider").addEventListener("input", () => this.#askSoon(this.#widthAt(find("width-slider").value)));
-    find("width").addEventListener("change", () => this.show(Number(find("width").value)));
+    find("width").addEventListener("change", () => this.show(Number(find("width").value) || this.#width));
     find("split").addEventListener("input", () => this.#split());
     find("left-width").addEventListener("change", () => this.#compare());
     find("right-width").addEventListener("change", () => this.#compare());
@@ -70,7 +71,7 @@ export class Viewer {
   /** Shows the picture at a width in pixels. */
   async show(width) {
     if (!this.#info) return;
-    width = Math.round(Math.min(this.#info.width, Math.max(1, width || 1)));
+    width = Math.round(Math.min(this.#info.width, Math.max(1, width)));
     this.#setWidth(width);
     const answers = await this.#fetch([{ width }]);
     if (!answers) return;
@@ -86,6 +87,7 @@ export class Viewer {
 
   #setWidth(width, moveSlider = true) {
     const slider = find("width-slider");
+    this.#width = width;
     find("width").value = width;
     if (moveSlider) slider.value = this.#placeOf(width);
     slider.setAttribute("aria-valuetext", `${width} pixels`);
@@ -103,7 +105,7 @@ export class Viewer {
     return whole ? Math.max(0, (1000 * Math.log(width / least)) / whole) : 1000;
   }
 
-  #mode(width = Number(find("width").value)) {
+  #mode(width = this.#width) {
     const comparing = this.#root.querySelector("[name=mode]:checked").value === "compare";
     find("one-controls").hidden = comparing;
     find("compare-controls").hidden = !comparing;

