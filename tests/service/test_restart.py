@@ -3,11 +3,14 @@
 import signal
 
 import psutil
+import pytest
 
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_kill_9_of_everything_loses_nothing_acknowledged(tmp_path):
     service = RunningService(tmp_path, cache_bytes=0).start()
     info = service.upload(encoded(photo(300, 200), "PNG"), widths="100")
