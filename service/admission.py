@@ -74,6 +74,11 @@ class Ticket:
     avoid: int | None = None
 
     @property
+    def allowed(self) -> float:
+        """Seconds from arrival to deadline."""
+        return self.deadline - self.arrived
+
+    @property
     def layer(self) -> int:
         """The layer that is decoded; 0 for an upload."""
         return self.job.layer if isinstance(self.job, Render) else 0

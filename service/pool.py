@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from service import errors
-from service.admission import Admission, LaneName, Ticket
+from service.admission import HEAVY_COST, Admission, LaneName, Ticket
 from service.devices import Place, places
 from service.dispatch import Dispatcher
 from service.errors import DeadlineExceeded, Overloaded, Quarantined, ServiceError, WorkerFailed
@@ -169,18 +169,18 @@ class Pool:
             lane=self._admission.lane_of(job, cost),
             cost=cost,
             arrived=now,
-            deadline=now + self._seconds_allowed(job),
+            deadline=now + self._seconds_allowed(job, cost),
             answer=asyncio.get_running_loop().create_future(),
         )
         self._refuse(job, key, ticket.layer, cost)
         self._admission.enter(ticket)
         self._dispatcher.run()
         try:
-            async with asyncio.timeout(self._seconds_allowed(job)):
+            async with asyncio.timeout(ticket.allowed):
                 result = await ticket.answer
         except TimeoutError:
             self._events["late"] += 1
-            raise DeadlineExceeded(f"no answer within {self._seconds_allowed(job):g} seconds") from None
+            raise DeadlineExceeded(f"no answer within {ticket.allowed:.3g} seconds") from None
         except asyncio.CancelledError:
             self._events["abandoned"] += 1
             raise
@@ -194,15 +194,16 @@ class Pool:
         now = time.monotonic()
         try:
             self._quarantine.check(key, layer)
-            self._admission.check(
-                self._admission.lane_of(job, cost), cost, now, now + self._seconds_allowed(job)
-            )
+            lane = self._admission.lane_of(job, cost)
+            self._admission.check(lane, cost, now, now + self._seconds_allowed(job, cost))
         except (Overloaded, Quarantined) as error:
             self._events["refused" if isinstance(error, Overloaded) else "quarantined"] += 1
             raise
 
-    def _seconds_allowed(self, job: Upload | Render) -> float:
-        return self._settings.upload_deadline if isinstance(job, Upload) else self._settings.read_deadline
+    def _seconds_allowed(self, job: Upload | Render, cost: float) -> float:
+        if isinstance(job, Upload):
+            return self._settings.upload_deadline
+        return self._settings.read_deadline * max(1.0, cost / HEAVY_COST)
 
     # what comes back
 
@@ -263,7 +264,7 @@ class Pool:
         self._links[link.place.index] = link
         watcher = asyncio.create_task(
             link.watch(
-                lambda ticket: self._seconds_allowed(ticket.job) + GRACE_SECONDS,
+                lambda ticket: ticket.allowed + GRACE_SECONDS,
                 self._settings.worker_memory_bytes,
             )
         )

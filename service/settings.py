@@ -71,7 +71,11 @@ class Settings(BaseSettings):
     )
     read_queue: int = Field(default=64, ge=1, description="renderings that may wait")
     upload_queue: int = Field(default=16, ge=1, description="uploads that may wait")
-    read_deadline: float = Field(default=30, gt=0, description="seconds until a rendering is given up")
+    read_deadline: float = Field(
+        default=30,
+        gt=0,
+        description="seconds until a rendering is given up; larger than 8 megapixels: in proportion",
+    )
     upload_deadline: float = Field(default=600, gt=0, description="seconds until an upload is given up")
     drain_seconds: float = Field(default=30, ge=0, description="seconds given to running jobs at shutdown")
 

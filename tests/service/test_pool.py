@@ -233,6 +233,14 @@ async def test_a_job_that_waits_too_long_is_never_begun(make_pool: MakePool, tmp
     assert pool.state.late == 1
 
 
+async def test_heavy_jobs_are_given_more_time(make_pool: MakePool) -> None:
+    pool = await make_pool(workers=1, read_deadline=0.3)
+    slow = render(do="sleep", seconds=0.6)
+    with pytest.raises(DeadlineExceeded):
+        await pool.render(slow, COST)
+    assert await answer(pool, slow, cost=80e6)
+
+
 async def test_a_job_whose_client_left_is_never_begun(make_pool: MakePool, tmp_path: Path) -> None:
     pool = await make_pool(workers=1)
     busy = asyncio.create_task(answer(pool, render(do="sleep", seconds=0.5)))
