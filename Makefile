@@ -44,7 +44,7 @@ bench-scalable: setup-dev ## several layers against one and against simulcast (A
 	$(BIN)/python -m benchmarks.scalable --data $(DATA) --profile $(PROFILE) --out $(OUT)/scalable $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
 
 bench-codec: setup-dev ## seconds of each stage of coding
-	$(BIN)/python -m benchmarks.codec --data $(DATA) --profile $(PROFILE) $(OPTIONS)
+	$(BIN)/python -m benchmarks.codec --data $(DATA) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(OPTIONS)
 
 bench-serve: setup-dev ## a service under load
 	$(BIN)/python -m benchmarks.serve --data $(DATA) --profile $(PROFILE) $(OPTIONS)

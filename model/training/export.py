@@ -82,6 +82,7 @@ def export(network: Compass, path: Path) -> bytes:
         partial,
         {"run": json.dumps({"config": network.config.to_dict()})},
     )
+    partial.chmod(0o644)  # safetensors lets only the owner read
     partial.replace(path)
     return model_id(path)
 

@@ -1,0 +1,202 @@
+"""Seconds of each stage of coding, beside the plain way and beside other formats.
+
+    python -m benchmarks.codec --data FOLDER
+
+One picture of the folder, scaled to each size, in the layers the service gives it. The plain way
+(benchmarks/plain.py) runs the same weights as a CompressAI model would. Every figure is the best of
+several rounds; ``hyper`` (the priors) is part of ``entropy`` in the codec and measured apart. A profile
+without weights is measured with untrained ones, and the table says so: their speed is the same but
+for entropy coding. The other formats code the picture in about as many bytes.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from benchmarks.classic import CLASSIC_CODECS
+from benchmarks.pictures import Pixels, read_pictures
+from benchmarks.plain import PlainCodec
+from benchmarks.report import table
+from model.clock import StageClock
+from model.codec import Codec
+from model.config import PROFILES
+from model.geometry import halved, whole
+from model.ladder import Size, layer_sizes
+from model.training.export import export
+from model.training.network import initialise
+from model.weights import FOLDER
+
+SIZES = ((768, 512), (1920, 1080))
+WIDTHS = (320, 640, 1280)
+QUALITY = 75
+STAGES = ("analysis", "entropy", "hyper", "prediction", "synthesis")
+
+Seconds = dict[str, float]
+"""By stage, and ``all``."""
+
+
+def load(profile: str) -> tuple[Codec, bool]:
+    """A profile's codec, and whether its weights are trained."""
+    if (FOLDER / f"{profile}.safetensors").is_file():
+        return Codec.load(profile), True
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{profile}.safetensors"
+        export(initialise(PROFILES[profile]), path)
+        return Codec.load(str(path)), False
+
+
+def best(work: Callable[[StageClock], object], rounds: int, progress: tqdm) -> Seconds:
+    """The fastest of several rounds."""
+    runs: list[Seconds] = []
+    for _ in range(rounds):
+        clock, began = StageClock(), time.perf_counter()
+        work(clock)
+        runs.append({**clock.seconds, "all": time.perf_counter() - began})
+        progress.update()
+    return min(runs, key=lambda run: run["all"])
+
+
+def priors_alone(codec: Codec, sizes: Sequence[Size]) -> float:
+    """Seconds that the integer hyper-synthesis takes for all layers."""
+    began = time.perf_counter()
+    with torch.inference_mode():
+        for k, (width, height) in enumerate(sizes):
+            synthesis, size = codec.priors["enhancement" if k else "base"].synthesis, (height, width)
+            z = torch.zeros((codec.weights.config.channels, *halved(size, 6)), dtype=torch.int32)
+            synthesis(z, whole(halved(size, 6)), whole(halved(size, 4)), size)
+    return time.perf_counter() - began
+
+
+def measure(
+    codec: Codec, pixels: Pixels, sizes: Sequence[Size], rounds: int, plain_rounds: int, progress: tqdm
+) -> tuple[dict[str, Seconds], int]:
+    """Seconds of our encoder and decoder and of the plain ones, and the bytes of our stream."""
+    stream = codec.encode(pixels, sizes, QUALITY)
+    codec.decode(stream)
+    rows = {
+        "encode": best(lambda clock: codec.encode(pixels, sizes, QUALITY, clock), rounds, progress),
+        "decode": best(lambda clock: codec.decode(stream, clock=clock), rounds, progress),
+    }
+    hyper = min(priors_alone(codec, sizes) for _ in range(rounds))
+    for row in rows.values():
+        row["hyper"] = min(hyper, row["entropy"])
+        row["entropy"] -= row["hyper"]
+    if plain_rounds:
+        plain = PlainCodec(codec.weights)
+        layers = plain.encode(pixels, sizes, QUALITY, StageClock())
+        progress.update()
+        rows["plain decode"] = best(
+            lambda clock: plain.decode(layers, QUALITY, clock), plain_rounds, progress
+        )
+    return rows, len(stream)
+
+
+def other_formats(pixels: Pixels, size: int, rounds: int) -> dict[str, Seconds]:
+    """Seconds that Pillow takes to code and decode the picture in about ``size`` bytes."""
+    figures = {}
+    for codec in CLASSIC_CODECS:
+        coded = [codec.encode(pixels, quality) for quality in codec.ladder]
+        nearest = min(range(len(coded)), key=lambda i: abs(len(coded[i]) - size))
+        quality, data = codec.ladder[nearest], coded[nearest]
+        figures[codec.name] = {
+            "bytes": len(data),
+            "encode": min(_seconds(codec.encode, pixels, quality) for _ in range(rounds)),
+            "decode": min(_seconds(codec.decode, data) for _ in range(rounds)),
+        }
+    return figures
+
+
+def _seconds(function: Callable[..., object], *arguments: object) -> float:
+    began = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - began
+
+
+def scaled_to(pixels: Pixels, size: Size) -> Pixels:
+    """A picture of ``size`` (width, height), enlarged if need be."""
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def text_of(title: str, rows: dict[str, Seconds]) -> str:
+    """A table of milliseconds."""
+    body = [
+        [name, *(round(1000 * row[stage], 1) if stage in row else None for stage in (*STAGES, "all"))]
+        for name, row in rows.items()
+    ]
+    return f"## {title}\n\n" + table(["milliseconds", *STAGES, "all"], body)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the tables, and end with one line of JSON."""
+    parser = argparse.ArgumentParser(prog="make bench-codec", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of PNG pictures")
+    parser.add_argument("--profile", choices=sorted(PROFILES), help="default: all of them")
+    parser.add_argument("--rounds", type=int, default=5, help="of which the fastest counts")
+    parser.add_argument("--no-plain", action="store_true", help="leave out the plain way: it takes minutes")
+    parser.add_argument("--quick", action="store_true", help="two rounds of the smaller size")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    rounds = 2 if options.quick else options.rounds
+    plain_rounds = 0 if options.no_plain else 1
+    picture = read_pictures(options.data, 1)[0]
+    profiles = [options.profile] if options.profile else list(PROFILES)
+    sizes = SIZES[:1] if options.quick else SIZES
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before the run")
+    result: dict[str, Any] = {"benchmark": "codec", "picture": picture.name}
+    paragraphs = []
+    total = len(profiles) * len(sizes) * (2 * rounds + 2 * plain_rounds)
+    with tqdm(total=total, unit="run", leave=False) as progress:
+        for profile in profiles:
+            codec, trained = load(profile)
+            for size in sizes:
+                pixels = scaled_to(picture.pixels, size)
+                ladder = layer_sizes(size, WIDTHS)
+                rows, count = measure(codec, pixels, ladder, rounds, plain_rounds, progress)
+                name = f"{profile} {size[0]}x{size[1]}"
+                title = f"{name}, {len(ladder)} layers, {count} bytes" + ("" if trained else ", untrained")
+                paragraphs.append(text_of(title, rows))
+                result[name] = {"trained": trained, "bytes": count, "seconds": _rounded(rows)}
+                if plain_rounds:
+                    ratio = rows["plain decode"]["all"] / rows["decode"]["all"]
+                    paragraphs.append(f"Decoding is {ratio:.1f} times as fast as the plain way.")
+                    result[name]["plain_over_ours"] = round(ratio, 2)
+    for size in sizes:
+        pixels = scaled_to(picture.pixels, size)
+        name = f"{size[0]}x{size[1]}"
+        lite = result.get(f"lite {name}") or result[f"{profiles[0]} {name}"]
+        figures = other_formats(pixels, lite["bytes"], rounds)
+        ours = lite["seconds"]["decode"]["all"]
+        body = [
+            [form, row["bytes"], 1000 * row["encode"], 1000 * row["decode"], ours / row["decode"]]
+            for form, row in figures.items()
+        ]
+        head = ["format", "bytes", "encode, ms", "decode, ms", "our decode takes times"]
+        paragraphs.append(f"## Other formats, {name}\n\n" + table(head, body))
+        result[f"formats {name}"] = _rounded(figures)
+    if len(profiles) > 1:
+        for size in sizes:
+            name = f"{size[0]}x{size[1]}"
+            paper, lite = (
+                result[f"{profile} {name}"]["seconds"]["decode"]["all"] for profile in ("paper", "lite")
+            )
+            paragraphs.append(f"{name}: lite decodes {paper / lite:.1f} times as fast as paper.")
+    print("\n\n".join(paragraphs))
+    print(json.dumps(result))
+
+
+def _rounded(rows: dict[str, Seconds]) -> dict[str, Seconds]:
+    return {name: {key: round(value, 4) for key, value in row.items()} for name, row in rows.items()}
+
+
+if __name__ == "__main__":
+    main()

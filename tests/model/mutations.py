@@ -1,0 +1,112 @@
+"""Streams made wrong in every way, many with checksums that fit again so that deeper layers are reached."""
+
+import struct
+from collections.abc import Sequence
+from random import Random
+from zlib import crc32
+
+FIXED, ENTRY, TILE_ENTRY = 16, 13, 7
+
+
+def repair(stream: bytes) -> bytes:
+    """The stream with every CRC recomputed, as far as its fields say where they are."""
+    data = bytearray(stream)
+    if len(data) < FIXED:
+        return bytes(data)
+    layers, edge = data[5], 64 * data[6]
+    end = FIXED + ENTRY * layers
+    offset = end + 4
+    for k in range(layers):
+        at = FIXED + ENTRY * k
+        if at + ENTRY > len(data) or not edge:
+            break
+        width, height, _, length, _ = struct.unpack_from("<HHBII", data, at)
+        tiles = -(-width // edge) * -(-height // edge)
+        body = offset + tiles * TILE_ENTRY
+        if body > len(data):
+            break
+        for entry in range(offset, body, TILE_ENTRY):
+            size = int.from_bytes(data[entry + 4 : entry + 7], "little")
+            offset_of_tile, body = body, body + size
+            struct.pack_into("<I", data, entry, crc32(data[offset_of_tile:body]))
+        index = data[offset : offset + tiles * TILE_ENTRY]
+        struct.pack_into("<I", data, at + 9, crc32(index))
+        offset += length
+    if end + 4 <= len(data):
+        struct.pack_into("<I", data, end, crc32(data[:end]))
+    return bytes(data)
+
+
+def flip(random: Random, data: bytearray, _: bytes) -> bytearray:
+    """One bit."""
+    at = random.randrange(len(data))
+    data[at] ^= 1 << random.randrange(8)
+    return data
+
+
+def overwrite(random: Random, data: bytearray, _: bytes) -> bytearray:
+    """A run of bytes, random or all alike."""
+    at, count = random.randrange(len(data)), random.randint(1, 40)
+    alike = random.choice([None, 0, 255])
+    new = [random.randrange(256) if alike is None else alike for _ in range(count)]
+    data[at : at + count] = bytes(new)
+    return data
+
+
+def cut(random: Random, data: bytearray, _: bytes) -> bytearray:
+    """The end is missing."""
+    return data[: random.randrange(len(data))]
+
+
+def delete(random: Random, data: bytearray, _: bytes) -> bytearray:
+    """A run of bytes is missing."""
+    at = random.randrange(len(data))
+    del data[at : at + random.randint(1, 20)]
+    return data
+
+
+def insert(random: Random, data: bytearray, other: bytes) -> bytearray:
+    """Bytes of another stream in between."""
+    at, start = random.randrange(len(data)), random.randrange(len(other))
+    data[at:at] = other[start : start + random.randint(1, 60)]
+    return data
+
+
+def splice(random: Random, data: bytearray, other: bytes) -> bytearray:
+    """The start of one stream and the end of another."""
+    at = random.randrange(len(data))
+    start = random.choice([at, random.randrange(len(other))])
+    return data[:at] + other[start:]
+
+
+def header_field(random: Random, data: bytearray, _: bytes) -> bytearray:
+    """A field of the header gets a value from its corners."""
+    if len(data) < FIXED + ENTRY:
+        return data
+    at = random.choice([4, 5, 6, 7, 8])
+    if random.random() < 0.8:
+        at = FIXED + ENTRY * random.randrange(max(1, data[5] % 17)) + random.choice([0, 1, 2, 3, 4, 5, 6, 8])
+    if at < len(data):
+        data[at] = random.choice([0, 1, 2, 3, 4, 63, 64, 100, 127, 128, 254, 255, random.randrange(256)])
+    return data
+
+
+def tile_size(random: Random, data: bytearray, _: bytes) -> bytearray:
+    """A byte where a tile index may be."""
+    start = FIXED + ENTRY * (data[5] if len(data) > 5 else 0) + 4
+    at = start + random.randrange(28)
+    if at < len(data):
+        data[at] = random.randrange(256)
+    return data
+
+
+MUTATIONS = (flip, overwrite, cut, delete, insert, splice, header_field, tile_size)
+
+
+def mutate(random: Random, streams: Sequence[bytes]) -> bytes:
+    """One to four mutations of one of the streams, two thirds of the results with fitting CRCs."""
+    data, other = bytearray(random.choice(streams)), random.choice(streams)
+    for _ in range(random.randint(1, 4)):
+        if data:
+            data = random.choice(MUTATIONS)(random, data, other)
+    return repair(bytes(data)) if random.random() < 2 / 3 else bytes(data)

@@ -1,0 +1,86 @@
+"""Streams of the past decode as they did: see tests/golden/README.md."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import model.latents
+from model.codec import Codec
+from model.container import read_header, verify
+from model.entropy import Decoder
+from model.integer import FRACTION
+
+FOLDER = Path(__file__).parents[1] / "golden"
+MANIFEST = json.loads((FOLDER / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return Codec.load(str(FOLDER / "tiny.safetensors"))
+
+
+def read(name):
+    return (FOLDER / f"{name}.cmps").read_bytes()
+
+
+def latents(codec, stream, layer):
+    """A layer's latents as integers in units of 2^-8."""
+    return (codec.latents(stream, layer)[0].double() * 2**FRACTION).to(torch.int32).contiguous().numpy()
+
+
+def test_the_manifest_names_every_stream():
+    assert {path.stem for path in FOLDER.glob("*.cmps")} == set(MANIFEST)
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_streams_are_untouched(codec, name):
+    """Bytes that changed here would make the other tests worthless."""
+    assert hashlib.sha256(read(name)).hexdigest() == MANIFEST[name]["sha256"]
+    assert verify(read(name)).model_id == codec.model_id
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_latents_are_those_of_the_past(codec, name):
+    stream, expected = read(name), MANIFEST[name]["latents"]
+    assert len(read_header(stream).layers) == len(expected)
+    for k, digest in enumerate(expected):
+        data = latents(codec, stream, k).astype("<i4").tobytes()
+        assert hashlib.sha256(data).hexdigest() == digest
+
+
+def test_the_streams_are_worth_keeping(codec, monkeypatch):
+    """Symbols from many tables, skipped ones and escapes among them."""
+    tables, seen = codec.weights.latent_tables, []
+
+    class Recorder(Decoder):
+        def decode(self, indexes, tables):
+            symbols = super().decode(indexes, tables)
+            seen.append((indexes, symbols, tables))
+            return symbols
+
+    monkeypatch.setattr(model.latents, "Decoder", Recorder)
+    assert len(np.unique(latents(codec, read("tiles"), 1))) > 1000
+    indexes = np.concatenate([i for i, _, used in seen if used is tables])
+    symbols = np.concatenate([s for _, s, used in seen if used is tables])
+    assert len(np.unique(indexes)) > 30
+    assert 0.01 < np.mean(indexes < tables.skip) < 0.5
+    lowest = tables.offsets[indexes].astype(int)
+    escapes = (symbols < lowest) | (symbols > lowest + tables.lengths[indexes] - 2)
+    assert 0.005 < np.mean(escapes & (indexes >= tables.skip)) < 0.5
+
+
+@pytest.mark.parametrize("layer", range(3))
+def test_pixels_are_within_1(codec, layer):
+    """Each layer by itself: the one below is taken from the past as well."""
+
+    def past(k):
+        return np.asarray(Image.open(FOLDER / f"layers-{k}.png"))
+
+    start = (layer - 1, past(layer - 1)) if layer else None
+    decoded = codec.decode(read("layers"), layer, start=start)
+    assert np.abs(decoded.astype(int) - past(layer)).max() <= 1
