@@ -26,7 +26,7 @@ from service.workerlink import Answer, WorkerLink
 
 GRACE_SECONDS = 2.0
 """A worker that runs this much longer than the whole time allowed for a job counts as hung."""
-MAX_BACKOFF_SECONDS = 30.0
+MAX_BACKOFF_SECONDS = 10.0
 START_ATTEMPTS = 3
 KEPT_FROM_WORKERS = {"api_keys", "url_keys", "redis_url"}
 
