@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
 
 from service import problems, routes_health, routes_iiif, routes_images, routes_page, routes_pictures
 from service.connection import ClientGone
@@ -47,12 +48,14 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.context = await _start(settings, metrics, stack)
             yield
 
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs without files from other hosts
         title="COMPASS image server",
         version=_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        redoc_url=None,
+        static_url="/docs-static",
     )
     problems.install(app)
 

@@ -1,5 +1,7 @@
 """The service does what its OpenAPI document says, whatever is asked (schemathesis, bounded)."""
 
+import re
+
 import httpx
 import pytest
 import schemathesis
@@ -24,7 +26,9 @@ CHECKS = [
     response_schema_conformance,
 ]
 OPERATIONS = [
-    (path, method) for path, methods in create_app(Settings()).openapi()["paths"].items() for method in methods
+    (path, method)
+    for path, methods in create_app(Settings()).openapi()["paths"].items()
+    for method in methods
 ]
 EXAMPLES = 12
 
@@ -63,3 +67,12 @@ def test_every_operation_and_parameter_is_described(document):
         for operation in methods.values():
             assert operation["summary"]
             assert all(parameter.get("description") for parameter in operation.get("parameters", ()))
+
+
+def test_documentation_needs_no_other_host(service):
+    page = service.client.get("/docs").text
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(assets) >= 2
+    for asset in assets:
+        assert asset.startswith("/docs-static/")
+        assert service.client.get(asset).status_code == 200
