@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-scalable bench-codec bench-serve
+.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-codec bench-serve
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ format: setup-dev ## let ruff rewrite the code
 # Every benchmark takes PROFILE, DATA (a folder of PNGs), OUT and OPTIONS="--quick".
 bench-rd: setup-dev ## rate-distortion and BD-rate (ANCHORS: a folder of published curves)
 	$(BIN)/python -m benchmarks.rd --data $(DATA) --profile $(PROFILE) --out $(OUT)/rd $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
+
+bench-layers: setup-dev ## rate and PSNR of every layer
+	$(BIN)/python -m benchmarks.layers --data $(DATA) --profile $(PROFILE) --out $(OUT)/layers $(OPTIONS)
 
 bench-scalable: setup-dev ## several layers against one and against simulcast (ANCHORS as above)
 	$(BIN)/python -m benchmarks.scalable --data $(DATA) --profile $(PROFILE) --out $(OUT)/scalable $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
