@@ -181,6 +181,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, default=12, help="pictures that are asked for")
     parser.add_argument("--seconds", type=float, default=30, help="length of each run")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="rates, 1 is what it can do")
+    parser.add_argument(
+        "--servers", nargs="+", choices=("compass", "plain"), default=("compass", "plain"), help="which ones"
+    )
     parser.add_argument("--kill", type=float, default=0, help="kill a worker every so many seconds, one run")
     parser.add_argument("--quick", action="store_true", help="few pictures, three runs of 8 seconds")
     options = parser.parse_args()
@@ -202,6 +205,7 @@ def main() -> int:
     reports = [
         asyncio.run(measure(name, command, port, options))
         for (name, command), port in zip(servers.items(), ports, strict=True)
+        if name in options.servers
     ]
     plot(options.out / "latency.png", reports)
     rows = [run.row(report.server) for report in reports for run in report.runs]
