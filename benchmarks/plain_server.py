@@ -7,7 +7,9 @@ The same URLs as the service, Pillow in as many processes, a queue of the same l
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from io import BytesIO
 from multiprocessing import get_context
@@ -47,9 +49,15 @@ def _write(picture: Image.Image, name: str, quality: int) -> bytes:
 
 def create_app(processes: int) -> FastAPI:
     """The server; everything it keeps is in memory."""
-    app = FastAPI()
     stored: dict[str, bytes] = {}
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        pool.shutdown(wait=False, cancel_futures=True)
+
+    app = FastAPI(lifespan=lifespan)
     waiting = asyncio.Semaphore(QUEUE + processes)
 
     @app.get("/readyz")
@@ -91,4 +99,11 @@ def create_app(processes: int) -> FastAPI:
 
 if __name__ == "__main__":
     port, processes = map(int, sys.argv[1:])
-    uvicorn.run(create_app(processes), host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    uvicorn.run(
+        create_app(processes),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=5,
+    )
