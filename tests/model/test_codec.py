@@ -218,6 +218,17 @@ def test_what_cannot_be_coded(tiny_codec, pixels, sizes, quality):
         tiny_codec.encode(pixels, sizes, quality)
 
 
+@pytest.mark.parametrize("size", [(40, 30), (97, 61), (300, 290)])
+def test_enlargement_is_the_prediction(tiny_codec, size):
+    pixels = picture(40, 30)
+    x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        expected = (255 * tiny_codec.network.liff(x, (size[1], size[0]))[0]).clamp(0, 255).permute(1, 2, 0)
+    enlarged = tiny_codec.enlarge(pixels, size)
+    assert enlarged.dtype == np.uint8
+    assert np.abs(enlarged - expected.numpy()).max() <= 0.51
+
+
 def test_downscaling():
     pixels = picture(40, 30)
     assert downscale(pixels, (40, 30)) is pixels
@@ -345,17 +356,14 @@ assert torch.get_num_threads() == 2
 found = {}
 for k in range(3):
     found[f"latents {k}"] = codec.latents(stream, k).numpy()
-    found[f"two {k}"] = codec.decode(stream, k, start=(k - 1, below[f"{k - 1}"]) if k else None)
-torch.set_num_threads(1)
-for k in range(3):
-    found[f"one {k}"] = codec.decode(stream, k)
+    found[f"pixels {k}"] = codec.decode(stream, k, start=(k - 1, below[f"{k - 1}"]) if k else None)
 np.savez(sys.argv[4], **found)
 """
 
 
 @pytest.mark.slow
 def test_another_process_decodes_the_same(tiny_codec, tiny_weights, stream, tmp_path):
-    """Latents with any number of threads; pixels too if torch has one, and within 1 a layer if not."""
+    """With another number of torch's threads: the same latents, pixels within 1 a layer."""
     expected = [tiny_codec.decode(stream, k) for k in range(3)]
     (tmp_path / "picture.cmps").write_bytes(stream)
     np.savez(tmp_path / "below.npz", **{str(k): pixels for k, pixels in enumerate(expected)})
@@ -367,8 +375,7 @@ def test_another_process_decodes_the_same(tiny_codec, tiny_weights, stream, tmp_
     found = np.load(files[-1])
     for k in range(3):
         assert np.array_equal(found[f"latents {k}"], tiny_codec.latents(stream, k).numpy())
-        assert np.array_equal(found[f"one {k}"], expected[k])
-        assert np.abs(found[f"two {k}"].astype(int) - expected[k]).max() <= 1
+        assert np.abs(found[f"pixels {k}"].astype(int) - expected[k]).max() <= 1
 
 
 def test_every_stage_is_timed(tiny_codec, original, stream):
@@ -377,7 +384,7 @@ def test_every_stage_is_timed(tiny_codec, original, stream):
     assert clock.seconds.keys() == {"entropy", "prediction", "synthesis"}
     clock = StageClock()
     tiny_codec.encode(original, [(97, 61), (400, 290)], 60, clock=clock)
-    assert clock.seconds.keys() == {"analysis", "entropy", "prediction", "synthesis"}
+    assert clock.seconds.keys() == {"analysis", "entropy", "prediction", "synthesis", "check"}
     assert min(clock.seconds.values()) > 0
 
 
