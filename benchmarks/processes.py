@@ -61,8 +61,10 @@ class Watch:
 
 
 @asynccontextmanager
-async def watched(pid: int, kill: float) -> AsyncIterator[Watch]:
-    """Watch a process and its children; kill a worker every ``kill`` seconds, 0 for never."""
+async def watched(pid: int, kill: float, seconds: float) -> AsyncIterator[Watch]:
+    """Watch a process and its children; for so many seconds kill a worker every ``kill`` seconds, 0 for
+    never.
+    """
     watch = Watch()
     begin = time.monotonic()
 
@@ -71,7 +73,8 @@ async def watched(pid: int, kill: float) -> AsyncIterator[Watch]:
         watch.memory.append(sum(_resident(member) for member in family))
         for member in family:
             watch.note(_role(member, pid), member, _cpu_seconds(member))
-        if kill and time.monotonic() - begin > kill * (watch.killed + 1):
+        elapsed = time.monotonic() - begin
+        if kill and kill * (watch.killed + 1) < elapsed < seconds:
             victims = [member for member in family if _role(member, pid) == "worker"]
             if victims:
                 with suppress(ProcessLookupError):

@@ -73,7 +73,7 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
             for name, share, kill in plan:
                 rate = max(0.2, share * report.capacity)
                 begin = time.perf_counter()
-                async with watched(pid, kill) as watch:
+                async with watched(pid, kill, options.seconds) as watch:
                     hits = await open_loop(client, traffic.draw, rate, options.seconds, chance)
                 elapsed = time.perf_counter() - begin
                 report.runs.append(Run(name, rate, elapsed, hits, watch))
