@@ -10,7 +10,15 @@ from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
-from service import problems, routes_health, routes_iiif, routes_images, routes_page, routes_pictures
+from service import (
+    pictures,
+    problems,
+    routes_health,
+    routes_iiif,
+    routes_images,
+    routes_page,
+    routes_pictures,
+)
 from service.connection import ClientGone
 from service.context import Context
 from service.library import Library
@@ -81,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Context:
     """Start store and pool; what was started is ended by the stack, last first."""
+    log.info("reads %s", ", ".join(pictures.readable_formats()))  # loads the readers before any upload
     url = settings.redis_url
     if url is None:
         valkey = EmbeddedValkey(settings.data, settings.store_memory_bytes)
