@@ -60,7 +60,7 @@ class Codec:
     """Encoder and decoder of one set of weights on one device. Thread-safe.
 
     Streams written with other installed weights are decoded too. ``threads`` work on parts of one
-    picture (default: one a core); on a CPU, let torch itself use one (see :mod:`model.parallel`).
+    picture (default: one a core); see :mod:`model.parallel`.
     """
 
     def __init__(self, weights: Weights, device: str = "cpu", threads: int | None = None):
@@ -96,8 +96,8 @@ class Codec:
         """Code a picture into one stream.
 
         ``sizes`` (width, height) of the layers, growing, the last the picture's own; ``quality`` 1
-        to 100. Stages timed: ``prediction``, ``analysis``, ``entropy``, ``synthesis``. Raises
-        EncodeError.
+        to 100. Stages timed: ``prediction``, ``analysis``, ``entropy``, ``check`` (the tiles are decoded
+        back and compared), ``synthesis``. Raises EncodeError.
 
         The stream is decoded back before it is returned: its latents equal those that were coded.
         """

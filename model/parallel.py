@@ -1,8 +1,8 @@
 """Threads over independent parts of one picture.
 
 On a CPU this beats torch's own threads inside each operation: parts share no barrier, stay in
-their core's cache, and the result cannot depend on the number of threads. Programs that use the
-codec should therefore call ``torch.set_num_threads(1)``.
+their core's cache, and, since every part is computed by one thread alone, the result does not
+depend on how many there are.
 """
 
 import os
@@ -17,11 +17,15 @@ Out = TypeVar("Out")
 
 
 class Threads:
-    """A pool of ``count`` threads (default: one a core); with one, work runs in the caller."""
+    """A pool of ``count`` threads (default: one a core), in which torch uses no further threads.
+
+    Starting the first of them turns torch's own threads off in the whole process.
+    """
 
     def __init__(self, count: int | None = None):
         count = count or len(os.sched_getaffinity(0))
-        self._pool = ThreadPoolExecutor(count, "codec") if count > 1 else None
+        # each thread has an OpenMP setting of its own, which begins as OMP_NUM_THREADS
+        self._pool = ThreadPoolExecutor(count, "codec", torch.set_num_threads, (1,))
 
     def map(self, work: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
         """``work`` of every item, in order, without gradients; the first exception is raised."""
@@ -30,8 +34,6 @@ class Threads:
             with torch.inference_mode():
                 return work(item)
 
-        if self._pool is None:
-            return [without_gradients(item) for item in items]
         futures = [self._pool.submit(without_gradients, item) for item in items]
         try:
             return [future.result() for future in futures]
