@@ -58,7 +58,7 @@ class Pool:
     Raises ServiceError if the settings ask for CUDA where there is none.
     """
 
-    def __init__(self, settings: Settings, tasks: str = "service.worker_tasks:Tasks") -> None:
+    def __init__(self, settings: Settings, tasks: str = "service.tasks:Tasks") -> None:
         self._settings = settings
         self._tasks = tasks
         self._places = places(settings, os.environ)

@@ -412,3 +412,16 @@ def test_hostile_latents_do_not_crash(tmp_path):
     export(network, path)
     codec = Codec.load(str(path))
     assert codec.decode(codec.encode(picture(40, 30), [(40, 30)], 50)).shape == (30, 40, 3)
+
+
+def test_serving_needs_neither_compressai_nor_torchvision():
+    """They take longer to import than all the rest: only training does."""
+    code = "import sys, model.codec; print(*(m for m in ('compressai', 'torchvision', 'scipy.stats') if m in sys.modules))"
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert found.stdout.split() == []
