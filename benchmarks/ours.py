@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.codec import Codec, downscale
-
 import model
 from benchmarks.cache import Cache, Measurement, code_digest
 from benchmarks.pictures import Picture, psnr
+from model.codec import Codec, downscale
 from model.container import read_header
 from model.ladder import Size
 
