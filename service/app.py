@@ -21,6 +21,7 @@ from service import (
 )
 from service.connection import ClientGone
 from service.context import Context
+from service.fsck import watch
 from service.library import Library
 from service.metrics import Metrics
 from service.middleware import Observed
@@ -104,6 +105,9 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     metrics.watch_pool(lambda: pool.state)
     model_id = pool.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
+    if settings.check_hours:
+        checking = asyncio.create_task(watch(store, settings.check_hours))
+        stack.callback(checking.cancel)
     library = Library(settings, store, pool, metrics)
     where = "Redis" if settings.redis_url else settings.data
     log.info("profile %s, storing in %s", settings.profile, where)

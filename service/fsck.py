@@ -1,18 +1,27 @@
-"""``compass fsck``: check every checksum of every picture in the store, and the listing."""
+"""Check every checksum of every picture in the store, and the listing.
+
+``compass fsck`` does it once; a running service does it again and again in the background.
+"""
 
 import asyncio
+import logging
 import sys
+import time
 from contextlib import AsyncExitStack
 
 from tqdm import tqdm
 
-from service.errors import DamagedStream, NotFound
+from service.errors import DamagedStream, NotFound, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
 from service.store import Store
 from service.valkey import EmbeddedValkey
 
 EXIT_DAMAGED = 3
+_PAUSE = 0.05
+"""Seconds between two pictures in the background: at most 20 a second are read."""
+
+log = logging.getLogger("compass")
 
 
 def run(delete: bool) -> int:
@@ -71,3 +80,25 @@ async def check_one(store: Store, picture: str) -> bool:
         await store.alpha(record, k)
     await store.check_length(record)
     return await store.reindex(record)
+
+
+async def watch(store: Store, hours: float) -> None:
+    """Check the whole store once in ``hours``, for ever; damage is logged and counted in the metrics."""
+    while True:
+        began = time.monotonic()
+        pictures = damaged = 0
+        try:
+            async for picture in store.ids():
+                pictures += 1
+                try:
+                    await check_one(store, picture)
+                except NotFound:
+                    continue  # deleted or expired meanwhile
+                except DamagedStream as error:
+                    damaged += 1
+                    log.error("picture %s is damaged: %s", picture, error)
+                await asyncio.sleep(_PAUSE)
+            log.info("checked %d pictures, %d damaged", pictures, damaged)
+        except StoreUnavailable as error:
+            log.warning("the check of the store was broken off: %s", error)
+        await asyncio.sleep(max(0.0, hours * 3600 - (time.monotonic() - began)))

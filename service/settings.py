@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     )
     max_uploads: int = Field(default=16, ge=1, description="uploads whose bodies are held in memory at once")
 
+    check_hours: float = Field(
+        default=24, ge=0, description="hours between checks of every stored checksum; 0: never"
+    )
+
     # the worker pool
     workers: int = Field(
         default=0, ge=0, description="worker processes; 0: one a CUDA device, or one a CPU core"

@@ -1,5 +1,6 @@
 """The store on a real Valkey: written whole, read by prefix, checked on every read."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -176,6 +177,19 @@ async def test_a_lost_store_is_an_error_and_recovers(valkey):
     await valkey.start()
     assert await store.prefix(await store.record(record().id, fresh=True), 1) == STREAM
     await store.close()
+
+
+async def test_the_store_is_checked_in_the_background(store, raw, caplog):
+    caplog.set_level("INFO", "compass")
+    for number in range(3):
+        await store.put(record(number, alpha=(7, 8)), STREAM, PLANES)
+    await raw.setrange(f"{{{record(1).id}}}:stream", 5000, b"!")
+    checking = asyncio.create_task(fsck.watch(store, hours=1))
+    while "checked" not in caplog.text:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    checking.cancel()
+    assert "checked 3 pictures, 1 damaged" in caplog.text
+    assert f"picture {record(1).id} is damaged" in caplog.text
 
 
 async def test_fsck(store, raw, capsys):
