@@ -6,8 +6,6 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from service import iiif
-from service.conditional import matches
-from service.connection import while_connected
 from service.context import Context, Here, may_read
 from service.errors import BadRequest
 from service.identity import entity_tag
@@ -16,7 +14,7 @@ from service.library import Order
 from service.pictures import MAX_OUTPUT_EDGE
 from service.problems import documented
 from service.routes_images import PictureId
-from service.routes_pictures import picture_headers, story
+from service.routes_pictures import picture_headers, respond
 from service.store import Record
 
 router = APIRouter(prefix="/iiif/3", tags=["IIIF"], dependencies=[Depends(may_read)])
@@ -87,14 +85,7 @@ async def image(
     canonical = f"{_base(request, here, picture)}/{wanted.canonical(layers[-1])}"
     links = f'<{canonical}>;rel="canonical", <{iiif.PROFILE}>;rel="profile"'
     headers = {**picture_headers(order, here.settings.max_age), **OPEN, "Link": links}
-    if matches(order.etag, request.headers.get("if-none-match")):
-        return Response(status_code=304, headers=headers)
-    if request.method == "HEAD":
-        return Response(headers=headers, media_type=order.media_type)
-    answer, cached = await while_connected(request, here.library.answer(order))
-    here.metrics.bytes_served.labels(order.job.format).inc(len(answer.picture.body))
-    headers |= story(answer, cached)
-    return Response(answer.picture.body, headers=headers, media_type=answer.picture.media_type)
+    return await respond(request, here, order, headers)
 
 
 def _order(here: Context, record: Record, wanted: iiif.Request) -> Order:

@@ -9,7 +9,7 @@ from model.container import Header
 from service.access import seconds_valid
 from service.conditional import Unsatisfiable, matches, requested_span
 from service.connection import while_connected
-from service.context import Here, may_read
+from service.context import Context, Here, may_read
 from service.errors import BadParameter, NotFound
 from service.identity import stream_tag
 from service.library import Answer, Order
@@ -71,13 +71,18 @@ async def picture_at_size(
         "#" + parameters.background.lower().removeprefix("#"),
     )
     headers = picture_headers(order, here.settings.max_age, request.url.query)
+    return await respond(request, here, order, headers)
+
+
+async def respond(request: Request, here: Context, order: Order, headers: dict[str, str]) -> Response:
+    """Answer an order: 304 or the headers alone where that suffices, else the picture."""
     if matches(order.etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
         return Response(headers=headers, media_type=order.media_type)
     answer, cached = await while_connected(request, here.library.answer(order))
     here.metrics.bytes_served.labels(order.job.format).inc(len(answer.picture.body))
-    headers |= story(answer, cached)
+    headers |= _story(answer, cached)
     return Response(answer.picture.body, headers=headers, media_type=answer.picture.media_type)
 
 
@@ -103,7 +108,7 @@ def _cache_control(record: Record, max_age: int, query: str) -> str:
     return f"public, max-age={min(max_age, picture_valid, max_age if url_valid is None else url_valid)}"
 
 
-def story(answer: Answer, cached: bool) -> dict[str, str]:
+def _story(answer: Answer, cached: bool) -> dict[str, str]:
     """What it took to make this answer; nothing if it was in memory."""
     if cached:
         return {"Server-Timing": "cache", "Compass-Layers-Decoded": "0", "Compass-Bytes-Read": "0"}
