@@ -106,7 +106,9 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     model_id = pool.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
     if settings.check_hours:
-        checking = asyncio.create_task(watch(store, settings.check_hours))
+        checked = Store(url, settings, Metrics())  # what a check reads is no answer's bytes
+        stack.push_async_callback(checked.close)
+        checking = asyncio.create_task(watch(checked, settings.check_hours, metrics.damaged.inc))
         stack.callback(checking.cancel)
     library = Library(settings, store, pool, metrics)
     where = "Redis" if settings.redis_url else settings.data

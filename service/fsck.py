@@ -7,6 +7,7 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from tqdm import tqdm
@@ -82,8 +83,8 @@ async def check_one(store: Store, picture: str) -> bool:
     return await store.reindex(record)
 
 
-async def watch(store: Store, hours: float) -> None:
-    """Check the whole store once in ``hours``, for ever; damage is logged and counted in the metrics."""
+async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
+    """Check the whole store once in ``hours``, for ever; damage is logged and told to ``found``."""
     while True:
         began = time.monotonic()
         pictures = damaged = 0
@@ -96,6 +97,7 @@ async def watch(store: Store, hours: float) -> None:
                     continue  # deleted or expired meanwhile
                 except DamagedStream as error:
                     damaged += 1
+                    found()
                     log.error("picture %s is damaged: %s", picture, error)
                 await asyncio.sleep(_PAUSE)
             log.info("checked %d pictures, %d damaged", pictures, damaged)

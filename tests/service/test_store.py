@@ -184,11 +184,13 @@ async def test_the_store_is_checked_in_the_background(store, raw, caplog):
     for number in range(3):
         await store.put(record(number, alpha=(7, 8)), STREAM, PLANES)
     await raw.setrange(f"{{{record(1).id}}}:stream", 5000, b"!")
-    checking = asyncio.create_task(fsck.watch(store, hours=1))
+    found: list[bool] = []
+    checking = asyncio.create_task(fsck.watch(store, 1, lambda: found.append(True)))
     while "checked" not in caplog.text:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     checking.cancel()
     assert "checked 3 pictures, 1 damaged" in caplog.text
+    assert found == [True]
     assert f"picture {record(1).id} is damaged" in caplog.text
 
 
