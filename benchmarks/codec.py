@@ -4,9 +4,9 @@
 
 One picture of the folder, scaled to each size, in the layers the service gives it. The plain way
 (benchmarks/plain.py) runs the same weights as a CompressAI model would. Every figure is the best of
-several rounds. The priors are ``hyper`` where they are counted apart, in ``entropy`` where not. A profile
-without weights is measured with untrained ones, and the table says so: their speed is the same but
-for entropy coding. The other formats code the picture in about as many bytes.
+several rounds. A profile without weights is measured with untrained ones, and the table says so: their
+speed is the same but for entropy coding. The other formats code the picture in about as many bytes.
+Last, a region of 512 x 512 pixels out of a 24-megapixel mosaic of the folder's pictures.
 """
 
 import argparse
@@ -16,31 +16,35 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from benchmarks.classic import CLASSIC_CODECS
-from benchmarks.pictures import Pixels, read_pictures
+from benchmarks.pictures import Picture, Pixels, read_pictures
 from benchmarks.plain import PlainCodec
 from benchmarks.report import table
 from model.clock import StageClock
 from model.codec import Codec
 from model.config import PROFILES
-from model.integer import IntegerHyperSynthesis
+from model.container import read_header
+from model.geometry import Box
 from model.ladder import Size, layer_sizes
 from model.training.export import export
 from model.training.network import initialise
-from model.weights import FOLDER, Prior
+from model.weights import FOLDER
 
 SIZES = ((768, 512), (1920, 1080))
 WIDTHS = (320, 640, 1280)
 QUALITY = 75
-STAGES = ("analysis", "entropy", "hyper", "prediction", "synthesis", "check")
+LARGE = (6000, 4000)
+SERVICE_WIDTHS = (320, 640, 1280, 2560)
+REGIONS = ((0, 0), (1800, 2700), (3400, 5400))
+"""Top and left of the regions of the large picture; the dearest counts."""
+STAGES = ("analysis", "priors", "entropy", "prediction", "synthesis", "check")
 
 Seconds = dict[str, float]
 """By stage, and ``all``."""
@@ -67,40 +71,6 @@ def best(work: Callable[[StageClock], object], rounds: int, progress: tqdm) -> S
     return min(runs, key=lambda run: run["all"])
 
 
-class TimedSynthesis:
-    """The integer hyper-synthesis of a codec, with the seconds spent in it."""
-
-    def __init__(self, synthesis: IntegerHyperSynthesis) -> None:
-        self._synthesis = synthesis
-        self.seconds = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._synthesis, name)
-
-    def __call__(self, *arguments: Any) -> tuple[Tensor, Tensor]:
-        """The priors."""
-        began = time.perf_counter()
-        answer = self._synthesis(*arguments)
-        self.seconds += time.perf_counter() - began
-        return answer
-
-
-def decode_timed(codec: Codec, stream: bytes, clock: StageClock) -> None:
-    """Decode with the priors counted apart, as stage ``hyper``."""
-    plain, timed = codec.priors, [TimedSynthesis(p.synthesis) for p in codec.priors.values()]
-    codec.priors = {
-        part: Prior(cast(IntegerHyperSynthesis, synthesis), prior.tables)
-        for (part, prior), synthesis in zip(plain.items(), timed, strict=True)
-    }
-    try:
-        codec.decode(stream, clock=clock)
-    finally:
-        codec.priors = plain
-    hyper = sum(synthesis.seconds for synthesis in timed)
-    clock.add("hyper", hyper)
-    clock.add("entropy", -hyper)
-
-
 def measure(
     codec: Codec, pixels: Pixels, sizes: Sequence[Size], rounds: int, plain_rounds: int, progress: tqdm
 ) -> tuple[dict[str, Seconds], int]:
@@ -109,7 +79,7 @@ def measure(
     codec.decode(stream)
     rows = {
         "encode": best(lambda clock: codec.encode(pixels, sizes, QUALITY, clock), rounds, progress),
-        "decode": best(lambda clock: decode_timed(codec, stream, clock), rounds, progress),
+        "decode": best(lambda clock: codec.decode(stream, clock=clock), rounds, progress),
     }
     if plain_rounds:
         plain = PlainCodec(codec.weights)
@@ -119,6 +89,35 @@ def measure(
             lambda clock: plain.decode(layers, QUALITY, clock), plain_rounds, progress
         )
     return rows, len(stream)
+
+
+def measure_region(codec: Codec, pictures: Sequence[Picture], rounds: int) -> dict[str, float]:
+    """What a region of a large picture costs to decode: shares of its bytes and of its seconds."""
+    pixels = mosaic(pictures, LARGE)
+    stream = codec.encode(pixels, layer_sizes(LARGE, SERVICE_WIDTHS), QUALITY)
+    layer = len(read_header(stream).layers) - 1
+    whole = min(_seconds(codec.decode, stream) for _ in range(2))
+    boxes = [Box(top, left, top + 512, left + 512) for top, left in REGIONS]
+    seconds = [min(_seconds(codec.decode, stream, layer, box) for _ in range(rounds)) for box in boxes]
+    read = [sum(end - start for start, end in codec.reads(stream, layer, box)) for box in boxes]
+    return {
+        "bytes": len(stream),
+        "whole_seconds": round(whole, 3),
+        "seconds": round(max(seconds), 3),
+        "share_of_seconds": round(max(seconds) / whole, 4),
+        "share_of_bytes": round(max(read) / len(stream), 4),
+    }
+
+
+def mosaic(pictures: Sequence[Picture], size: Size) -> Pixels:
+    """A large picture of many: detail as fine as theirs, as no enlargement has."""
+    canvas, number = Image.new("RGB", size), 0
+    for top in range(0, size[1], 512):
+        for left in range(0, size[0], 512):
+            picture = Image.fromarray(pictures[number % len(pictures)].pixels)
+            canvas.paste(ImageOps.fit(picture, (512, 512), Image.Resampling.LANCZOS), (left, top))
+            number += 1
+    return np.asarray(canvas)
 
 
 def other_formats(pixels: Pixels, size: int, rounds: int) -> dict[str, Seconds]:
@@ -169,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rounds = 2 if options.quick else options.rounds
     plain_rounds = 0 if options.no_plain else 1
     picture = read_pictures(options.data, 1)[0]
-    profiles = [options.profile] if options.profile else list(PROFILES)
+    profiles = [options.profile] if options.profile else sorted(PROFILES)
     sizes = SIZES[:1] if options.quick else SIZES
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before the run")
     result: dict[str, Any] = {"benchmark": "codec", "picture": picture.name}
@@ -210,6 +209,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 result[f"{profile} {name}"]["seconds"]["decode"]["all"] for profile in ("paper", "lite")
             )
             paragraphs.append(f"{name}: lite decodes {paper / lite:.1f} times as fast as paper.")
+    if not options.quick:
+        region = measure_region(load(profiles[0])[0], read_pictures(options.data), rounds)
+        share_of_bytes, share_of_seconds = 100 * region["share_of_bytes"], 100 * region["share_of_seconds"]
+        paragraphs.append(
+            f"A region of 512x512 out of {LARGE[0]}x{LARGE[1]}, {profiles[0]}: {share_of_bytes:.1f} % of the "
+            f"bytes, {share_of_seconds:.1f} % of the {region['whole_seconds']:.1f} seconds of the whole."
+        )
+        result["region"] = region
     print("\n\n".join(paragraphs))
     print(json.dumps(result))
 

@@ -61,7 +61,7 @@ class PlainCodec:
             with clock.stage("analysis"):
                 y = hyperprior.analyse(x - prediction) * gain
                 z = torch.round(hyperprior.hyper_analyse(y) - hyperprior.medians())
-            with clock.stage("hyper"):
+            with clock.stage("priors"):
                 index, mean = self._priors(hyperprior, z, size)
             with clock.stage("entropy"):
                 symbols = torch.round(y - mean)
@@ -87,7 +87,7 @@ class PlainCodec:
             with clock.stage("entropy"):
                 z = torch.zeros((1, self.weights.config.channels, *halved(size, 6)))
                 z = self._decode(layer.hyper, self._channels(z), self._hyper_model(k), z)
-            with clock.stage("hyper"):
+            with clock.stage("priors"):
                 index, mean = self._priors(hyperprior, z, size)
             with clock.stage("entropy"):
                 symbols = self._decode(layer.latents, _integers(index), self.latent_model, mean)

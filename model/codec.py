@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from model.clock import StageClock
-from model.container import MAX_EDGE, CodedLayer, Header, read_header, read_tile_index, write
+from model.container import MAX_EDGE, CodedLayer, Header, read_header, read_index, write
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, divide, whole
 from model.latents import LatentCoder
@@ -96,8 +96,8 @@ class Codec:
         """Code a picture into one stream.
 
         ``sizes`` (width, height) of the layers, growing, the last the picture's own; ``quality`` 1
-        to 100. Stages timed: ``prediction``, ``analysis``, ``entropy``, ``check`` (the tiles are decoded
-        back and compared), ``synthesis``. Raises EncodeError.
+        to 100. Stages timed: ``prediction``, ``analysis``, ``priors``, ``entropy``, ``synthesis``,
+        ``check`` (the layers are entropy-decoded and compared). Raises EncodeError.
 
         The stream is decoded back before it is returned: its latents equal those that were coded.
         """
@@ -116,9 +116,8 @@ class Codec:
             with clock.stage("analysis"):
                 y = self._analyse(hyperprior, downscale(pixels, (width, height)), prediction) * gain
                 z = hyperprior.hyper_analyse(y) - hyperprior.medians()
-            with clock.stage("entropy"):
-                tiles, y = coder.encode(y[0], z[0])
-            coded.append(CodedLayer(width, height, quality, tiles))
+            hyper_latents, tiles, y = coder.encode(y[0], z[0], clock)
+            coded.append(CodedLayer(width, height, quality, hyper_latents, tiles))
             latents.append(y)
             if k < len(sizes) - 1:
                 region = whole(size)
@@ -152,8 +151,8 @@ class Codec:
         """Decode one layer, or a ``region`` of it in its own pixels, from a stream or a prefix.
 
         ``layer`` 0 is the smallest; default: the largest in the stream. ``start`` gives a lower
-        layer's number and pixels as decoded before. Stages timed: ``entropy``, ``prediction``,
-        ``synthesis``. Raises a StreamError.
+        layer's number and pixels as decoded before. Stages timed: ``priors``, ``entropy``,
+        ``prediction``, ``synthesis``. Raises a StreamError.
         """
         clock = clock or StageClock()
         header = read_header(stream)
@@ -177,11 +176,25 @@ class Codec:
         if header.model_id != self.model_id:
             return self._other(header.model_id).latents(stream, layer)
         self._regions(header, layer, None, 0)
-        return self._decode_latents(header, stream, layer, whole(_size(header, layer)))[0]
+        return self._decode_latents(header, stream, layer, whole(_size(header, layer)), StageClock())[0]
 
-    def regions(self, header: Header, layer: int, region: Box | None = None) -> list[Box]:
-        """What of each layer, 0 to ``layer``, the decoding of a region depends on, in pixels."""
-        return self._regions(header, layer, region, 0)
+    def reads(self, stream: bytes, layer: int, region: Box | None = None) -> list[tuple[int, int]]:
+        """The (start, end) of the bytes that decoding a layer, or a region of it, reads.
+
+        ``stream`` may lack, or hold anything in place of, all other bytes but for the layers'
+        indexes. Raises a StreamError.
+        """
+        header = read_header(stream)
+        if header.model_id != self.model_id:
+            return self._other(header.model_id).reads(stream, layer, region)
+        spans = [(0, header.length)]
+        for k, part in enumerate(self._regions(header, layer, region, 0)):
+            size, start = _size(header, k), header.layers[k].offset
+            spans.append((start, start + header.index_length(k)))
+            box = latents_for_pixels(part, size)
+            substreams = self._coder(k, size, header.tile).read(read_index(header, k, stream), box)
+            spans += [(s.offset, s.offset + s.length) for s in substreams]
+        return spans
 
     def _regions(self, header: Header, layer: int, region: Box | None, first: int) -> list[Box]:
         if not 0 <= layer < len(header.layers):
@@ -214,13 +227,14 @@ class Codec:
         level = quality_to_level(self.weights.config, quality)
         return hyperprior.gains(torch.tensor([level], device=self.device))
 
-    def _decode_latents(self, header: Header, stream: bytes, k: int, region: Box) -> tuple[Tensor, Box]:
+    def _decode_latents(
+        self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock
+    ) -> tuple[Tensor, Box]:
         """The latents that a region of layer ``k`` depends on, and the box of latents they are."""
-        entry, size = header.layers[k], _size(header, k)
-        index = stream[entry.offset : entry.offset + header.index_length(k)]
-        tiles = read_tile_index(header, k, index)
+        size = _size(header, k)
+        index = read_index(header, k, stream)
         box = latents_for_pixels(region, size)
-        return self._coder(k, size, header.tile).decode(stream, tiles, box)
+        return self._coder(k, size, header.tile).decode(stream, index, box, clock)
 
     def _decode_layer(
         self,
@@ -234,8 +248,7 @@ class Codec:
     ) -> Pixels:
         """A region of layer ``k``, given the part ``held`` of the layer below as decoded."""
         size, hyperprior = _size(header, k), self._hyperprior(k)
-        with clock.stage("entropy"):
-            y, window = self._decode_latents(header, stream, k, region)
+        y, window = self._decode_latents(header, stream, k, region, clock)
         prediction: Source | None = None
         if below is not None:
             pixels, small = self._to_device(below), _size(header, k - 1)

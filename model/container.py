@@ -2,10 +2,11 @@
 
     header   "CMPS", version, layer count, tile edge, flags, model id,
              one entry a layer (size, quality, length, CRC), CRC of all of it
-    layer    index of its tiles (CRC and length of each), then the tiles' bytes
+    layer    index of its substreams (CRC and length of each), then their bytes: the
+             hyper-latents of the whole layer, then the latents tile by tile
 
 Checksums form a chain: the header's CRC covers the layer entries, an entry's CRC covers that
-layer's tile index, and the index holds the CRC of each tile. So a prefix of the stream, or a
+layer's index, and the index holds the CRC of each substream. So a prefix of the stream, or a
 single tile of it, can be verified without reading the rest. ``docs/bitstream.md`` is the full
 description.
 """
@@ -25,20 +26,20 @@ from model.errors import (
 )
 
 MAGIC = b"CMPS"
-VERSION = 1
+VERSION = 2
 MAX_LAYERS = 16
 MAX_EDGE = 65535
 """Largest width or height in pixels."""
 TILE_UNIT = 64
 """A tile's edge is a multiple of this many pixels: one hyper-latent covers 64 x 64 pixels."""
-MAX_TILE_BYTES = 2**24 - 1
+MAX_SUBSTREAM_BYTES = 2**24 - 1
 MAX_LAYER_BYTES = 2**32 - 1
 MODEL_ID_BYTES = 8
 
 _FIXED = struct.Struct("<4sBBBB8s")  # magic, version, layers, tile units, flags, model id
-_ENTRY = struct.Struct("<HHBII")  # width, height, quality, length, crc of the tile index
+_ENTRY = struct.Struct("<HHBII")  # width, height, quality, length, crc of the index
 _CRC = struct.Struct("<I")
-_TILE_ENTRY_BYTES = 7  # crc32, 24-bit length
+_INDEX_ENTRY_BYTES = 7  # crc32, 24-bit length
 
 FIXED_HEADER_BYTES = _FIXED.size
 """This many first bytes suffice for :func:`header_length`."""
@@ -51,7 +52,7 @@ class Layer:
 
     ``width`` and ``height`` in pixels, ``quality`` 1-100; ``offset`` and ``length`` in bytes
     from the stream's first byte (the offset is not stored: layers follow one another);
-    ``crc`` is the CRC-32 of the layer's tile index.
+    ``crc`` is the CRC-32 of the layer's index.
     """
 
     width: int
@@ -91,18 +92,35 @@ class Header:
         return -(-entry.height // self.tile), -(-entry.width // self.tile)
 
     def index_length(self, layer: int) -> int:
-        """Bytes of the tile index at the start of a layer."""
+        """Bytes of the index at the start of a layer."""
         rows, columns = self.grid(layer)
-        return rows * columns * _TILE_ENTRY_BYTES
+        return (1 + rows * columns) * _INDEX_ENTRY_BYTES
 
 
 @dataclass(frozen=True)
-class Tile:
-    """Where one tile's bytes lie in the stream, and their CRC-32."""
+class Substream:
+    """Where an entropy-coded string lies in the stream, and the CRC-32 of its bytes."""
 
     offset: int
     length: int
     crc: int
+
+    def cut(self, stream: bytes, name: str = "substream") -> bytes:
+        """Its bytes out of ``stream``; raises TruncatedStream or ChecksumMismatch."""
+        data = stream[self.offset : self.offset + self.length]
+        if len(data) != self.length:
+            raise TruncatedStream(f"{name}: {len(data)} of {self.length} bytes")
+        if crc32(data) != self.crc:
+            raise ChecksumMismatch(f"{name}: the CRC does not match")
+        return data
+
+
+@dataclass(frozen=True)
+class Index:
+    """The substreams of a layer: its hyper-latents, and its latents tile by tile, row by row."""
+
+    hyper_latents: Substream
+    tiles: tuple[Substream, ...]
 
 
 def header_length(start: bytes) -> int:
@@ -154,7 +172,7 @@ def _check_layers(header: Header) -> None:
         if not (layer.width and layer.height and 1 <= layer.quality <= 100):
             raise InvalidStream(f"layer {k}: size {layer.width}x{layer.height}, quality {layer.quality}")
         if layer.length < header.index_length(k):
-            raise InvalidStream(f"layer {k}: {layer.length} bytes cannot hold its tile index")
+            raise InvalidStream(f"layer {k}: {layer.length} bytes cannot hold its index")
         if k:
             below = header.layers[k - 1]
             if layer.width < below.width or layer.height < below.height:
@@ -163,53 +181,43 @@ def _check_layers(header: Header) -> None:
                 raise InvalidStream(f"layer {k} has the size of layer {k - 1}")
 
 
-def read_tile_index(header: Header, layer: int, index: bytes) -> tuple[Tile, ...]:
-    """The tiles of a layer, row by row, from the bytes of its tile index.
+def read_index(header: Header, layer: int, stream: bytes) -> Index:
+    """Where a layer's substreams lie, from the index at the layer's start.
 
-    ``index`` holds the ``header.index_length(layer)`` bytes at the layer's offset.
-    Raises TruncatedStream, ChecksumMismatch or InvalidStream.
+    ``stream`` is the stream or any prefix that holds the index. Raises TruncatedStream,
+    ChecksumMismatch or InvalidStream.
     """
     entry = header.layers[layer]
     length = header.index_length(layer)
+    index = stream[entry.offset : entry.offset + length]
     if len(index) < length:
-        raise TruncatedStream(f"layer {layer}: the tile index is cut off")
-    index = index[:length]
+        raise TruncatedStream(f"layer {layer}: the index is cut off")
     if crc32(index) != entry.crc:
-        raise ChecksumMismatch(f"layer {layer}: the tile index's CRC does not match")
+        raise ChecksumMismatch(f"layer {layer}: the index's CRC does not match")
     offset = entry.offset + length
-    tiles = []
-    for at in range(0, length, _TILE_ENTRY_BYTES):
+    substreams = []
+    for at in range(0, length, _INDEX_ENTRY_BYTES):
         (crc,) = _CRC.unpack_from(index, at)
         size = int.from_bytes(index[at + 4 : at + 7], "little")
-        tiles.append(Tile(offset, size, crc))
+        substreams.append(Substream(offset, size, crc))
         offset += size
     if offset != entry.end:
-        raise InvalidStream(f"layer {layer}: its tiles end at {offset}, the layer at {entry.end}")
-    return tuple(tiles)
+        raise InvalidStream(f"layer {layer}: its substreams end at {offset}, the layer at {entry.end}")
+    return Index(substreams[0], tuple(substreams[1:]))
 
 
-def check_tile(tile: Tile, data: bytes, where: str = "tile") -> bytes:
-    """``data`` if it is exactly that tile's bytes; raises TruncatedStream or ChecksumMismatch."""
-    if len(data) != tile.length:
-        raise TruncatedStream(f"{where}: {len(data)} of {tile.length} bytes")
-    if crc32(data) != tile.crc:
-        raise ChecksumMismatch(f"{where}: the CRC does not match")
-    return data
+def read_layer(header: Header, layer: int, stream: bytes) -> tuple[bytes, list[bytes]]:
+    """The verified bytes of a layer's hyper-latents and of each of its tiles, row by row.
 
-
-def layer_tiles(header: Header, layer: int, stream: bytes) -> list[bytes]:
-    """The verified bytes of every tile of a layer, row by row.
-
-    ``stream`` is the stream or any prefix that holds the layer.
+    ``stream`` is the stream or any prefix that holds the layer. Raises a
+    :class:`model.errors.StreamError`.
     """
     entry = header.layers[layer]
     if len(stream) < entry.end:
         raise TruncatedStream(f"layer {layer} ends at byte {entry.end}, only {len(stream)} are here")
-    tiles = read_tile_index(header, layer, stream[entry.offset : entry.offset + header.index_length(layer)])
-    return [
-        check_tile(tile, stream[tile.offset : tile.offset + tile.length], f"layer {layer}, tile {n}")
-        for n, tile in enumerate(tiles)
-    ]
+    index = read_index(header, layer, stream)
+    hyper_latents = index.hyper_latents.cut(stream, f"layer {layer}, hyper-latents")
+    return hyper_latents, [tile.cut(stream, f"layer {layer}, tile {n}") for n, tile in enumerate(index.tiles)]
 
 
 def layers_held(header: Header, size: int) -> int:
@@ -224,7 +232,7 @@ def verify(data: bytes) -> Header:
     """
     header = read_header(data)
     for k in range(len(header.layers)):
-        layer_tiles(header, k, data)
+        read_layer(header, k, data)
     if len(data) != header.total:
         raise InvalidStream(f"{len(data) - header.total} bytes follow the last layer")
     return header
@@ -232,12 +240,19 @@ def verify(data: bytes) -> Header:
 
 @dataclass(frozen=True)
 class CodedLayer:
-    """A layer to be written: size in pixels, quality 1-100, its tiles' bytes row by row."""
+    """A layer to be written: size in pixels, quality 1-100, the bytes of its hyper-latents and of
+    its tiles, row by row."""
 
     width: int
     height: int
     quality: int
+    hyper_latents: bytes
     tiles: Sequence[bytes]
+
+    @property
+    def substreams(self) -> tuple[bytes, ...]:
+        """Everything after the index, in order."""
+        return self.hyper_latents, *self.tiles
 
 
 def write(model_id: bytes, tile: int, layers: Sequence[CodedLayer]) -> bytes:
@@ -261,7 +276,7 @@ def write(model_id: bytes, tile: int, layers: Sequence[CodedLayer]) -> bytes:
             raise EncodeError(f"a layer of quality {layer.quality} and {len(body)} bytes")
         if len(layer.tiles) != -(-layer.width // tile) * -(-layer.height // tile):
             raise EncodeError(f"{len(layer.tiles)} tiles do not cover {layer.width}x{layer.height} pixels")
-        index = body[: len(layer.tiles) * _TILE_ENTRY_BYTES]
+        index = body[: len(layer.substreams) * _INDEX_ENTRY_BYTES]
         entries += _ENTRY.pack(layer.width, layer.height, layer.quality, len(body), crc32(index))
     head = fixed + entries
     stream = b"".join([head, _CRC.pack(crc32(head)), *bodies])
@@ -273,8 +288,8 @@ def write(model_id: bytes, tile: int, layers: Sequence[CodedLayer]) -> bytes:
 
 
 def _layer_parts(layer: CodedLayer) -> Iterator[bytes]:
-    for tile in layer.tiles:
-        if len(tile) > MAX_TILE_BYTES:
-            raise EncodeError(f"a tile of {len(tile)} bytes; the limit is {MAX_TILE_BYTES}")
-        yield _CRC.pack(crc32(tile)) + len(tile).to_bytes(3, "little")
-    yield from layer.tiles
+    for data in layer.substreams:
+        if len(data) > MAX_SUBSTREAM_BYTES:
+            raise EncodeError(f"a substream of {len(data)} bytes; the limit is {MAX_SUBSTREAM_BYTES}")
+        yield _CRC.pack(crc32(data)) + len(data).to_bytes(3, "little")
+    yield from layer.substreams

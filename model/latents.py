@@ -1,6 +1,7 @@
-"""A layer's latents: from integers to tiles of bytes and back, exactly."""
+"""A layer's latents: from integers to substreams of bytes and back, exactly."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.container import Tile, check_tile
+from model.clock import StageClock
+from model.container import Index, Substream
 from model.entropy import MAX_SYMBOL, MIN_SYMBOL, Decoder, Part, Tables, encode
 from model.geometry import Box, Size, coarse, divide, fine, halved, whole
 from model.integer import FRACTION
@@ -17,6 +19,7 @@ from model.weights import Prior
 
 LATENT, HYPER_LATENT = 16, 64
 """Edge of the pixels that one latent, one hyper-latent covers."""
+_BLOCK = 32  # latents whose priors are computed at a time: enough blocks for every thread
 
 
 @dataclass(frozen=True)
@@ -48,79 +51,109 @@ class LatentCoder:
         """The latents in a box of tiles."""
         return fine(tiles, self.tile // LATENT, self.latents)
 
-    def hyper_latents_of(self, tiles: Box) -> Box:
-        """The hyper-latents in a box of tiles."""
-        return fine(tiles, self.tile // HYPER_LATENT, self.hyper_latents)
-
-    def encode(self, y: Tensor, z: Tensor) -> tuple[list[bytes], Tensor]:
+    def encode(self, y: Tensor, z: Tensor, clock: StageClock) -> tuple[bytes, list[bytes], Tensor]:
         """Code gained latents (M, h, w) and centred hyper-latents (N, h, w), both unrounded.
 
-        Returns the tiles' bytes, row by row, and the latents (1, M, h, w) as the decoder will
-        have them.
+        Returns the bytes of the hyper-latents, those of each tile, row by row, and the latents
+        (1, M, h, w) as the decoder will have them. Stages timed: ``priors``, ``entropy``.
         """
-        z = torch.round(z).clamp(MIN_SYMBOL, MAX_SYMBOL).to(torch.int32)
-        index, mean = self.prior.synthesis(z, whole(self.hyper_latents), whole(self.latents), self.size)
-        y = torch.round(y - mean * 2.0**-FRACTION).clamp(MIN_SYMBOL, MAX_SYMBOL).to(torch.int32)
-        y = torch.where(index < self.tables.skip, 0, y)
-        hyper_symbols, symbols, indexes = (t.cpu().numpy() for t in (z, y, index))
+        z = _quantise(z)
+        hyper_symbols = z.cpu().numpy()
+        out = torch.empty_like(y, dtype=torch.float32)[None].contiguous(memory_format=torch.channels_last)
+        tiles: dict[Box, bytes] = {}
 
-        def encode_tile(cell: Box) -> bytes:
-            hyper = hyper_symbols[:, *self.hyper_latents_of(cell).inside(whole(self.hyper_latents))]
-            inside = self.latents_of(cell).inside(whole(self.latents))
-            return encode(
-                [
-                    Part(hyper.ravel(), _channels(hyper), self.prior.tables),
-                    Part(symbols[:, *inside].ravel(), indexes[:, *inside].ravel(), self.tables),
-                ]
-            )
+        def encode_block(cells: Box, watch: StageClock) -> None:
+            window = self.latents_of(cells)
+            with watch.stage("priors"):
+                index, mean = self._priors(z, window)
+            symbols = _quantise(y[:, *window.inside(whole(self.latents))] - mean * 2.0**-FRACTION)
+            symbols = torch.where(index < self.tables.skip, 0, symbols)
+            out[..., *window.inside(whole(self.latents))] = dequantise(symbols, mean)
+            values, indexes = symbols.cpu().numpy(), index.cpu().numpy()
+            with watch.stage("entropy"):
+                for cell in divide(cells, 1):
+                    inside = self.latents_of(cell).inside(window)
+                    part = Part(values[:, *inside].ravel(), indexes[:, *inside].ravel(), self.tables)
+                    tiles[cell] = encode([part])
 
-        tiles = self.threads.map(encode_tile, divide(whole(self.grid), 1))
-        return tiles, dequantise(y, mean)
+        self._work(encode_block, whole(self.grid), clock)
+        with clock.stage("entropy"):
+            part = Part(hyper_symbols.ravel(), _channels(hyper_symbols.shape), self.prior.tables)
+            hyper = encode([part])
+        return hyper, [tiles[cell] for cell in divide(whole(self.grid), 1)], out
 
-    def decode(self, stream: bytes, tiles: Sequence[Tile], box: Box) -> tuple[Tensor, Box]:
+    def decode(self, stream: bytes, index: Index, box: Box, clock: StageClock) -> tuple[Tensor, Box]:
         """Latents (1, M, h, w) of the tiles that hold ``box``, and the latents they cover.
 
-        ``stream`` holds at least those tiles and the hyper-latents' around them. Raises a
-        StreamError.
+        ``stream`` holds at least the hyper-latents and those tiles. Stages timed: ``priors``,
+        ``entropy``. Raises a StreamError.
         """
         wanted = coarse(box, self.tile // LATENT)
         window = self.latents_of(wanted)
-        opened = coarse(self.prior.synthesis.inputs(window, self.size), self.tile // HYPER_LATENT)
-        hyper_window = self.hyper_latents_of(opened)
-        z = np.empty((len(self.prior.tables), *hyper_window.size), np.int32)
+        with clock.stage("entropy"):
+            z = self._decode_hyper_latents(index.hyper_latents.cut(stream, "hyper-latents"))
+        shape = (1, self.prior.synthesis.shape[1], *window.size)
+        out = torch.empty(shape, device=z.device).contiguous(memory_format=torch.channels_last)
 
-        def open_tile(cell: Box) -> Decoder:
-            tile = tiles[cell.top * self.grid[1] + cell.left]
-            where = f"tile in row {cell.top}, column {cell.left}"
-            decoder = Decoder(check_tile(tile, stream[tile.offset : tile.offset + tile.length], where))
-            part = z[:, *self.hyper_latents_of(cell).inside(hyper_window)]
-            part[...] = decoder.decode(_channels(part), self.prior.tables).reshape(part.shape)
-            return decoder
+        def decode_block(cells: Box, watch: StageClock) -> None:
+            block = self.latents_of(cells)
+            with watch.stage("priors"):
+                tables, mean = self._priors(z, block)
+                indexes = tables.cpu().numpy()
+            symbols = np.empty(indexes.shape, np.int32)
+            with watch.stage("entropy"):
+                for cell in divide(cells, 1):
+                    tile = index.tiles[cell.top * self.grid[1] + cell.left]
+                    decoder = Decoder(tile.cut(stream, f"tile in row {cell.top}, column {cell.left}"))
+                    inside = self.latents_of(cell).inside(block)
+                    part = indexes[:, *inside]
+                    symbols[:, *inside] = decoder.decode(part.ravel(), self.tables).reshape(part.shape)
+                    decoder.finish()
+            out[..., *block.inside(window)] = dequantise(torch.from_numpy(symbols).to(z.device), mean)
 
-        cells = list(divide(opened, 1))
-        decoders = dict(zip(cells, self.threads.map(open_tile, cells), strict=True))
-        device = self.prior.synthesis.medians.device
-        index, mean = self.prior.synthesis(torch.from_numpy(z).to(device), hyper_window, window, self.size)
-        indexes = index.cpu().numpy()
-        symbols = np.empty(indexes.shape, np.int32)
+        self._work(decode_block, wanted, clock)
+        return out, window
 
-        def finish_tile(cell: Box) -> None:
-            inside = self.latents_of(cell).inside(window)
-            part = indexes[:, *inside]
-            decoded = decoders[cell].decode(part.ravel(), self.tables)
-            decoders[cell].finish()
-            symbols[:, *inside] = decoded.reshape(part.shape)
+    def read(self, index: Index, box: Box) -> list[Substream]:
+        """The substreams that :meth:`decode` reads for ``box``."""
+        wanted = coarse(box, self.tile // LATENT)
+        tiles = [index.tiles[cell.top * self.grid[1] + cell.left] for cell in divide(wanted, 1)]
+        return [index.hyper_latents, *tiles]
 
-        self.threads.map(finish_tile, divide(wanted, 1))
-        return dequantise(torch.from_numpy(symbols).to(device), mean), window
+    def _decode_hyper_latents(self, data: bytes) -> Tensor:
+        """The hyper-latents' symbols int32 (N, h, w)."""
+        shape = (len(self.prior.tables), *self.hyper_latents)
+        decoder = Decoder(data)
+        symbols = decoder.decode(_channels(shape), self.prior.tables).reshape(shape)
+        decoder.finish()
+        return torch.from_numpy(symbols).to(self.prior.synthesis.medians.device)
+
+    def _priors(self, z: Tensor, box: Box) -> tuple[Tensor, Tensor]:
+        """Table indexes uint8 and means int32 of the latents in ``box``."""
+        return self.prior.synthesis(z, whole(self.hyper_latents), box, self.size)
+
+    def _work(self, work: Callable[[Box, StageClock], None], tiles: Box, clock: StageClock) -> None:
+        """``work`` on every block of the ``tiles``, side by side."""
+
+        def timed(block: Box) -> StageClock:
+            watch = StageClock()
+            work(block, watch)
+            return watch
+
+        began = time.perf_counter()
+        watches = self.threads.map(timed, divide(tiles, max(1, _BLOCK * LATENT // self.tile)))
+        clock.add_parallel(time.perf_counter() - began, watches)
+
+
+def _quantise(x: Tensor) -> Tensor:
+    return torch.round(x).clamp(MIN_SYMBOL, MAX_SYMBOL).to(torch.int32)
 
 
 def dequantise(symbols: Tensor, mean: Tensor) -> Tensor:
     """Symbols and fixed-point means (M, h, w) -> latents (1, M, h, w), exact in float32."""
-    y = symbols.float() + mean.float() * 2.0**-FRACTION
-    return y[None].contiguous(memory_format=torch.channels_last)
+    return (symbols.float() + mean.float() * 2.0**-FRACTION)[None]
 
 
-def _channels(symbols: NDArray) -> NDArray[np.uint16]:
+def _channels(shape: tuple[int, ...]) -> NDArray[np.uint16]:
     """The table of each hyper-latent (N, h, w), flattened: its channel."""
-    return np.repeat(np.arange(len(symbols), dtype=np.uint16), symbols[0].size)
+    return np.repeat(np.arange(shape[0], dtype=np.uint16), shape[1] * shape[2])

@@ -170,7 +170,7 @@ def _decode(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from model.container import layer_tiles, layers_held, read_header
+    from model.container import layers_held, read_header, read_layer
 
     stream = options.stream.read_bytes()
     header = read_header(stream)
@@ -180,7 +180,7 @@ def _info(options: argparse.Namespace) -> int:
     for k, layer in enumerate(header.layers):
         rate = 8 * layer.length / (layer.width * layer.height)
         if k < held:
-            layer_tiles(header, k, stream)
+            read_layer(header, k, stream)
         print(
             f"{k:5d} {layer.width:10d} {layer.height:7d} {layer.quality:8d} {layer.length:10d} "
             f"{layer.end:10d} {rate:11.3f}{'' if k < held else '  not in this file'}"

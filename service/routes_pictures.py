@@ -24,7 +24,7 @@ from service.store import Record
 router = APIRouter(tags=["pictures"])
 
 STREAM_TYPE = "application/vnd.compass"
-STAGES = ("queue", "fetch", "entropy", "synthesis", "prediction", "resize", "encode")
+STAGES = ("queue", "fetch", "priors", "entropy", "synthesis", "prediction", "resize", "encode")
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PICTURE: dict[int | str, dict[str, Any]] = {

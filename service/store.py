@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from model.container import MAX_HEADER_BYTES, MAX_LAYERS, Header, layer_tiles, read_header
+from model.container import MAX_HEADER_BYTES, MAX_LAYERS, Header, read_header, read_layer
 from model.errors import StreamError
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.lru import BoundedCache
@@ -143,7 +143,7 @@ class Store:
                 if read_header(data) != record.header:
                     raise DamagedStream(f"the stream of {record.id} has another header than expected")
                 for k in range(layer + 1):
-                    layer_tiles(record.header, k, data)
+                    read_layer(record.header, k, data)
             except StreamError as error:
                 self._records.discard(record.id)
                 raise DamagedStream(f"the stored stream of {record.id}: {error}") from error

@@ -67,5 +67,5 @@ def test_the_benchmark_whole(monkeypatch, tmp_path, capsys):
     for profile in ("paper", "lite"):
         row = figures[f"{profile} 61x43"]
         assert row["plain_over_ours"] > 0
-        assert row["seconds"]["decode"].keys() >= {"entropy", "hyper", "prediction", "synthesis", "all"}
+        assert row["seconds"]["decode"].keys() >= {"entropy", "priors", "prediction", "synthesis", "all"}
     assert figures["formats 61x43"].keys() >= {"avif", "webp", "jpeg2000"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from random import Random
 from zlib import crc32
 
-FIXED, ENTRY, TILE_ENTRY = 16, 13, 7
+FIXED, ENTRY, INDEX_ENTRY = 16, 13, 7
 
 
 def repair(stream: bytes) -> bytes:
@@ -21,15 +21,15 @@ def repair(stream: bytes) -> bytes:
         if at + ENTRY > len(data) or not edge:
             break
         width, height, _, length, _ = struct.unpack_from("<HHBII", data, at)
-        tiles = -(-width // edge) * -(-height // edge)
-        body = offset + tiles * TILE_ENTRY
+        substreams = 1 + -(-width // edge) * -(-height // edge)
+        body = offset + substreams * INDEX_ENTRY
         if body > len(data):
             break
-        for entry in range(offset, body, TILE_ENTRY):
+        for entry in range(offset, body, INDEX_ENTRY):
             size = int.from_bytes(data[entry + 4 : entry + 7], "little")
-            offset_of_tile, body = body, body + size
-            struct.pack_into("<I", data, entry, crc32(data[offset_of_tile:body]))
-        index = data[offset : offset + tiles * TILE_ENTRY]
+            start, body = body, body + size
+            struct.pack_into("<I", data, entry, crc32(data[start:body]))
+        index = data[offset : offset + substreams * INDEX_ENTRY]
         struct.pack_into("<I", data, at + 9, crc32(index))
         offset += length
     if end + 4 <= len(data):
@@ -92,7 +92,7 @@ def header_field(random: Random, data: bytearray, _: bytes) -> bytearray:
 
 
 def tile_size(random: Random, data: bytearray, _: bytes) -> bytearray:
-    """A byte where a tile index may be."""
+    """A byte where a layer's index may be."""
     start = FIXED + ENTRY * (data[5] if len(data) > 5 else 0) + 4
     at = start + random.randrange(28)
     if at < len(data):

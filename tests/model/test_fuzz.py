@@ -37,11 +37,12 @@ def test_mutated_streams(tiny_codec, streams, random, layer):
 
 
 @given(st.binary(max_size=300))
+@pytest.mark.parametrize("skipped", [0, 3])
 @settings(deadline=None, max_examples=100)
-def test_random_tiles(tiny_codec, streams, data):
-    """Random bytes in place of a tile's, with CRCs that fit."""
+def test_random_substreams(tiny_codec, streams, skipped, data):
+    """Random bytes in place of the hyper-latents' and the tiles', with CRCs that fit."""
     stream = bytearray(streams[1])
-    start = 16 + 13 + 4 + 7
+    start = 16 + 13 + 4 + 2 * 7 + skipped
     stream[start : start + len(data)] = data[: len(stream) - start]
     outcome(tiny_codec, repair(bytes(stream)))
 

@@ -11,7 +11,11 @@ from model.container import CodedLayer, write
 from tests.service.running import ROOT
 from tests.service.samples import encoded, photo
 
-STREAM = write(b"model-id", 256, [CodedLayer(30, 20, 75, [b"a" * 9]), CodedLayer(60, 40, 75, [b"b" * 90])])
+STREAM = write(
+    b"model-id",
+    256,
+    [CodedLayer(30, 20, 75, b"hyper", [b"a" * 9]), CodedLayer(60, 40, 75, b"hyper", [b"b" * 90])],
+)
 
 
 def compass(*arguments, cwd=ROOT, **environment):

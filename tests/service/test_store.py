@@ -15,7 +15,10 @@ from service.settings import Settings
 from service.store import INDEX, Facts, Record, Store
 from service.valkey import EmbeddedValkey
 
-LAYERS = [CodedLayer(64, 48, 75, [b"a" * 100]), CodedLayer(640, 480, 75, [b"b" * 4000] * 6)]
+LAYERS = [
+    CodedLayer(64, 48, 75, b"hyper", [b"a" * 100]),
+    CodedLayer(640, 480, 75, b"hyper", [b"b" * 4000] * 6),
+]
 STREAM = write(b"model-id", 256, LAYERS)
 PLANES = (b"plane 0", b"plane 01")
 FACTS = Facts(1000.5, source_bytes=9, source_format="PNG", quality=75, thumbhash="x", average="#000000")
@@ -155,7 +158,7 @@ async def test_a_full_store_refuses_writes_and_goes_on_reading(tmp_path):
     await server.start()
     store = Store(server.url, Settings(), Metrics())
     await store.put(record(0), STREAM, ())
-    big = write(b"model-id", 256, [CodedLayer(64, 48, 75, [b"x" * 4_000_000])])
+    big = write(b"model-id", 256, [CodedLayer(64, 48, 75, b"hyper", [b"x" * 4_000_000])])
     kept = [Record(letter * 32, read_header(big), FACTS) for letter in "bcdefgh"]
     with pytest.raises(StoreFull):
         await put_all(store, kept, big)
