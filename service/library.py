@@ -16,7 +16,7 @@ from service.metrics import Metrics
 from service.negotiation import accepted_format
 from service.pool import Pool
 from service.settings import Settings
-from service.sizing import Wanted, plan
+from service.sizing import Wanted, decoding_cost, plan
 from service.store import Facts, Record, Store
 
 _ANSWER_OVERHEAD = 512
@@ -193,7 +193,8 @@ class Library:
 
     async def _render(self, order: Order) -> Answer:
         record, layer = order.record, order.job.layer
-        cost = float(sum(entry.width * entry.height for entry in record.header.layers[: layer + 1]))
+        sizes = [(entry.width, entry.height) for entry in record.header.layers]
+        cost = decoding_cost(sizes, layer, order.job.crop)
         self.pool.check(order.job, cost)
         start = time.perf_counter()
         stream = await self.store.prefix(record, layer)

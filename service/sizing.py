@@ -8,6 +8,8 @@ from fractions import Fraction
 from model.ladder import Size
 from service.errors import BadParameter, NotFound
 
+REGION_SHARE = 0.25
+"""A part of at most this share of its layer is decoded alone."""
 MAX_UPSCALE = 2
 """How far beyond the original a picture is enlarged when the client asks for it."""
 
@@ -67,12 +69,32 @@ def plan(layers: Sequence[Size], wanted: Wanted) -> Plan:
     return Plan(layer, size, _centred(layers[layer], whole, size))
 
 
+def decoded_alone(crop: Box | None, layer: Size) -> bool:
+    """Whether a part of a layer is decoded by itself, rather than cut out of the whole layer.
+
+    The whole is worth its time if most of it is wanted; and it is kept for the next request.
+    """
+    return crop is not None and _area(crop) <= REGION_SHARE * layer[0] * layer[1]
+
+
+def decoding_cost(layers: Sequence[Size], layer: int, crop: Box | None = None) -> float:
+    """Pixels to decode, in all layers together, for a layer or a part of it."""
+    if crop is None or not decoded_alone(crop, layers[layer]):
+        return float(sum(width * height for width, height in layers[: layer + 1]))
+    share = _area(crop) / (layers[layer][0] * layers[layer][1])
+    return share * sum(width * height for width, height in layers[: layer + 1])
+
+
 def choose(layers: Sequence[Size], needed: Size) -> int:
     """Index of the smallest layer at least as wide and as high as ``needed``, else the largest."""
     for k, (width, height) in enumerate(layers):
         if width >= needed[0] and height >= needed[1]:
             return k
     return len(layers) - 1
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _target(original: Size, wanted: Wanted) -> tuple[Size, Size]:

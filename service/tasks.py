@@ -10,13 +10,14 @@ from model.clock import StageClock
 from model.codec import Codec
 from model.container import Header, read_header, verify
 from model.errors import CompassError, StreamError
+from model.geometry import Box, whole
 from model.ladder import layer_sizes
 from service import pictures
 from service.errors import BadParameter, BadPicture, DamagedStream
 from service.jobs import Render, Rendered, Upload, Uploaded
 from service.lru import BoundedCache
 from service.settings import Settings
-from service.sizing import MAX_UPSCALE
+from service.sizing import MAX_UPSCALE, decoded_alone
 from service.thumbhash import average_colour, thumbhash
 
 _TURNS = {
@@ -30,7 +31,7 @@ class Tasks:
     """Made once in each worker; loads the codec. Safe to call from several threads.
 
     Keeps the layers it decoded, at most ``worker_cache_bytes`` of pixels, and continues the same
-    picture's larger layers from there.
+    picture's larger layers from there. A small part of a layer is decoded alone, and not kept.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -81,11 +82,11 @@ class Tasks:
         clock = StageClock()
         try:
             header = read_header(job.stream)
-            pixels, decoded = self._decode(job, header, clock)
+            pixels, part, decoded = self._decode(job, header, clock)
         except StreamError as error:
             raise DamagedStream(str(error)) from error
         with clock.stage("resize"):
-            image = self._resize(Image.fromarray(pixels), job)
+            image = self._resize(Image.fromarray(pixels), part, job)
             image = _turn(image, job)
         with clock.stage("encode"):
             body = pictures.write(image, job.format, job.quality, job.background)
@@ -98,14 +99,19 @@ class Tasks:
             seconds=clock.seconds,
         )
 
-    def _resize(self, image: Image.Image, job: Render) -> Image.Image:
-        """Cut out and resize: antialiased downwards, by LIFF upwards (up to MAX_UPSCALE)."""
+    def _resize(self, image: Image.Image, part: Box, job: Render) -> Image.Image:
+        """Cut out and resize: antialiased downwards, by LIFF upwards (up to MAX_UPSCALE).
+
+        ``image`` is the ``part`` of the layer that was decoded.
+        """
         if job.alpha is not None:
-            image.putalpha(Image.open(BytesIO(job.alpha), formats=("PNG",)))
-        box = job.crop or (0, 0, *image.size)
+            alpha = Image.open(BytesIO(job.alpha), formats=("PNG",))
+            image.putalpha(alpha.crop((part.left, part.top, part.right, part.bottom)))
+        left, top, right, bottom = job.crop or (part.left, part.top, part.right, part.bottom)
+        box = left - part.left, top - part.top, right - part.left, bottom - part.top
         width, height = box[2] - box[0], box[3] - box[1]
         if (width, height) == job.size:
-            return image.crop(box) if job.crop else image
+            return image if box == (0, 0, *image.size) else image.crop(box)
         resized = image.resize(job.size, Image.Resampling.LANCZOS, box=box)
         if not (width < job.size[0] <= MAX_UPSCALE * width and height < job.size[1] <= MAX_UPSCALE * height):
             return resized
@@ -115,8 +121,8 @@ class Tasks:
             large.putalpha(resized.getchannel("A"))
         return large
 
-    def _decode(self, job: Render, header: Header, clock: StageClock) -> tuple[np.ndarray, int]:
-        """Pixels of the layer, and how many layers had to be decoded for it."""
+    def _decode(self, job: Render, header: Header, clock: StageClock) -> tuple[np.ndarray, Box, int]:
+        """Pixels of the layer or of a part of it, which part, and how many layers were decoded for it."""
         if not 0 <= job.layer < len(header.layers):
             raise BadParameter(f"layer {job.layer} of {len(header.layers)}")
         pixels, first = None, 0
@@ -125,12 +131,19 @@ class Tasks:
             if pixels is not None:
                 first = k + 1
                 break
+        size = header.layers[job.layer].height, header.layers[job.layer].width
+        if job.crop is not None and first <= job.layer and decoded_alone(job.crop, size[::-1]):
+            left, top, right, bottom = job.crop
+            part = Box(top, left, bottom, right)
+            start = None if pixels is None else (first - 1, pixels)
+            pixels = self._codec.decode(job.stream, job.layer, part, start, clock)
+            return pixels, part, job.layer + 1 - first
         for k in range(first, job.layer + 1):
             start = None if pixels is None else (k - 1, pixels)
             pixels = self._codec.decode(job.stream, k, start=start, clock=clock)
             self._layers.put((job.key, k), pixels, pixels.nbytes)
         assert pixels is not None
-        return pixels, job.layer + 1 - first
+        return pixels, whole(size), job.layer + 1 - first
 
 
 def _turn(image: Image.Image, job: Render) -> Image.Image:

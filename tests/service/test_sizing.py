@@ -5,7 +5,7 @@ from PIL import Image, ImageOps
 
 from model.ladder import layer_sizes
 from service.errors import BadParameter, NotFound
-from service.sizing import Fit, Plan, Wanted, choose, plan
+from service.sizing import Fit, Plan, Wanted, choose, decoded_alone, decoding_cost, plan
 
 PHOTO = (4000, 3000)
 PORTRAIT = (3024, 4032)
@@ -127,3 +127,14 @@ def test_contradictions_are_refused():
         plan([PHOTO], Wanted(width=3, layer=0))
     with pytest.raises(NotFound):
         plan([PHOTO], Wanted(layer=1))
+
+
+def test_a_part_costs_its_share_if_it_is_decoded_alone():
+    layers = [(100, 50), (400, 200)]
+    assert decoding_cost(layers, 0) == 5000
+    assert decoding_cost(layers, 1) == 85000
+    assert decoding_cost(layers, 1, (0, 0, 40, 20)) == 850
+    assert decoding_cost(layers, 1, (0, 0, 200, 100)) == 85000 / 4
+    assert decoding_cost(layers, 1, (0, 0, 201, 100)) == 85000
+    assert decoded_alone((300, 150, 400, 200), (400, 200))
+    assert not decoded_alone(None, (400, 200))

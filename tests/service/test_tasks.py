@@ -58,3 +58,36 @@ def test_warming_up_leaves_nothing_behind(settings: Settings, stream: bytes) -> 
     tasks = Tasks(settings)
     tasks.warm_up()
     assert render(tasks, stream, 2)[1] == 3
+
+
+@pytest.mark.parametrize("crop", [(0, 0, 96, 64), (101, 30, 160, 99), (191, 127, 192, 128)])
+@pytest.mark.parametrize("started", [False, True])
+def test_a_small_part_is_decoded_alone(
+    settings: Settings, stream: bytes, crop: tuple[int, int, int, int], started: bool
+) -> None:
+    """As the same part of the whole layer, but neither decoded nor kept whole."""
+    tasks = Tasks(settings)
+    if started:
+        render(tasks, stream, 1)
+    size = crop[2] - crop[0], crop[3] - crop[1]
+    part = tasks.render(Render("key", stream, 2, size, "png", 100, crop))
+    assert part.layers_decoded == (1 if started else 3)
+    body, decoded = render(tasks, stream, 2)
+    assert decoded == part.layers_decoded
+    expected = np.asarray(Image.open(BytesIO(body)).crop(crop), int)
+    assert np.abs(np.asarray(Image.open(BytesIO(part.body)), int) - expected).max() <= 1
+    kept = tasks.render(Render("key", stream, 2, size, "png", 100, crop))
+    assert kept.layers_decoded == 0
+    assert np.array_equal(np.asarray(Image.open(BytesIO(kept.body)), int), expected)
+
+
+def test_a_part_is_resized_with_its_transparency(settings: Settings) -> None:
+    out = BytesIO()
+    y, x = np.mgrid[0:128, 0:192]
+    planes = [x, y, (x + y) % 256, np.where(x < 100, 255, y)]
+    Image.fromarray(np.stack(planes, 2).astype(np.uint8)).save(out, "png")
+    coded = Tasks(settings).upload(Upload(out.getvalue(), 75, (64,)))
+    crop = (90, 40, 120, 70)
+    job = Render("key", coded.stream, 1, (30, 30), "png", 100, crop, alpha=coded.alpha[1])
+    alpha = np.asarray(Image.open(BytesIO(Tasks(settings).render(job).body)).getchannel("A"))
+    assert np.array_equal(alpha, planes[3][40:70, 90:120])
