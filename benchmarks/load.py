@@ -44,6 +44,7 @@ class Hit:
     read: int = 0
     stored: int = 0
     cached: bool = False
+    media_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,12 @@ class Stored:
 
 @dataclass
 class Traffic:
-    """Draws requests: pictures by Zipf's law, mixed widths and formats, some uploads (share 0-1).
-
-    ``exact`` is the share of readings that ask for ``exact_paths`` instead, whose answers are known.
-    """
+    """Draws requests: pictures by Zipf's law, mixed widths and formats, some uploads (share 0-1)."""
 
     pictures: Sequence[Stored]
     uploads: Sequence[bytes]
     random: random.Random
     upload_share: float = 0.1
-    exact_paths: Sequence[str] = ()
-    exact: float = 0.0
     _sent: int = field(default=0, init=False)
 
     def draw(self) -> Shot:
@@ -75,8 +71,6 @@ class Traffic:
         if self.random.random() < self.upload_share:
             self._sent += 1
             return Shot("upload", "/images", body=self._unique(self.random.choice(self.uploads)))
-        if self.exact_paths and self.random.random() < self.exact:
-            return Shot("read", self.random.choice(self.exact_paths))
         weights = [1 / rank for rank in range(1, len(self.pictures) + 1)]
         picture = self.random.choices(self.pictures, weights)[0]
         fitting = [width for width in WIDTHS if width <= picture.width]
@@ -113,6 +107,7 @@ async def fire(client: httpx.AsyncClient, shot: Shot, due: float) -> Hit:
         int(answer.headers.get("Compass-Bytes-Read", 0)),
         int(answer.headers.get("Compass-Bytes-Stored", 0)),
         answer.headers.get("Server-Timing") == "cache",
+        answer.headers.get("Content-Type", ""),
     )
 
 

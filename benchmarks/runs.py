@@ -12,19 +12,23 @@ from benchmarks.processes import Watch
 
 HEAD = (
     *("server", "load", "offered/s", "done/s", "read p50 s", "p90", "p99", "upload p50 s", "p99"),
-    *("429", "429 p99 ms", "5xx", "health p99 ms", "KB read", "KB whole", "MiB", "HTTP CPU %"),
+    *("429", "429 p99 ms", "5xx", "health p99 ms", "KB read", "KB whole", "cached %", "joined %"),
+    *("MiB, 3rd minute", "MiB, last", "HTTP CPU %"),
 )
 
 
 @dataclass
 class Run:
-    """Requests at one rate, and what came of them. ``seconds`` until the last of them was answered."""
+    """Requests at one rate, and what came of them. ``seconds`` until the last of them was answered;
+    ``metrics`` is what the service's counters grew by.
+    """
 
     name: str
     offered: float
     seconds: float
     hits: list[Hit]
     watch: Watch
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def times(self, route: str, *statuses: int) -> list[float]:
         """Seconds of the requests of a route that were answered so."""
@@ -50,13 +54,23 @@ class Run:
             },
             "read_status": outcomes(self.hits, "read"),
             "upload_status": outcomes(self.hits, "upload"),
-            "cached": sum(hit.cached for hit in self.hits),
+            "cached_share": self._share(sum(hit.cached for hit in self.hits)),
+            "coalesced_share": self._share(self.metrics.get("compass_coalesced_requests_total", 0.0)),
             "bytes_read_per_decode": _mean([hit.read for hit in decoded]),
             "bytes_stored_per_decode": _mean([hit.stored for hit in decoded]),
             "memory_mib": [size >> 20 for size in self.watch.memory],
+            "memory_mib_mean": {
+                "third_minute": _mean([size / 2**20 for size in self.watch.memory[120:180]]),
+                "last_minute": _mean([size / 2**20 for size in self.watch.memory[-60:]]),
+            },
             "cpu_seconds": self.watch.cpu(),
             "killed": self.watch.killed,
         }
+
+    def _share(self, count: float) -> float | None:
+        """Of all readings that were answered."""
+        answered = len(self.times("read", 200))
+        return round(count / answered, 3) if answered else None
 
     def row(self, server: str) -> list[object]:
         """A line of the table."""
@@ -71,7 +85,8 @@ class Run:
             sum(status == 0 or status >= 500 for status in statuses),
             figures["health_ms"]["p99"],
             *(_kilobytes(figures[f"bytes_{kind}_per_decode"]) for kind in ("read", "stored")),
-            max(figures["memory_mib"], default=None),
+            *(_percent(figures[f"{kind}_share"]) for kind in ("cached", "coalesced")),
+            *(figures["memory_mib_mean"][part] for part in ("third_minute", "last_minute")),
             100 * cpu["http"] / max(0.01, sum(cpu.values())),
         ]
 
@@ -107,6 +122,10 @@ def plot(path: Path, reports: Sequence[Report]) -> None:
 
 def _mean(values: Sequence[float]) -> float | None:
     return round(sum(values) / len(values), 1) if values else None
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _milliseconds(seconds: float | None) -> float | None:

@@ -115,8 +115,8 @@ class Tasks:
         resized = image.resize(job.size, Image.Resampling.LANCZOS, box=box)
         if not (width < job.size[0] <= MAX_UPSCALE * width and height < job.size[1] <= MAX_UPSCALE * height):
             return resized
-        part = np.asarray(image.convert("RGB").crop(box))
-        large = Image.fromarray(self._codec.enlarge(part, job.size))
+        small = np.asarray(image.convert("RGB").crop(box))
+        large = Image.fromarray(self._codec.enlarge(small, job.size))
         if job.alpha is not None:
             large.putalpha(resized.getchannel("A"))
         return large

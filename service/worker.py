@@ -26,7 +26,7 @@ from service.protocol import Begin, Failure, Message, RenderAnswer, RenderWork, 
 from service.settings import Settings
 
 BATCH_THREADS = 8
-NICENESS = 5
+NICENESS = 10
 """Workers yield to the HTTP process, so that health checks stay fast."""
 EXIT_DEVICE_FAULT = 70
 EXIT_BROKEN = 71
