@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-serve
+.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-serve bench-training
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,6 +48,9 @@ bench-scalable: setup-dev ## several layers against one and against simulcast (A
 
 bench-priors: setup-dev ## what the integer priors cost
 	$(BIN)/python -m benchmarks.priors --data $(DATA) --profile $(PROFILE) --out $(OUT)/priors $(OPTIONS)
+
+bench-training: setup-dev ## recipes of training side by side (DATA: photographs, OPTIONS="--minutes 4")
+	$(BIN)/python -m benchmarks.training --data $(DATA) --profile $(PROFILE) --out $(OUT)/training $(OPTIONS)
 
 bench-codec: setup-dev ## seconds of each stage of coding
 	$(BIN)/python -m benchmarks.codec --data $(DATA) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(OPTIONS)

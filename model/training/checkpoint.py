@@ -1,6 +1,7 @@
 """Training checkpoints: one safetensors file with weights, optimiser state and position."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,20 @@ from torch import Tensor
 
 from model.errors import WeightsError
 from model.network import Compass
+from model.training.average import Average
 
 
 @dataclass
 class Checkpoint:
     """What a run needs to go on.
 
-    ``optimiser`` by parameter; ``progress`` 0 to 1 of the time box of the stage in ``recipe``;
-    ``history``: the stages trained so far, this one included.
+    ``weights`` are those to be used; where they are a moving average, ``latest`` holds those that
+    training goes on from. ``optimiser`` by parameter; ``progress`` 0 to 1 of the time box of the
+    stage in ``recipe``; ``history``: the stages trained so far, this one included.
     """
 
     weights: dict[str, Tensor]
+    latest: dict[str, Tensor]
     optimiser: dict[str, Tensor]
     generator: Tensor | None
     config: dict[str, Any]
@@ -35,7 +39,8 @@ class Checkpoint:
     def of(
         cls,
         network: Compass,
-        optimiser: torch.optim.Optimizer,
+        average: Average | None,
+        optimisers: Sequence[torch.optim.Optimizer],
         generator: torch.Generator,
         config: Any,
         recipe: dict[str, Any],
@@ -47,20 +52,42 @@ class Checkpoint:
         names: dict[Tensor, str] = {p: n for n, p in network.named_parameters()}
         states = {
             f"{names[p]}|{key}": value.detach()
+            for optimiser in optimisers
             for p, state in optimiser.state.items()
             for key, value in state.items()
         }
         weights = {k: v.detach() for k, v in network.state_dict().items() if v.numel()}
-        return cls(weights, states, generator.get_state(), config.to_dict(), recipe, step, progress, history)
+        averaged = average.values if average else {}
+        return cls(
+            weights | averaged,
+            {name: weights[name] for name in averaged},
+            states,
+            generator.get_state(),
+            config.to_dict(),
+            recipe,
+            step,
+            progress,
+            history,
+        )
 
-    def restore(self, network: Compass, optimiser: torch.optim.Optimizer, generator: torch.Generator) -> None:
-        """Put network, optimiser and random state where they were."""
-        network.load_state_dict(self.weights, strict=False)
+    def restore(
+        self,
+        network: Compass,
+        average: Average | None,
+        optimisers: Sequence[torch.optim.Optimizer],
+        generator: torch.Generator,
+    ) -> None:
+        """Put network, average, optimisers and random state where they were."""
+        network.load_state_dict(self.weights | self.latest, strict=False)
+        if average is not None:
+            average.restore(self.weights)
         parameters = dict(network.named_parameters())
+        owner = {p: o for o in optimisers for group in o.param_groups for p in group["params"]}
         for key, value in self.optimiser.items():
             name, field = key.split("|")
             parameter = parameters[name]
-            optimiser.state[parameter][field] = value.to(parameter.device if value.ndim else "cpu")
+            state = owner[parameter].state[parameter]
+            state[field] = value.to(parameter.device if value.ndim else "cpu")
         if self.generator is not None:
             generator.set_state(self.generator)
 
@@ -68,6 +95,7 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` to ``path``; a crash leaves the old file whole."""
     tensors = {f"weights.{k}": v.cpu().contiguous() for k, v in checkpoint.weights.items()}
+    tensors |= {f"latest.{k}": v.cpu().contiguous() for k, v in checkpoint.latest.items()}
     tensors |= {f"optimiser.{k}": v.cpu().contiguous() for k, v in checkpoint.optimiser.items()}
     if checkpoint.generator is not None:
         tensors["generator"] = checkpoint.generator.cpu()
@@ -94,6 +122,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise WeightsError(f"cannot read {path}: {error}") from error
     return Checkpoint(
         {k.removeprefix("weights."): v.float() for k, v in tensors.items() if k.startswith("weights.")},
+        {k.removeprefix("latest."): v for k, v in tensors.items() if k.startswith("latest.")},
         {k.removeprefix("optimiser."): v for k, v in tensors.items() if k.startswith("optimiser.")},
         tensors.get("generator"),
         meta.get("config", {}),

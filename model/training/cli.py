@@ -1,7 +1,9 @@
-"""``compass train``: one stage, for a given number of minutes."""
+"""``compass train``: one stage, for a given number of minutes or steps."""
 
 import argparse
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,7 +11,7 @@ import torch
 from model.config import PROFILES
 from model.training.data import load_pictures
 from model.training.stages import STAGES, Recipe
-from model.training.trainer import train
+from model.training.trainer import OPTIMISERS, train
 
 DEFAULTS = {
     "base": Recipe("base"),
@@ -24,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser("compass train", description=__doc__)
     p.add_argument("stage", choices=STAGES)
     p.add_argument("--data", type=Path, required=True, help="folder of training photographs")
-    p.add_argument("--minutes", type=float, required=True, help="time box; the schedule fills it exactly")
+    p.add_argument("--minutes", type=float, default=math.inf, help="time box; the schedule fills it exactly")
+    p.add_argument("--steps", type=int, help="end after that many steps; the schedule fills them exactly")
     p.add_argument("--profile", choices=sorted(PROFILES), default="lite")
     p.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints and logs")
     p.add_argument("--start", type=Path, help="weights to begin with, instead of the last stage's")
@@ -32,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch", type=int, help="crops a step")
     p.add_argument("--side", type=int, help="edge of a crop in pixels")
     p.add_argument("--lr", type=float, help="highest learning rate")
+    p.add_argument("--optimiser", choices=sorted(OPTIMISERS), help="default: muon")
+    p.add_argument("--average", type=float, help="keep a moving average of the weights, such as 0.999")
     p.add_argument("--noisy", action="store_true", help="ablation: noisy latents for the distortion too")
     p.add_argument("--threads", type=int, help="CPU threads")
     p.add_argument("--compile", action="store_true", help="torch.compile the loss")
@@ -41,12 +46,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one stage; its result is ``runs/<profile>.safetensors``."""
-    args = parser().parse_args(argv)
+    options = parser()
+    args = options.parse_args(argv)
+    if math.isinf(args.minutes) and not args.steps:
+        options.error("say how long: --minutes or --steps")
     if args.threads:
         torch.set_num_threads(args.threads)
     recipe = DEFAULTS[args.stage]
-    changes = {name: getattr(args, name) for name in ("batch", "side", "lr") if getattr(args, name)}
-    recipe = Recipe(**{**recipe.__dict__, **changes, "noisy": args.noisy})
+    choices = ("batch", "side", "lr", "optimiser", "average")
+    changes = {name: getattr(args, name) for name in choices if getattr(args, name)}
+    recipe = replace(recipe, **changes, noisy=args.noisy)
     args.runs.mkdir(parents=True, exist_ok=True)
     train(
         PROFILES[args.profile],
@@ -58,4 +67,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.runs / f"{args.profile}.jsonl",
         compile_network=args.compile,
         seed=args.seed,
+        steps=args.steps or math.inf,
     )

@@ -20,7 +20,10 @@ STAGES = ("base", "liff", "residual", "joint")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one stage is trained: ``batch`` crops of ``side`` pixels at ``lr``; see ``compass train``."""
+    """How one stage is trained: ``batch`` crops of ``side`` pixels at ``lr``; see ``compass train``.
+
+    ``average``: the decay of the weights' moving average, 0 for none.
+    """
 
     stage: str
     batch: int = 8
@@ -28,6 +31,8 @@ class Recipe:
     lr: float = 2e-3
     layers: int = 3
     noisy: bool = False
+    optimiser: str = "muon"
+    average: float = 0.0
 
 
 @dataclass(frozen=True)

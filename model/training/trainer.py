@@ -7,16 +7,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from model.config import Config
 from model.network import Compass, channels_last
+from model.training.average import Average
 from model.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, take_over
 from model.training.data import Pictures
 from model.training.muon import MuonAdam
 from model.training.network import TrainedHyperprior, initialise
+from model.training.speed import Speed
 from model.training.stages import Recipe, loss, trained_modules
 
 WARMUP = 0.03
@@ -26,6 +29,7 @@ FLOOR = 0.005
 CLIP = 1.0
 SAVE_SECONDS = 120
 REPORT_STEPS = 50
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "muon": MuonAdam}
 
 
 def schedule(progress: float) -> float:
@@ -46,17 +50,19 @@ def train(
     log: Path | None = None,
     compile_network: bool = False,
     seed: int = 0,
+    steps: float = math.inf,
 ) -> Compass:
-    """Train one stage for ``minutes`` and return the network.
+    """Train one stage for ``minutes`` or ``steps``, whichever end first; return the network.
 
     An unfinished run of the same stage in ``checkpoint`` is continued where it stopped (weights,
     optimiser, random state, schedule); else the weights come from ``start`` or are new. Prints a
-    progress bar, appends JSON lines to ``log``, and ends with the validation loss.
+    progress bar, appends JSON lines to ``log``, and ends with the validation loss. The result has
+    the averaged weights, if the recipe wants an average.
     """
     device = pictures[0].buffer.device
     network = channels_last(initialise(config, seed).to(device))
     before = load_checkpoint(start or checkpoint) if start or checkpoint.exists() else None
-    resumed = before is not None and start is None and before.recipe == asdict(recipe) and before.progress < 1
+    resumed = before is not None and start is None and _same(recipe, before.recipe) and before.progress < 1
     history: tuple[str, ...] = before.history if before else ()
     if before is not None:
         take_over(network, before.weights)
@@ -64,41 +70,56 @@ def train(
         network.enhancement.load_state_dict(network.base.state_dict())
     history += () if resumed else (recipe.stage,)
     network.requires_grad_(False)
-    parameters: list[torch.nn.Parameter] = []
-    quantiles: list[torch.nn.Parameter] = []
     for module in trained_modules(network, recipe.stage):
-        for name, parameter in module.named_parameters():
-            parameter.requires_grad_(True)
-            (quantiles if name.endswith("quantiles") else parameters).append(parameter)
-    optimiser = MuonAdam(parameters, lr=recipe.lr)
-    auxiliary = torch.optim.Adam(quantiles, lr=1e-3) if quantiles else None
+        module.requires_grad_(True)
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    quantiles = [p for name, p in trained.items() if name.endswith("quantiles")]
+    parameters = [p for name, p in trained.items() if not name.endswith("quantiles")]
+    optimisers = [OPTIMISERS[recipe.optimiser](parameters, lr=recipe.lr)]
+    if quantiles:
+        optimisers.append(torch.optim.Adam(quantiles, lr=1e-3))
+    average = Average(trained, recipe.average) if recipe.average else None
     generator = torch.Generator(device).manual_seed(seed)
-    step, done = 0, 0.0
+    first, done = 0, 0.0
     if before is not None and resumed:
-        step, done = before.step, before.progress
-        before.restore(network, optimiser, generator)
-    precision = _autocast(device)
-    compute: Callable = torch.compile(loss, dynamic=True) if compile_network else loss
-    began, saved = time.monotonic(), time.monotonic()
+        first, done = before.step, before.progress
+        before.restore(network, average, optimisers, generator)
+    compiled: Callable = torch.compile(loss, dynamic=True) if compile_network else loss
+    dtype = _dtype(device)
+    speed = Speed(device, dtype)
+    began = reported = saved = time.monotonic()
+    step, progress = first, done
     report = {"bpp": 0.0, "mse": 0.0, "loss": 0.0}
+
+    def save() -> None:
+        state = Checkpoint.of(
+            network, average, optimisers, generator, config, asdict(recipe), step, progress, history
+        )
+        save_checkpoint(checkpoint, state)
+
     network.train()
     with tqdm(total=100.0, initial=100 * done, desc=recipe.stage, unit="%", bar_format=_BAR) as bar:
-        while True:
-            progress = done + (time.monotonic() - began) / (60 * minutes)
-            for group in optimiser.param_groups:
+        while progress < 1:
+            for group in optimisers[0].param_groups:
                 group["lr"] = recipe.lr * schedule(progress)
-            with precision:
-                losses = compute(network, recipe, pictures[0], generator)
-            optimiser.zero_grad()
-            losses.total.backward()
-            norm = torch.nn.utils.clip_grad_norm_(parameters, CLIP)
-            if torch.isfinite(norm):
-                optimiser.step()
-            if auxiliary is not None and step % 4 == 0:
-                auxiliary.zero_grad()
+            counting = step == first or step % REPORT_STEPS == 0
+            torch.manual_seed(int(torch.randint(2**31, (), generator=generator, device=device)))
+            with speed.counted() if counting else nullcontext():
+                with _autocast(device, dtype):
+                    losses = (loss if counting else compiled)(network, recipe, pictures[0], generator)
+                optimisers[0].zero_grad()
+                losses.total.backward()
+                if torch.isfinite(torch.nn.utils.clip_grad_norm_(parameters, CLIP)):
+                    optimisers[0].step()
+            if quantiles and step % 4 == 0:
+                optimisers[1].zero_grad()
                 _quantile_loss(network, recipe.stage).backward()
-                auxiliary.step()
+                optimisers[1].step()
             step += 1
+            if average is not None:
+                average.update(step)
+            now = time.monotonic()
+            progress = max(done + (now - began) / (60 * minutes), step / steps)
             for name, value in (
                 ("bpp", losses.bpp),
                 ("mse", losses.mse),
@@ -107,28 +128,37 @@ def train(
                 report[name] += value / REPORT_STEPS
             if step % REPORT_STEPS == 0:
                 psnr = -10 * math.log10(report["mse"] + 1e-12)
+                pace = speed.of(min(step - first, REPORT_STEPS), now - reported)
                 bar.set_postfix_str(
-                    f"step {step} loss {report['loss']:.3f} {report['bpp']:.3f} bpp {psnr:.2f} dB"
+                    f"step {step} loss {report['loss']:.3f} {report['bpp']:.3f} bpp {psnr:.2f} dB "
+                    f"{pace['steps_per_second']:.2f} steps/s"
                 )
                 bar.update(min(100 * progress, 100) - bar.n)
-                _append(
-                    log, {"stage": recipe.stage, "step": step, "progress": progress, "psnr": psnr, **report}
-                )
-                report = dict.fromkeys(report, 0.0)
-            finished = progress >= 1
-            if finished or time.monotonic() - saved > SAVE_SECONDS:
-                run = asdict(recipe)
-                state = Checkpoint.of(network, optimiser, generator, config, run, step, progress, history)
-                save_checkpoint(checkpoint, state)
-                saved = time.monotonic()
-            if finished:
-                break
+                row = {"stage": recipe.stage, "step": step, "progress": progress, "psnr": psnr}
+                _append(log, row | report | pace)
+                report, reported = dict.fromkeys(report, 0.0), now
+            if progress < 1 and now - saved > SAVE_SECONDS:
+                save()
+                saved = now
     seconds = time.monotonic() - began
-    final = validate(network, recipe, pictures[1])
-    summary = {"stage": recipe.stage, "steps": step, "seconds": round(seconds), **final}
+    save()
+    if average is not None:
+        average.apply()
+    summary = {
+        "stage": recipe.stage,
+        "steps": step,
+        "seconds": round(seconds),
+        **speed.of(step - first, seconds),
+        **validate(network, recipe, pictures[1]),
+    }
     _append(log, {"final": summary})
     print(json.dumps(summary))
     return network
+
+
+def _same(recipe: Recipe, saved: dict[str, Any]) -> bool:
+    """Whether a checkpoint's recipe is this one; a field that it lacks had the default's meaning."""
+    return asdict(Recipe(recipe.stage)) | saved == asdict(recipe)
 
 
 _BAR = "{desc}: {percentage:3.1f}% |{bar}| {elapsed}<{remaining} {postfix}"
@@ -157,14 +187,14 @@ def _quantile_loss(network: Compass, stage: str) -> torch.Tensor:
     return auxiliary
 
 
-def _autocast(device: torch.device) -> AbstractContextManager:
-    if device.type == "cuda" or _cpu_has_bfloat16():
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
+def _dtype(device: torch.device) -> torch.dtype:
+    """What matrix products are computed in: bfloat16 where the device is fast at it."""
+    fast = device.type == "cuda" or getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return torch.bfloat16 if fast else torch.float32
 
 
-def _cpu_has_bfloat16() -> bool:
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+def _autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 
 def _append(log: Path | None, row: dict) -> None:

@@ -1,6 +1,7 @@
 """Every stage of training for a few steps on small pictures: it runs, resumes and keeps to its part."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from model.codec import Codec
 from model.config import Config
 from model.errors import WeightsError
 from model.training import trainer
+from model.training.average import Average
 from model.training.checkpoint import load_checkpoint
 from model.training.data import Pictures, load_pictures
-from model.training.export import export
+from model.training.export import export, network_of
 from model.training.muon import MuonAdam, orthogonalise
 from model.training.network import initialise
+from model.training.speed import Speed
 from model.training.stages import STAGES, Recipe, loss, trained_modules
 from model.training.trainer import schedule, train
 from tests.model.tiny import picture
@@ -31,8 +34,8 @@ def pictures(count=6, seed=0):
     return Pictures(made, torch.device("cpu"))
 
 
-def recipe(stage):
-    return Recipe(stage, batch=2, side=64)
+def recipe(stage, **choices):
+    return Recipe(stage, batch=2, side=64, **choices)
 
 
 def run(stage, folder, start=None, minutes=BRIEF, **options):
@@ -90,6 +93,8 @@ def test_a_stage_changes_only_its_modules(stage, tmp_path):
     last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["final"]
     assert last["stage"] == stage
     assert last["steps"] == saved.step
+    assert last["steps_per_second"] > 0
+    assert 0 < last["share_of_peak"] < 1.5
 
 
 def _halved(values):
@@ -98,42 +103,119 @@ def _halved(values):
     return {name: value if name in exact else value.half().float() for name, value in values.items()}
 
 
+class Stopped(Exception):
+    pass
+
+
+def stop_after(monkeypatch, count):
+    """Save after every step; the ``count``-th save from now on ends the run. Returns what was saved."""
+    save, saves = trainer.save_checkpoint, []
+
+    def save_and_stop(path, checkpoint):
+        save(path, checkpoint)
+        saves.append((checkpoint.step, checkpoint.progress))
+        if len(saves) == count:
+            raise Stopped
+
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(trainer, "save_checkpoint", save_and_stop)
+    return saves
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_validations")
 def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0)
-
-    class Stopped(Exception):
-        pass
-
-    save, saves = trainer.save_checkpoint, []
-
-    def stop_after_three(path, checkpoint):
-        save(path, checkpoint)
-        saves.append((checkpoint.step, checkpoint.progress))
-        if len(saves) == 3:
-            raise Stopped
-
-    monkeypatch.setattr(trainer, "save_checkpoint", stop_after_three)
-    with pytest.raises(Stopped):
-        run("base", tmp_path, minutes=60)
+    with monkeypatch.context() as patch:
+        saves = stop_after(patch, 3)
+        with pytest.raises(Stopped):
+            run("base", tmp_path, minutes=60)
     kept = load_checkpoint(tmp_path / "run.safetensors")
     assert [step for step, _ in saves] == [1, 2, 3]
     assert (kept.step, kept.progress) == saves[-1]
     assert 0 < kept.progress < 0.1
     assert kept.optimiser
-
-    def stop_at_once(path, checkpoint):
-        save(path, checkpoint)
-        raise Stopped
-
-    monkeypatch.setattr(trainer, "save_checkpoint", stop_at_once)
+    stop_after(monkeypatch, 1)
     with pytest.raises(Stopped):
         run("base", tmp_path, minutes=60)
     again = load_checkpoint(tmp_path / "run.safetensors")
     assert again.step == 4
     assert again.progress > kept.progress
     assert not torch.equal(again.generator, kept.generator)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_validations")
+@pytest.mark.parametrize("choices", [{"average": 0.9}, {"optimiser": "adam"}])
+def test_a_stopped_run_ends_as_one_in_one_go(choices, tmp_path, monkeypatch):
+    """To the last bit: weights, average, optimisers and noise."""
+    made = pictures(), pictures(2, 50)
+
+    def train_six(path):
+        return train(CONFIG, recipe("base", **choices), math.inf, made, path, steps=6)
+
+    whole = train_six(tmp_path / "whole.safetensors")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(Stopped):
+            train_six(tmp_path / "parts.safetensors")
+    parts = train_six(tmp_path / "parts.safetensors")
+    assert same(dict(whole.named_parameters()), dict(parts.named_parameters()))
+    a, b = (load_checkpoint(tmp_path / f"{name}.safetensors") for name in ("whole", "parts"))
+    assert a.step == b.step == 6
+    assert a.optimiser.keys() == b.optimiser.keys()
+    for kind in ("weights", "latest", "optimiser"):
+        assert same(getattr(a, kind), getattr(b, kind))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_validations")
+def test_the_averaged_weights_are_the_ones_used(tmp_path):
+    path = tmp_path / "run.safetensors"
+    network = train(
+        CONFIG, recipe("base", average=0.9), math.inf, (pictures(), pictures(2, 50)), path, steps=3
+    )
+    saved, used = load_checkpoint(path), dict(network.named_parameters())
+    assert same(used, saved.weights)
+    assert same(dict(network_of(path, "lite").named_parameters()), used)
+    assert saved.latest.keys() == {f"base.{name}" for name, _ in network.base.named_parameters()}
+    assert not same(saved.latest, used)
+
+
+def test_checkpoints_of_older_versions_go_on():
+    """Their recipes lack the newer choices, whose defaults are what was done then."""
+    old = {"stage": "base", "batch": 2, "side": 64, "lr": 2e-3, "layers": 3, "noisy": False}
+    assert trainer._same(recipe("base"), old)
+    assert not trainer._same(recipe("base", average=0.9), old)
+    assert not trainer._same(recipe("base", optimiser="adam"), old)
+
+
+def test_a_moving_average():
+    weight = torch.tensor([0.0])
+    average = Average({"w": weight}, 0.5)
+    for step, value in enumerate((1.0, 2.0, 4.0), 1):
+        weight.fill_(value)
+        average.update(step)
+    first = 1 * 9 / 11  # the decay is 2/11, 3/12, 4/13 ...
+    second = first * 3 / 12 + 2 * 9 / 12
+    assert average.values["w"].item() == pytest.approx(second * 4 / 13 + 4 * 9 / 13)
+    average.update(1000)
+    assert average.values["w"].item() == pytest.approx((second * 4 / 13 + 4 * 9 / 13) / 2 + 4 / 2)
+    average.apply()
+    assert weight.item() == average.values["w"].item()
+    with pytest.raises(ValueError):
+        Average({"w": weight}, 1.0)
+
+
+def test_operations_are_counted():
+    """A convolution of 3 to 16 channels, 5 x 5, on 10 x 10 outputs: two operations a multiplication."""
+    speed = Speed(torch.device("cpu"), torch.float32)
+    conv = torch.nn.Conv2d(3, 16, 5)
+    with speed.counted(), torch.no_grad():
+        conv(torch.zeros(2, 3, 14, 14))
+    figures = speed.of(10, 4.0)
+    assert figures["steps_per_second"] == 2.5
+    assert speed._counts == [2 * 2 * 10 * 10 * 16 * 3 * 25]
+    assert speed.of(1, 1e-6)["share_of_peak"] == pytest.approx(1e6 * speed._counts[0] / speed._peak, rel=0.01)
 
 
 @pytest.mark.slow
