@@ -60,7 +60,7 @@ bench-serve: setup-dev ## a service under load
 
 lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--upgrade: the newest)
 	$(COMPILE) $(OPTIONS) pyproject.toml -o requirements.txt
-	$(COMPILE) $(OPTIONS) --extra dev --extra heic -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) $(OPTIONS) --extra dev --extra heic --extra browser -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
