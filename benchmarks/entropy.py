@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from compressai.ans import RansDecoder, RansEncoder
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.report import table
-from model.entropy import PRECISION, Decoder, Part, encode, gaussian_tables
+from model.entropy import PRECISION, decode, encode, gaussian_tables
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
 SKIPPED = int(np.searchsorted(SCALES, 0.13))
@@ -68,18 +69,9 @@ def draw_tile(skipped: float, random: np.random.Generator) -> Tile:
 
 def ours(tiles: Sequence[Tile]) -> Contestant:
     """This project's coder."""
-    coded = [encode([Part(tile.symbols, tile.indexes, TABLES)]) for tile in tiles]
-
-    def decoder(data: bytes, tile: Tile) -> Callable[[], Symbols]:
-        def decode() -> Symbols:
-            opened = Decoder(data)
-            symbols = opened.decode(tile.indexes, TABLES)
-            opened.finish()
-            return symbols
-
-        return decode
-
-    return Contestant("ours", list(map(decoder, coded, tiles)), sum(map(len, coded)))
+    coded = [encode(tile.symbols, tile.indexes, TABLES) for tile in tiles]
+    decoders = [partial(decode, data, tile.indexes, TABLES) for data, tile in zip(coded, tiles, strict=True)]
+    return Contestant("ours", decoders, sum(map(len, coded)))
 
 
 def compressai_ans(name: str, tiles: Sequence[Tile], leave_out: int) -> Contestant:
@@ -182,8 +174,8 @@ def measure(skipped: float, count: int, rounds: int, progress: tqdm) -> dict[str
     if importlib.util.find_spec("constriction"):
         contestants += [constriction_by_table(tiles), constriction_by_symbol(tiles)]
     for contestant in contestants:
-        for decode, tile in zip(contestant.decoders, tiles, strict=True):
-            if not np.array_equal(decode(), tile.symbols):
+        for decoder, tile in zip(contestant.decoders, tiles, strict=True):
+            if not np.array_equal(decoder(), tile.symbols):
                 raise RuntimeError(f"{contestant.name} decodes other symbols than it coded")
     one = {contestant.name: np.inf for contestant in contestants}
     two = dict(one)
@@ -214,8 +206,8 @@ def call_all(mapper: Callable[..., Iterator[int]], decoders: Sequence[Callable[[
 def measure_encoder(skipped: float, rounds: int) -> float:
     """Millions of symbols a second that our encoder takes on one thread."""
     tile = draw_tile(skipped, np.random.default_rng(1))
-    part = Part(tile.symbols, tile.indexes, TABLES)
-    return round(TILE_SYMBOLS / 1e6 / min(seconds(encode, [part]) for _ in range(rounds)), 1)
+    arrays = tile.symbols, tile.indexes, TABLES
+    return round(TILE_SYMBOLS / 1e6 / min(seconds(encode, *arrays) for _ in range(rounds)), 1)
 
 
 def seconds(function: Callable[..., object], *arguments: object) -> float:

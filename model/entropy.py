@@ -1,15 +1,9 @@
 """The entropy coder: integers to bytes and back, by one 32-bit rANS state and integer tables.
 
-A tile is one byte string that holds several *parts* one after another (hyper-latents, latents).
-The tables of a later part may depend on the symbols of an earlier one, so the decoder is a small
-machine that is asked for part after part::
+A substream is one byte string that stands for a vector of integers, each with a table of its own::
 
-    data = encode([Part(z, channels, hyper_tables), Part(y, scale_indexes, latent_tables)])
-
-    decoder = Decoder(data)
-    z = decoder.decode(channels, hyper_tables)
-    y = decoder.decode(scale_indexes_from(z), latent_tables)
-    decoder.finish()
+    data = encode(symbols, indexes, tables)
+    symbols = decode(data, indexes, tables)
 
 Everything from the weight file's integer tables onwards is integer arithmetic, so a byte string
 decodes to the same symbols on every machine. No byte string makes the decoder read out of bounds,
@@ -19,11 +13,10 @@ loop without end or use more memory than its answer. The kernels release the GIL
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numba import int32, int64, njit, types, uint16, uint32, uint64
+from numba import int32, int64, njit, types, uint16, uint32
 from numpy.typing import ArrayLike, NDArray
 
 from model.errors import EncodeError, InvalidStream, TruncatedStream, WeightsError
@@ -129,87 +122,56 @@ def _check_vector(name: str, array: object, dtype: type[np.generic]) -> None:
         raise WeightsError(f"entropy tables: {name} is not a vector of {np.dtype(dtype)}")
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Symbols to be coded (16-bit range) and the table of each; both one-dimensional integers."""
+def encode(symbols: Integers, indexes: Integers, tables: Tables) -> bytes:
+    """Code symbols (16-bit range), each with the table of its index, both one-dimensional integers.
 
-    symbols: Integers
-    indexes: Integers
-    tables: Tables
-
-
-def encode(parts: Sequence[Part]) -> bytes:
-    """Code the parts into one byte string, empty if no symbol needs to be coded.
-
-    Raises EncodeError if a symbol lies outside 16 bits, or is not 0 though its table is skipped,
-    and ValueError for arrays that are no such part.
+    The answer is empty if no symbol needs to be coded. Raises EncodeError if a symbol lies outside 16
+    bits, or is not 0 though its table is skipped, and ValueError for arrays that are no such vectors.
     """
-    state = _INITIAL_STATE
-    pieces: list[bytes] = []
-    for part in reversed(parts):
-        symbols, indexes = np.ascontiguousarray(part.symbols), _table_indexes(part.indexes, part.tables)
-        if symbols.shape != indexes.shape or symbols.dtype.kind not in "iu":
-            raise ValueError(f"{symbols.dtype} symbols {symbols.shape} for {indexes.shape} indexes")
-        if len(symbols) and not MIN_SYMBOL <= symbols.min() <= symbols.max() <= MAX_SYMBOL:
-            raise EncodeError(f"symbols from {symbols.min()} to {symbols.max()} exceed 16 bits")
-        tables = part.tables
-        words = np.empty(_MAX_WORDS_PER_SYMBOL * len(symbols), np.uint16)
-        position, state = _encode(
-            symbols.astype(np.int32, copy=False), indexes, tables.skip, tables._starts, tables._escapes,
-            tables._offsets, tables._entries, words, state,
-        )  # fmt: skip
-        if position < 0:
-            raise EncodeError("a symbol whose table is skipped is not 0")
-        pieces.append(words[position:].astype("<u2", copy=False).tobytes())
-    if state == _INITIAL_STATE and not any(pieces):
+    symbols, indexes = np.ascontiguousarray(symbols), _table_indexes(indexes, tables)
+    if symbols.shape != indexes.shape or symbols.dtype.kind not in "iu":
+        raise ValueError(f"{symbols.dtype} symbols {symbols.shape} for {indexes.shape} indexes")
+    if len(symbols) and not MIN_SYMBOL <= symbols.min() <= symbols.max() <= MAX_SYMBOL:
+        raise EncodeError(f"symbols from {symbols.min()} to {symbols.max()} exceed 16 bits")
+    words = np.empty(_MAX_WORDS_PER_SYMBOL * len(symbols), np.uint16)
+    position, state = _encode(
+        symbols.astype(np.int32, copy=False), indexes, tables.skip, tables._starts, tables._escapes,
+        tables._offsets, tables._entries, words,
+    )  # fmt: skip
+    if position < 0:
+        raise EncodeError("a symbol whose table is skipped is not 0")
+    coded = words[position:].astype("<u2", copy=False).tobytes()
+    if state == _INITIAL_STATE and not coded:
         return b""
-    pieces.append(state.to_bytes((state.bit_length() + 7) // 8, "little"))
-    return b"".join(reversed(pieces))
+    return int(state).to_bytes((int(state).bit_length() + 7) // 8, "little") + coded
 
 
-class Decoder:
-    """Decodes the parts of one byte string in the order in which they were given to :func:`encode`.
+def decode(data: bytes, indexes: Integers, tables: Tables) -> NDArray[np.int32]:
+    """The symbols that ``data`` stands for, one for each of the table ``indexes``.
 
-    Raises InvalidStream if the bytes cannot be the start of any coded string.
+    Raises TruncatedStream if the bytes end too early; InvalidStream if they cannot be a coded string,
+    if a symbol exceeds 16 bits, or if the end is not where the encoder began: the bytes, or the
+    tables, are not those of the encoder; ValueError if ``indexes`` is no vector of indexes into
+    ``tables``.
     """
-
-    def __init__(self, data: bytes) -> None:
-        head = 4 - len(data) % 2 if data else 0
-        state = int.from_bytes(data[:head], "little") if head else _INITIAL_STATE
-        if len(data) < head or (head and head != (state.bit_length() + 7) // 8):
-            raise InvalidStream("entropy coding: not a coded string")
-        self._state = state
-        padding = b"\0\0"  # the kernel may look one word ahead
-        self._words = np.frombuffer(data[head:] + padding, "<u2").astype(np.uint16, copy=False)
-        self._position = 0
-
-    def decode(self, indexes: Integers, tables: Tables) -> NDArray[np.int32]:
-        """The symbols of the next part, one for each of the table ``indexes``.
-
-        Raises TruncatedStream if the bytes end too early, InvalidStream if a symbol exceeds 16
-        bits, and ValueError if ``indexes`` is no vector of indexes into ``tables``.
-        """
-        indexes = _table_indexes(indexes, tables)
-        symbols = np.empty(len(indexes), np.int32)
-        position, state = _decode(
-            indexes, tables.skip, tables._offsets, tables._entries, tables._guesses,
-            self._words, self._position, self._state, symbols,
-        )  # fmt: skip
-        if position == _TOO_SHORT:
-            raise TruncatedStream("entropy coding: the bytes end before the last symbol")
-        if position == _OUT_OF_RANGE:
-            raise InvalidStream("entropy coding: a symbol exceeds 16 bits")
-        self._position, self._state = position, state
-        return symbols
-
-    def finish(self) -> None:
-        """Check that every byte was used and the state is back where the encoder began.
-
-        Raises InvalidStream otherwise: the bytes, or the tables they were decoded with, are not
-        those of the encoder.
-        """
-        if self._position != len(self._words) - 1 or self._state != _INITIAL_STATE:
-            raise InvalidStream("entropy coding: the bytes do not end with the last symbol")
+    head = 4 - len(data) % 2 if data else 0
+    state = int.from_bytes(data[:head], "little") if head else _INITIAL_STATE
+    if len(data) < head or (head and head != (state.bit_length() + 7) // 8):
+        raise InvalidStream("entropy coding: not a coded string")
+    padding = b"\0\0"  # the kernel may look one word ahead
+    words = np.frombuffer(data[head:] + padding, "<u2").astype(np.uint16, copy=False)
+    indexes = _table_indexes(indexes, tables)
+    symbols = np.empty(len(indexes), np.int32)
+    position, state = _decode(
+        indexes, tables.skip, tables._offsets, tables._entries, tables._guesses, words, state, symbols
+    )
+    if position == _TOO_SHORT:
+        raise TruncatedStream("entropy coding: the bytes end before the last symbol")
+    if position == _OUT_OF_RANGE:
+        raise InvalidStream("entropy coding: a symbol exceeds 16 bits")
+    if position != len(words) - 1 or state != _INITIAL_STATE:
+        raise InvalidStream("entropy coding: the bytes do not end with the last symbol")
+    return symbols
 
 
 def _table_indexes(indexes: Integers, tables: Tables) -> NDArray[np.uint16]:
@@ -258,11 +220,11 @@ def _spill(x, limit, words, position):  # type: ignore[no-untyped-def]
 
 @_compiled(
     _read(int32), _read(uint16), int64, _read(int64), _read(int64), _read(int64), _read(uint16, 2),
-    uint16[::1], int64,
+    uint16[::1],
 )  # fmt: skip
-def _encode(symbols, indexes, skip, starts, escapes, offsets, entries, words, state):  # type: ignore[no-untyped-def]
-    """Code one part backwards into the end of ``words``: (position of its first word, state)."""
-    x = state
+def _encode(symbols, indexes, skip, starts, escapes, offsets, entries, words):  # type: ignore[no-untyped-def]
+    """Code backwards into the end of ``words``: (position of the first word, state)."""
+    x = np.int64(_INITIAL_STATE)
     position = len(words)
     for i in range(len(symbols) - 1, -1, -1):
         t = indexes[i]
@@ -299,16 +261,17 @@ def _refill(x, words, position):  # type: ignore[no-untyped-def]
 
 
 @_compiled(
-    _read(uint16), uint16, _read(int64), _read(uint16, 2), _read(uint32), _read(uint16), uint64, uint32,
+    _read(uint16), uint16, _read(int64), _read(uint16, 2), _read(uint32), _read(uint16), uint32,
     int32[::1],
 )  # fmt: skip
-def _decode(indexes, skip, offsets, entries, guesses, words, position, state, symbols):  # type: ignore[no-untyped-def]
-    """Decode one part into ``symbols``: (position of the next word or an error code, state).
+def _decode(indexes, skip, offsets, entries, guesses, words, state, symbols):  # type: ignore[no-untyped-def]
+    """Decode into ``symbols``: (position of the next word or an error code, state).
 
     One word of padding follows the last of ``words``: a look ahead may touch it, but a position
     beyond it is an error. Places are unsigned, else numba would test each for being negative.
     """
     x = np.uint32(state)
+    position = np.uint64(0)
     size = np.uint64(len(indexes))
     end_of_words = np.uint64(len(words) - 1)
     places = np.empty(_BLOCK, np.uint32)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.clock import StageClock
 from model.container import Index, Substream
-from model.entropy import MAX_SYMBOL, MIN_SYMBOL, Decoder, Part, Tables, encode
+from model.entropy import MAX_SYMBOL, MIN_SYMBOL, Tables, decode, encode
 from model.geometry import Box, Size, coarse, divide, fine, halved, whole
 from model.integer import FRACTION
 from model.parallel import Threads
@@ -73,13 +73,12 @@ class LatentCoder:
             with watch.stage("entropy"):
                 for cell in divide(cells, 1):
                     inside = self.latents_of(cell).inside(window)
-                    part = Part(values[:, *inside].ravel(), indexes[:, *inside].ravel(), self.tables)
-                    tiles[cell] = encode([part])
+                    part = values[:, *inside].ravel(), indexes[:, *inside].ravel()
+                    tiles[cell] = encode(*part, self.tables)
 
         self._work(encode_block, whole(self.grid), clock)
         with clock.stage("entropy"):
-            part = Part(hyper_symbols.ravel(), _channels(hyper_symbols.shape), self.prior.tables)
-            hyper = encode([part])
+            hyper = encode(hyper_symbols.ravel(), _channels(hyper_symbols.shape), self.prior.tables)
         return hyper, [tiles[cell] for cell in divide(whole(self.grid), 1)], out
 
     def decode(self, stream: bytes, index: Index, box: Box, clock: StageClock) -> tuple[Tensor, Box]:
@@ -104,11 +103,10 @@ class LatentCoder:
             with watch.stage("entropy"):
                 for cell in divide(cells, 1):
                     tile = index.tiles[cell.top * self.grid[1] + cell.left]
-                    decoder = Decoder(tile.cut(stream, f"tile in row {cell.top}, column {cell.left}"))
+                    data = tile.cut(stream, f"tile in row {cell.top}, column {cell.left}")
                     inside = self.latents_of(cell).inside(block)
                     part = indexes[:, *inside]
-                    symbols[:, *inside] = decoder.decode(part.ravel(), self.tables).reshape(part.shape)
-                    decoder.finish()
+                    symbols[:, *inside] = decode(data, part.ravel(), self.tables).reshape(part.shape)
             out[..., *block.inside(window)] = dequantise(torch.from_numpy(symbols).to(z.device), mean)
 
         self._work(decode_block, wanted, clock)
@@ -123,9 +121,7 @@ class LatentCoder:
     def _decode_hyper_latents(self, data: bytes) -> Tensor:
         """The hyper-latents' symbols int32 (N, h, w)."""
         shape = (len(self.prior.tables), *self.hyper_latents)
-        decoder = Decoder(data)
-        symbols = decoder.decode(_channels(shape), self.prior.tables).reshape(shape)
-        decoder.finish()
+        symbols = decode(data, _channels(shape), self.prior.tables).reshape(shape)
         return torch.from_numpy(symbols).to(self.prior.synthesis.medians.device)
 
     def _priors(self, z: Tensor, box: Box) -> tuple[Tensor, Tensor]:

@@ -84,7 +84,8 @@ async def image(
     order = _order(here, record, wanted)
     canonical = f"{_base(request, here, picture)}/{wanted.canonical(layers[-1])}"
     links = f'<{canonical}>;rel="canonical", <{iiif.PROFILE}>;rel="profile"'
-    headers = {**picture_headers(order, here.settings.max_age), **OPEN, "Link": links}
+    known = picture_headers(order, here.settings.max_age, request.url.query)
+    headers = {**known, **OPEN, "Link": links}
     return await respond(request, here, order, headers)
 
 

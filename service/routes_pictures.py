@@ -86,7 +86,7 @@ async def respond(request: Request, here: Context, order: Order, headers: dict[s
     return Response(answer.picture.body, headers=headers, media_type=answer.picture.media_type)
 
 
-def picture_headers(order: Order, max_age: int, query: str = "") -> dict[str, str]:
+def picture_headers(order: Order, max_age: int, query: str) -> dict[str, str]:
     """Headers that are known before anything is decoded; ``max_age`` in seconds, ``query`` the URL's."""
     headers = {
         "ETag": order.etag,

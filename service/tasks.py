@@ -102,6 +102,9 @@ class Tasks:
     def _resize(self, image: Image.Image, part: Box, job: Render) -> Image.Image:
         """Cut out and resize: antialiased downwards, by LIFF upwards (up to MAX_UPSCALE).
 
+        A part is cut out before it is enlarged: LIFF's work is for the answer's pixels alone, and does not
+        see beyond the part's edges.
+
         ``image`` is the ``part`` of the layer that was decoded.
         """
         if job.alpha is not None:

@@ -1,4 +1,4 @@
-// One stored picture: at any width, two widths side by side, and what each answer took.
+// One stored picture: at any width, two widths or qualities side by side, and what each answer took.
 
 import * as api from "./api.js";
 import { showFacts, showLayers } from "./facts.js";
@@ -7,6 +7,12 @@ import { bytes, element, size } from "./words.js";
 
 const SMALLEST = 32;
 const PATIENCE = 180; // milliseconds without a movement of the slider before a width is asked for
+const SIDES = ["left", "right"];
+const QUALITIES = [
+  { text: "usual quality", parameters: {} },
+  ...[90, 70, 50, 30, 10].map((q) => ({ text: `quality ${q}`, parameters: { q } })),
+  { text: "lossless", parameters: { format: "png" } },
+];
 
 const find = (id) => document.getElementById(id);
 
@@ -24,8 +30,12 @@ export class Viewer {
     find("width-slider").addEventListener("input", () => this.#askSoon(this.#widthAt(find("width-slider").value)));
     find("width").addEventListener("change", () => this.show(Number(find("width").value) || this.#width));
     find("split").addEventListener("input", () => this.#split());
-    find("left-width").addEventListener("change", () => this.#compare());
-    find("right-width").addEventListener("change", () => this.#compare());
+    for (const side of SIDES) {
+      find(`${side}-quality`).append(...QUALITIES.map(({ text }) => element("option", { textContent: text })));
+      for (const choice of ["width", "quality"]) {
+        find(`${side}-${choice}`).addEventListener("change", () => this.#compare());
+      }
+    }
     for (const radio of this.#root.querySelectorAll("[name=mode]")) {
       radio.addEventListener("change", () => this.#mode());
     }
@@ -49,9 +59,9 @@ export class Viewer {
     find("stored").textContent =
       `${bytes(info.bytes)} of a ${info.source_format} of ${bytes(info.source_bytes)}${saved}; quality ${info.quality}`;
     showLayers(info, (width) => this.show(width));
-    for (const side of ["left-width", "right-width"]) {
-      find(side).replaceChildren(...info.layers.map((layer) =>
-        element("option", { value: layer.width, textContent: `${layer.width} px, ${bytes(layer.prefix)}` })));
+    for (const side of SIDES) {
+      find(`${side}-width`).replaceChildren(...info.layers.map((layer) =>
+        element("option", { value: layer.width, textContent: `${layer.width} px` })));
     }
     find("left-width").selectedIndex = 0;
     find("right-width").selectedIndex = info.layers.length - 1;
@@ -115,12 +125,18 @@ export class Viewer {
   }
 
   async #compare() {
-    const [left, right] = ["left-width", "right-width"].map((id) => Number(find(id).value));
+    const wishes = SIDES.map((side) => ({
+      width: Number(find(`${side}-width`).value),
+      ...QUALITIES[find(`${side}-quality`).selectedIndex].parameters,
+    }));
     this.#split();
-    const answers = await this.#fetch([{ width: left }, { width: right }]);
+    const answers = await this.#fetch(wishes);
     if (!answers) return;
     await Promise.all([put(find("picture-left"), answers[0].blob), put(find("picture"), answers[1].blob)]);
-    showFacts(this.#info, { width: right, ...answers[1].story });
+    answers.forEach(({ story }, k) => {
+      find(`${SIDES[k]}-answer`).textContent = `${story.type}, ${bytes(story.bytes)}`;
+    });
+    showFacts(this.#info, { width: wishes[1].width, ...answers[1].story });
   }
 
   #split() {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
@@ -98,6 +98,30 @@ def test_two_widths_are_compared(browser: Chrome, uploaded: str) -> None:
     assert until(browser, f"{clip}") == "inset(0px 100% 0px 0px)"
     split.send_keys(Keys.END)
     assert browser.execute_script(f"return {clip}") in ("inset(0px 0% 0px 0px)", "inset(0px)")
+
+
+def test_two_qualities_are_compared(browser: Chrome, uploaded: str) -> None:
+    browser.find_element(By.CSS_SELECTOR, ".mode label:last-child").click()
+    for side, width, quality in (("left", "240 px", "quality 10"), ("right", "240 px", "lossless")):
+        Select(browser.find_element(By.ID, f"{side}-width")).select_by_visible_text(width)
+        Select(browser.find_element(By.ID, f"{side}-quality")).select_by_visible_text(quality)
+    until(browser, "document.getElementById('right-answer').textContent.startsWith('PNG')")
+    shown = "document.getElementById('picture-left')"
+    assert until(browser, f"{shown}.naturalWidth === 240 && {PAINTED} === 240")
+    assert re.fullmatch(r"AVIF, [\d.]+ k?B", text(browser, "left-answer"))
+    # Both are the same pixels of the same layer, and differ by the loss of the left one.
+    script = f"""
+      const at = (image) => {{
+        const context = new OffscreenCanvas(240, 160).getContext("2d");
+        context.drawImage(image, 0, 0);
+        return context.getImageData(0, 0, 240, 160).data;
+      }};
+      const [left, right] = [at({shown}), at(picture)];
+      return left.reduce((sum, value, k) => sum + Math.abs(value - right[k]), 0) / left.length"""
+    assert 0.2 < browser.execute_script(script) < 20
+    asked = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert any(name.endswith("?width=240&q=10") for name in asked)
+    assert any(name.endswith("?width=240&format=png") for name in asked)
 
 
 def test_a_picture_is_deleted_after_a_question(

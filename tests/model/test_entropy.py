@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from math import log2
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -13,10 +14,9 @@ from model.entropy import (
     MAX_SYMBOL,
     MIN_SYMBOL,
     PRECISION,
-    Decoder,
-    Part,
     Tables,
     _compiled,
+    decode,
     encode,
     gaussian_tables,
     quantise_pmf,
@@ -97,21 +97,25 @@ def some_tables(draw: st.DrawFn) -> Tables:
     return Tables.from_frequencies(frequencies, offsets, draw(st.integers(0, count)))
 
 
+class Coded(NamedTuple):
+    """What :func:`encode` takes."""
+
+    symbols: np.ndarray
+    indexes: np.ndarray
+    tables: Tables
+
+
 @st.composite
-def some_parts(draw: st.DrawFn) -> list[Part]:
-    parts = []
-    for _ in range(draw(st.integers(0, 3))):
-        tables = draw(some_tables())
-        kind = draw(st.sampled_from([np.uint8, np.uint16]))
-        indexes = np.array(draw(st.lists(st.integers(0, len(tables) - 1), max_size=40)), kind)
-        symbol = st.integers(-15, 15) | st.integers(MIN_SYMBOL, MAX_SYMBOL)
-        values = draw(st.lists(symbol, min_size=len(indexes), max_size=len(indexes)))
-        symbols = np.where(indexes < tables.skip, 0, np.array(values, np.int32))
-        parts.append(Part(symbols, indexes, tables))
-    return parts
+def anything(draw: st.DrawFn) -> Coded:
+    tables = draw(some_tables())
+    kind = draw(st.sampled_from([np.uint8, np.uint16]))
+    indexes = np.array(draw(st.lists(st.integers(0, len(tables) - 1), max_size=100)), kind)
+    symbol = st.integers(-15, 15) | st.integers(MIN_SYMBOL, MAX_SYMBOL)
+    values = draw(st.lists(symbol, min_size=len(indexes), max_size=len(indexes)))
+    return Coded(np.where(indexes < tables.skip, 0, np.array(values, np.int32)), indexes, tables)
 
 
-def residual_part(count: int, seed: int = 1) -> Part:
+def residual(count: int, seed: int = 1) -> Coded:
     """Latents as in a residual layer: mostly skipped, some large, a few far outside their table."""
     random = np.random.default_rng(seed)
     tables = gaussian_tables(SCALES, skip=2)
@@ -120,25 +124,23 @@ def residual_part(count: int, seed: int = 1) -> Part:
     symbols = np.round(random.normal(size=count) * SCALES[indexes]).astype(np.int32)
     symbols[random.random(count) < 0.001] *= 1000
     symbols[indexes < tables.skip] = 0
-    return Part(symbols, indexes, tables)
+    return Coded(symbols, indexes, tables)
 
 
-@settings(max_examples=150, deadline=None)
-@given(some_parts())
-def test_parts_come_back_from_both_decoders(parts: list[Part]) -> None:
-    data = encode(parts)
-    fast, slow = Decoder(data), SlowDecoder(data)
-    for part in parts:
-        assert fast.decode(part.indexes, part.tables).tolist() == part.symbols.tolist()
-        assert slow.decode(part.indexes, part.tables) == part.symbols.tolist()
-    fast.finish()
+@settings(max_examples=250, deadline=None)
+@given(anything())
+def test_symbols_come_back_from_both_decoders(coded: Coded) -> None:
+    data = encode(*coded)
+    slow = SlowDecoder(data)
+    assert decode(data, coded.indexes, coded.tables).tolist() == coded.symbols.tolist()
+    assert slow.decode(coded.indexes, coded.tables) == coded.symbols.tolist()
     slow.finish()
 
 
 @settings(max_examples=250, deadline=None)
-@given(some_parts(), st.data())
-def test_any_bytes_decode_as_the_slow_decoder_says_or_raise(parts: list[Part], data: st.DataObject) -> None:
-    clean = encode(parts)
+@given(anything(), st.data())
+def test_any_bytes_decode_as_the_slow_decoder_says_or_raise(coded: Coded, data: st.DataObject) -> None:
+    clean = encode(*coded)
     where = st.integers(0, max(0, len(clean) - 1))
     mutated = bytearray(clean)
     for at in data.draw(st.lists(where, max_size=3)):
@@ -146,25 +148,18 @@ def test_any_bytes_decode_as_the_slow_decoder_says_or_raise(parts: list[Part], d
     dirty = data.draw(st.sampled_from([bytes(mutated), clean[: data.draw(where)], data.draw(st.binary())]))
     try:
         slow = SlowDecoder(dirty)
-        expected = [slow.decode(part.indexes, part.tables) for part in parts]
+        expected = slow.decode(coded.indexes, coded.tables)
         slow.finish()
     except ValueError:
         with pytest.raises(StreamError):
-            decode_all(dirty, parts)
+            decode(dirty, coded.indexes, coded.tables)
     else:
-        assert [symbols.tolist() for symbols in decode_all(dirty, parts)] == expected
-
-
-def decode_all(data: bytes, parts: list[Part]) -> list[np.ndarray]:
-    decoder = Decoder(data)
-    answer = [decoder.decode(part.indexes, part.tables) for part in parts]
-    decoder.finish()
-    return answer
+        assert decode(dirty, coded.indexes, coded.tables).tolist() == expected
 
 
 def test_many_mutations_of_a_large_tile_decode_or_raise() -> None:
-    part = residual_part(20_000)
-    clean = encode([part])
+    coded = residual(20_000)
+    clean = encode(*coded)
     random = np.random.default_rng(7)
     outcomes = {True: 0, False: 0}
     for _ in range(2000):
@@ -172,12 +167,12 @@ def test_many_mutations_of_a_large_tile_decode_or_raise() -> None:
         for at in random.integers(0, max(1, len(dirty)), random.integers(1, 5)):
             dirty[at : at + 1] = random.bytes(1)
         try:
-            symbols = decode_all(bytes(dirty), [part])[0]
+            symbols = decode(bytes(dirty), coded.indexes, coded.tables)
         except StreamError:
             outcomes[False] += 1
         else:
             outcomes[True] += 1
-            assert symbols.shape == part.symbols.shape
+            assert symbols.shape == coded.symbols.shape
     # The closing state has 16 bits: a change that is one passes it once in tens of thousands of times.
     assert outcomes[True] < 30
     assert outcomes[False] > 1900
@@ -195,16 +190,17 @@ def test_the_bytes_of_a_string_never_change() -> None:
     state = state // 4096 * 16384 + state % 4096 + 12288
     # -> symbol -1 (slots from 0, 8192 of them).
     state = state // 8192 * 16384 + state % 8192
-    data = encode([Part(np.array([-1, -3, 0]), indexes, tables)])
+    data = encode(np.array([-1, -3, 0]), indexes, tables)
     assert data == state.to_bytes(4, "little")
-    assert Decoder(data).decode(indexes, tables).tolist() == [-1, -3, 0]
+    assert decode(data, indexes, tables).tolist() == [-1, -3, 0]
 
 
 def test_nothing_to_code_takes_no_bytes() -> None:
     tables = gaussian_tables(SCALES, skip=3)
-    parts = [Part(np.zeros(50, np.int32), np.full(50, 2, np.uint8), tables)]
-    assert encode(parts) == encode([]) == b""
-    assert decode_all(b"", parts)[0].tolist() == [0] * 50
+    for count in (0, 50):
+        indexes = np.full(count, 2, np.uint8)
+        assert encode(np.zeros(count, np.int32), indexes, tables) == b""
+        assert decode(b"", indexes, tables).tolist() == [0] * count
 
 
 def test_the_size_is_within_a_thousandth_of_the_entropy() -> None:
@@ -220,38 +216,27 @@ def test_the_size_is_within_a_thousandth_of_the_entropy() -> None:
         drawn = random.choice(len(frequencies), here.sum(), p=frequencies / frequencies.sum())
         symbols[here] = drawn + tables.offsets[t]
         bits -= np.log2(frequencies[drawn]).sum()
-    assert bits / 8 <= len(encode([Part(symbols, indexes, tables)])) <= 1.001 * bits / 8 + 2
+    assert bits / 8 <= len(encode(symbols, indexes, tables)) <= 1.001 * bits / 8 + 2
 
 
 def test_tables_of_other_weights_are_noticed_at_the_end() -> None:
-    part = residual_part(5000)
-    other = part.indexes.copy()
+    coded = residual(5000)
+    other = coded.indexes.copy()
     other[2500] = 40 if other[2500] != 40 else 41
-    decoder = Decoder(encode([part]))
-    with pytest.raises(StreamError):  # noqa: PT012 (which one notices is chance)
-        decoder.decode(other, part.tables)
-        decoder.finish()
+    with pytest.raises(StreamError):
+        decode(encode(*coded), other, coded.tables)
 
 
 def test_truncated_and_lengthened_strings_raise() -> None:
-    part = residual_part(5000)
-    clean = encode([part])
+    coded = residual(5000)
+    clean = encode(*coded)
     with pytest.raises(TruncatedStream):
-        decode_all(clean[:-2], [part])
+        decode(clean[:-2], coded.indexes, coded.tables)
     with pytest.raises(InvalidStream, match="last symbol"):
-        decode_all(clean + b"\0\0", [part])
-    with pytest.raises(InvalidStream, match="not a coded string"):
-        Decoder(b"\1")
-    with pytest.raises(InvalidStream, match="not a coded string"):
-        Decoder(b"\1\2\3\0")
-
-
-def test_a_decoder_can_go_on_after_an_error() -> None:
-    part = residual_part(1000)
-    decoder = Decoder(encode([part])[:-2])
-    for _ in range(3):
-        with pytest.raises(TruncatedStream):
-            decoder.decode(part.indexes, part.tables)
+        decode(clean + b"\0\0", coded.indexes, coded.tables)
+    for data in (b"\1", b"\1\2\3\0"):
+        with pytest.raises(InvalidStream, match="not a coded string"):
+            decode(data, coded.indexes, coded.tables)
 
 
 def test_an_escape_beyond_16_bits_raises() -> None:
@@ -261,26 +246,24 @@ def test_an_escape_beyond_16_bits_raises() -> None:
     state = state * TOTAL + TOTAL - 1  # the escape
     data = state.to_bytes(3, "little") + word.to_bytes(2, "little") + bytes(2)
     with pytest.raises(InvalidStream, match="16 bits"):
-        Decoder(data).decode(np.zeros(1, np.uint8), tables)
+        decode(data, np.zeros(1, np.uint8), tables)
 
 
 def test_threads_get_what_one_thread_gets() -> None:
-    parts = [residual_part(30_000, seed) for seed in range(8)]
-    coded = [encode([part]) for part in parts]
+    tiles = [residual(30_000, seed) for seed in range(8)]
     with ThreadPoolExecutor(4) as pool:
-        decoded = list(pool.map(lambda n: decode_all(coded[n], [parts[n]])[0], range(8)))
-    for part, symbols in zip(parts, decoded, strict=True):
-        np.testing.assert_array_equal(symbols, part.symbols)
+        decoded = list(pool.map(lambda tile: decode(encode(*tile), tile.indexes, tile.tables), tiles))
+    for tile, symbols in zip(tiles, decoded, strict=True):
+        np.testing.assert_array_equal(symbols, tile.symbols)
 
 
 def test_read_only_and_strided_arrays_are_taken() -> None:
     tables = gaussian_tables([1.0, 2.0])
     symbols, indexes = np.arange(-4, 4, dtype=np.int32), np.frombuffer(bytes(16), np.uint16)
     symbols.flags.writeable = False
-    data = encode([Part(symbols, indexes, tables), Part(symbols[::2], indexes[::2], tables)])
-    decoder = Decoder(data)
-    assert decoder.decode(indexes, tables).tolist() == symbols.tolist()
-    assert decoder.decode(indexes[::2], tables).tolist() == symbols[::2].tolist()
+    for step in (1, 2):
+        data = encode(symbols[::step], indexes[::step], tables)
+        assert decode(data, indexes[::step], tables).tolist() == symbols[::step].tolist()
 
 
 def test_kernels_compile_where_no_cache_can_be_written() -> None:
@@ -293,17 +276,17 @@ def test_what_cannot_be_coded_is_refused() -> None:
     tables = gaussian_tables([0.1, 1.0], skip=1)
     index = np.array([1, 1], np.uint8)
     with pytest.raises(EncodeError, match="16 bits"):
-        encode([Part(np.array([0, 32768]), index, tables)])
+        encode(np.array([0, 32768]), index, tables)
     with pytest.raises(EncodeError, match="skipped"):
-        encode([Part(np.array([0, 1]), index - 1, tables)])
+        encode(np.array([0, 1]), index - 1, tables)
     with pytest.raises(ValueError, match="for"):
-        encode([Part(np.array([0, 1, 2]), index, tables)])
+        encode(np.array([0, 1, 2]), index, tables)
     with pytest.raises(ValueError, match="float64 symbols"):
-        encode([Part(np.array([0.0, 1.0]), index, tables)])
+        encode(np.array([0.0, 1.0]), index, tables)
     with pytest.raises(ValueError, match="table index 2 of 2"):
-        encode([Part(np.array([0, 1]), index + 1, tables)])
+        encode(np.array([0, 1]), index + 1, tables)
     with pytest.raises(ValueError, match="vector"):
-        Decoder(b"").decode(index.astype(np.int64), tables)
+        decode(b"", index.astype(np.int64), tables)
 
 
 def test_tables_survive_a_weight_file() -> None:
