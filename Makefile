@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-serve bench-training
+.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-serve bench-training bench-ablations
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,9 @@ bench-priors: setup-dev ## what the integer priors cost
 
 bench-training: setup-dev ## recipes of training side by side (DATA: photographs, OPTIONS="--minutes 4")
 	$(BIN)/python -m benchmarks.training --data $(DATA) --profile $(PROFILE) --out $(OUT)/training $(OPTIONS)
+
+bench-ablations: setup-dev ## the method without one of its parts (PHOTOS: to train with, OPTIONS="--minutes 9")
+	$(BIN)/python -m benchmarks.ablations --data $(DATA) --photos $(PHOTOS) --profile $(PROFILE) --out $(OUT)/ablations $(OPTIONS)
 
 bench-codec: setup-dev ## seconds of each stage of coding
 	$(BIN)/python -m benchmarks.codec --data $(DATA) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(OPTIONS)

@@ -6,6 +6,7 @@ smaller. BD-rates compare the largest layer at the bytes of everything up to it.
 size separately, at the same quality setting.
 """
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ from benchmarks.report import compare, finish, plot_curves, plot_over_scale, tab
 from model.ladder import Size
 
 QUALITIES = (10, 30, 50, 70, 90)
-MIDDLE = 50
 SIMULCAST_CODECS = tuple(codec for codec in CLASSIC_CODECS if codec.name in {"avif", "webp", "jpeg"})
 PUBLISHED = "mbt2018-mean"
 """The single-layer model that the paper compares with."""
@@ -91,35 +91,41 @@ def quick(section: Section) -> Section:
 
 @dataclass(frozen=True)
 class Result:
-    """One ladder: the stream's curve, its layers at the middle quality, BD-rates by rival."""
+    """One ladder: the stream's curve, its layers at the ``middle`` quality, BD-rates by rival."""
 
     ladder: Ladder
     points: tuple[Point, ...]
+    middle: int
     layers: list[Point]
     bd_rates: dict[str, float | None]
     rivals: list[Curve]
 
 
 class Bench:
-    """Measures ladders; what they share (the single layer, common sizes) is measured once."""
+    """Measures ladders; what they share (the single layer, common sizes) is measured once.
 
-    def __init__(self, inputs: command.Inputs) -> None:
+    ``qualities`` of our own streams, rising; at least two.
+    """
+
+    def __init__(self, inputs: command.Inputs, qualities: Sequence[int]) -> None:
         self._inputs = inputs
         self._pictures = inputs.pictures
+        self._qualities = qualities
 
     def run(self, ladder: Ladder) -> Result:
         """Code every picture with this ladder, and in every rival's way."""
         rows = [
             [self._inputs.meter.layers(p, ladder.sizes(p.size), quality) for p in self._pictures]
-            for quality in self._progress(QUALITIES, ladder.name)
+            for quality in self._progress(self._qualities, ladder.name)
         ]
         points = curve_points(self._pictures, rows)
         rivals = self._rivals(ladder)
-        middle = rows[QUALITIES.index(MIDDLE)]
+        middle = len(rows) // 2
         return Result(
             ladder,
             points,
-            [mean_point(self._pictures, middle, k) for k in range(len(ladder.factors))],
+            self._qualities[middle],
+            [mean_point(self._pictures, rows[middle], k) for k in range(len(ladder.factors))],
             {rival.name: compare(rival.points, points) for rival in rivals},
             rivals,
         )
@@ -138,7 +144,7 @@ class Bench:
             small = [scaled(picture, size) for size in ladder.sizes(picture.size)]
             return together([self._inputs.meter.layers(s, [s.size], quality) for s in small])
 
-        rows = [[simulcast(p, q) for p in self._pictures] for q in self._progress(QUALITIES, name)]
+        rows = [[simulcast(p, q) for p in self._pictures] for q in self._progress(self._qualities, name)]
         return Curve(name, curve_points(self._pictures, rows))
 
     def _classic(self, name: str, codec: ClassicCodec, ladder: Ladder) -> Curve:
@@ -150,7 +156,8 @@ class Bench:
         return Curve(name, curve_points(self._pictures, rows))
 
     def _progress(self, qualities: Sequence[int], name: str) -> tqdm:
-        return tqdm(qualities, desc=name, unit="quality", leave=False)
+        alone = len(self._pictures) == 1
+        return tqdm(qualities, desc=name, unit="quality", leave=False, disable=alone)
 
 
 def paper_figures(folder: Path | None, section: Section) -> dict[str, dict[float, float]]:
@@ -176,7 +183,10 @@ def section_text(section: Section, results: Sequence[Result], paper: dict[str, d
         ],
     )
     layers = table(
-        ["layers", f"bits per pixel of the largest, accumulated / PSNR in dB, at quality {MIDDLE}"],
+        [
+            "layers",
+            f"bits per pixel of the largest, accumulated / PSNR in dB, at quality {results[0].middle}",
+        ],
         [[r.ladder.name, ", ".join(f"{bpp:.3f} / {psnr:.2f}" for bpp, psnr in r.layers)] for r in results],
     )
     return f"## {section.title}\n\nBD-rate in % of our stream against:\n\n{rates}\n\n{layers}"
@@ -193,16 +203,29 @@ def plot_section(
     plot_over_scale(path, section.title, "largest layer relative to the smallest", lines)
 
 
+def sections_of(options: argparse.Namespace) -> list[Section]:
+    """What the options ask for."""
+    sections = [SECTIONS[name] for name in options.only or SECTIONS]
+    return [quick(section) for section in sections] if options.quick else sections
+
+
+def measure(inputs: command.Inputs, options: argparse.Namespace) -> None:
+    """Everything that the tables need of the pictures, for the caches."""
+    bench = Bench(inputs, sorted(options.qualities))
+    for section in sections_of(options):
+        for ladder in section.ladders:
+            bench.run(ladder)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, compare, report; ``arguments`` instead of the command line's."""
     parser = command.parser("bench-scalable", __doc__)
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section alone; repeatable")
+    parser.add_argument("--qualities", type=int, nargs="+", default=QUALITIES, help="of our own streams")
     options = parser.parse_args(arguments)
-    inputs = command.load(options)
-    sections = [SECTIONS[name] for name in options.only or SECTIONS]
-    if options.quick:
-        sections = [quick(section) for section in sections]
-    bench = Bench(inputs)
+    inputs = command.measure_apart(measure, options, command.load(options))
+    sections = sections_of(options)
+    bench = Bench(inputs, sorted(options.qualities))
     text = [
         f"# Scalable coding: {inputs.profile}, {len(inputs.pictures)} pictures of {inputs.data}",
         f"Model {inputs.model_id}.",
