@@ -25,8 +25,8 @@ def test_wider_layers_are_left_out():
 
 def test_layers_too_close_to_the_next_are_left_out():
     assert layer_sizes((1000, 1000), [900]) == [(1000, 1000)]
-    assert layer_sizes((1150, 10), [1000]) == [(1000, 9), (1150, 10)]
-    assert layer_sizes((1149, 10), [1000]) == [(1149, 10)]
+    assert layer_sizes((1300, 10), [1000]) == [(1000, 8), (1300, 10)]
+    assert layer_sizes((1299, 10), [1000]) == [(1299, 10)]
 
 
 def test_a_picture_too_flat_keeps_a_row():
