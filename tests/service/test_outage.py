@@ -106,6 +106,14 @@ def test_reading_needs_a_signature_or_a_key(guarded, kept):
     problem(guarded.client.get(f"{path}?{sign(path, '', 'sign-new', int(time.time()) - 1)}"), 403)
 
 
+def test_iiif_needs_them_as_well(guarded, kept):
+    path = f"/iiif/3/{kept['id']}/full/40,/0/default.jpg"
+    problem(guarded.client.get(path), 403)
+    answer = guarded.client.get(f"{path}?{sign(path, '', 'sign-new', int(time.time()) + 100)}")
+    assert answer.status_code == 200
+    assert 50 < int(answer.headers["cache-control"].removeprefix("public, max-age=")) <= 100
+
+
 def test_cors(guarded, kept):
     path = f"/images/{kept['id']}"
     here = {"Origin": "https://app.example.org"}
