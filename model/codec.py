@@ -152,7 +152,8 @@ class Codec:
 
         ``layer`` 0 is the smallest; default: the largest in the stream. ``start`` gives a lower
         layer's number and pixels as decoded before. Stages timed: ``priors``, ``entropy``,
-        ``prediction``, ``synthesis``. Raises a StreamError.
+        ``prediction``, ``synthesis``. Raises a StreamError, or ValueError for a region or a start that
+        does not fit the stream.
         """
         clock = clock or StageClock()
         header = read_header(stream)
@@ -160,9 +161,11 @@ class Codec:
             return self._other(header.model_id).decode(stream, layer, region, start, clock)
         layer = len(header.layers) - 1 if layer is None else layer
         first, below = (0, None) if start is None else (start[0] + 1, start[1])
-        if first > layer:
+        if not 0 <= first <= layer:
             raise ValueError(f"layer {layer} cannot be decoded from layer {first - 1}")
         regions = self._regions(header, layer, region, first)
+        if below is not None and below.shape != (*_size(header, first - 1), 3):
+            raise ValueError(f"{below.shape} are not the pixels of layer {first - 1}")
         held = whole(_size(header, first - 1)) if first else _NOWHERE
         for k in range(first, layer + 1):
             below = self._decode_layer(header, stream, k, regions[k], below, held, clock)

@@ -105,9 +105,10 @@ def test_layers_that_do_not_exist(tiny_codec, stream, layer):
         tiny_codec.decode(stream, layer)
 
 
-def test_starting_above_the_wanted_layer(tiny_codec, stream):
+@pytest.mark.parametrize(("start", "of"), [(1, 1), (2, 1), (-2, 0), (0, 1)])
+def test_starts_that_do_not_fit(tiny_codec, stream, start, of):
     with pytest.raises(ValueError):
-        tiny_codec.decode(stream, 1, start=(1, tiny_codec.decode(stream, 1)))
+        tiny_codec.decode(stream, 1, start=(start, tiny_codec.decode(stream, of)))
 
 
 @given(st.data(), st.sampled_from([0, 1, 2]))
