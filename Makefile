@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-serve bench-training bench-ablations
+.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-capacity bench-serve bench-training bench-ablations crops
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,8 +55,14 @@ bench-training: setup-dev ## recipes of training side by side (DATA: photographs
 bench-ablations: setup-dev ## the method without one of its parts (PHOTOS: to train with, OPTIONS="--minutes 9")
 	$(BIN)/python -m benchmarks.ablations --data $(DATA) --photos $(PHOTOS) --profile $(PROFILE) --out $(OUT)/ablations $(OPTIONS)
 
+crops: setup-dev ## crops beside AVIF and JPEG for docs/images (DATA: Kodak)
+	$(BIN)/python -m benchmarks.crops --data $(DATA) --profile $(PROFILE) --tables $(OUT)/crops $(OPTIONS)
+
 bench-codec: setup-dev ## seconds of each stage of coding
 	$(BIN)/python -m benchmarks.codec --data $(DATA) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(OPTIONS)
+
+bench-capacity: setup-dev ## bytes and CPU seconds for a million pictures
+	$(BIN)/python -m benchmarks.capacity --data $(DATA) --profile $(PROFILE) $(OPTIONS)
 
 bench-serve: setup-dev ## a service under load
 	$(BIN)/python -m benchmarks.serve --data $(DATA) --profile $(PROFILE) $(OPTIONS)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import rd, scalable
+from benchmarks import ours, rd, scalable
 from benchmarks.cache import Cache
+from benchmarks.classic import ClassicCodec
 from benchmarks.curves import Curve
 from benchmarks.ours import Meter, scaled
 from benchmarks.pictures import Picture
@@ -115,6 +116,24 @@ def test_bench_scalable_whole(weights, data, anchors, tmp_path, capsys):
     assert "-22.22" in printed
     assert (out / "three_layers.png").exists()
     assert (out / "table3_three_layer_el1_2x.png").exists()
+
+
+@pytest.mark.slow
+def test_measured_in_processes_then_known(weights, data, tmp_path, capsys, monkeypatch):
+    """Two processes fill the caches: after them nothing is coded again, and the figures are the same."""
+    common = ["--data", str(data), "--profile", str(weights), "--device", "cpu", "--quick", "--only", "two"]
+    common += ["--qualities", "90", "20"]
+
+    def result(*options):
+        scalable.main([*common, *options])
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    alone = result("--out", str(tmp_path / "alone"))
+    with monkeypatch.context() as patch:
+        patch.setattr(ours, "measure", None)
+        patch.setattr(ClassicCodec, "encode", None)
+        assert result("--out", str(tmp_path / "shared"), "--jobs", "2") == alone
+    assert len(alone["curve"]["1 : 2"]) == 2
 
 
 def test_falling_bytes_or_psnr_are_named():

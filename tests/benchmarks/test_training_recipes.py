@@ -1,0 +1,32 @@
+"""Recipes of training side by side, with few steps on small crops."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from benchmarks import training
+from model.training.stages import Recipe
+from tests.model.tiny import picture
+
+
+@pytest.mark.slow
+def test_whole(tmp_path, monkeypatch, capsys):
+    usual = Recipe("base", batch=1, side=64)
+    monkeypatch.setattr(training, "USUAL", usual)
+    recipes = {"usual": usual, "larger": Recipe("base", batch=1, side=80, optimiser="adam", average=0.9)}
+    monkeypatch.setattr(training, "RECIPES", recipes)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(18):
+        Image.fromarray(picture(100, 90, number)).save(photos / f"{number}.png")
+    common = ["--data", str(photos), "--device", "cpu", "--out", str(tmp_path / "out")]
+    training.main([*common, "--steps", "2"])
+    printed = capsys.readouterr().out
+    results = json.loads(printed.splitlines()[-1])["recipes"]
+    assert results.keys() == recipes.keys()
+    assert all(r["steps"] == 2 and r["loss"] > 0 and r["steps_per_second"] > 0 for r in results.values())
+    assert results["usual"]["loss"] != results["larger"]["loss"]
+    assert "adam 2e-3, 1 of 80 x 80, average 0.9" in printed
+    with pytest.raises(SystemExit):
+        training.main(common)
