@@ -39,12 +39,13 @@ def started(command: Sequence[str], port: int, profile: str) -> Iterator[int]:
 
 @dataclass
 class Watch:
-    """What was seen of a family of processes: resident bytes each second, workers killed, and CPU
-    seconds of each process by what it is ("http", "worker" or "store") and its id.
+    """What was seen of a family of processes: resident bytes each second, workers killed, the ids of all
+    its members, and CPU seconds of each by what it is ("http", "worker" or "store") and its id.
     """
 
     memory: list[int] = field(default_factory=list)
     killed: int = 0
+    seen: set[int] = field(default_factory=set)
     _seconds: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)
 
     def note(self, role: str, pid: int, seconds: float) -> None:
@@ -71,6 +72,7 @@ async def watched(pid: int, kill: float, seconds: float) -> AsyncIterator[Watch]
     def look() -> None:
         family = _family(pid)
         watch.memory.append(sum(_resident(member) for member in family))
+        watch.seen.update(family)
         for member in family:
             watch.note(_role(member, pid), member, _cpu_seconds(member))
         elapsed = time.monotonic() - begin
@@ -104,6 +106,22 @@ def _family(pid: int) -> list[int]:
     found = [pid]
     for member in found:
         found += parents.get(member, [])
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this id runs."""
+    return Path(f"/proc/{pid}/stat").exists()
+
+
+def unix_sockets(pid: int) -> int:
+    """How many unix sockets a process has open: one a worker, some for the store."""
+    table = Path("/proc/net/unix").read_text().splitlines()[1:]
+    known = {f"socket:[{line.split()[6]}]" for line in table}
+    found = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            found += os.readlink(link) in known
     return found
 
 

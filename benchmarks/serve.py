@@ -33,7 +33,7 @@ from benchmarks.load import (
     closed_loop,
     open_loop,
 )
-from benchmarks.processes import started, watched
+from benchmarks.processes import alive, started, unix_sockets, watched
 from benchmarks.reference import Reference
 from benchmarks.report import finish, table
 from benchmarks.runs import HEAD, Report, Run, plot
@@ -43,6 +43,8 @@ from service.settings import Settings
 SHARES = (0.25, 0.5, 0.75, 1.0, 2.0, 4.0)
 QUICK_SHARES = (0.5, 1.0, 4.0)
 KILL_SHARE = 0.5
+MORE_SOCKETS = 16
+"""So many connections to the store may be opened under load; a leak would be one for each killed worker."""
 
 
 async def measure(server: str, command: Sequence[str], port: int, options: argparse.Namespace) -> Report:
@@ -57,6 +59,7 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
         ) as client:
             await _until_ready(client)
+            sockets = unix_sockets(pid)
             pictures = [await _upload(client, data) for data in sources]
             traffic = Traffic(pictures, sources, chance)
             cores = len(os.sched_getaffinity(0))
@@ -79,6 +82,11 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
                 report.metrics = await _metrics(client)
                 await _check_uploads(report, client)
                 streams = await _streams(client, pictures)
+                more = unix_sockets(pid) - sockets
+                if more > MORE_SOCKETS:
+                    report.failures.append(f"{more} more unix sockets are open than at the start")
+    seen = {member for run in report.runs for member in run.watch.seen}
+    report.failures += [f"process {member} outlives the server" for member in seen if alive(member)]
     if server == "compass":
         reference = Reference(streams, Settings(profile=options.profile))
         report.failures += reference.wrong(hit for run in report.runs for hit in run.hits)

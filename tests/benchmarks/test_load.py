@@ -1,7 +1,9 @@
 """The load generator and the plain server of the serving benchmark."""
 
+import os
 import random
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from PIL import Image
 
 from benchmarks.load import Shot, Stored, Traffic, closed_loop, fire, open_loop, outcomes, percentile
 from benchmarks.plain_server import keep, resize
-from benchmarks.processes import Watch
+from benchmarks.processes import Watch, alive, unix_sockets
 
 
 def jpeg(width: int = 64, height: int = 48) -> bytes:
@@ -122,3 +124,16 @@ def test_cpu_seconds_are_counted_from_the_first_look() -> None:
     watch.note("http", 1, 10.5)
     watch.note("worker", 2, 8.0)
     assert watch.cpu() == {"http": 0.5, "worker": 3.0, "store": 0.0}
+
+
+def test_open_unix_sockets_and_ended_processes_are_seen() -> None:
+    before = unix_sockets(os.getpid())
+    pair = socket.socketpair()
+    assert unix_sockets(os.getpid()) == before + 2
+    for end in pair:
+        end.close()
+    assert unix_sockets(os.getpid()) == before
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert alive(process.pid)
+        process.kill()
+    assert not alive(process.pid)
