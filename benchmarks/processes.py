@@ -121,7 +121,7 @@ def unix_sockets(pid: int) -> int:
     found = 0
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):
-            found += os.readlink(link) in known
+            found += str(link.readlink()) in known
     return found
 
 
