@@ -31,8 +31,9 @@ from model.container import Header, read_index
 from model.geometry import Box, Size, whole
 from model.latents import LatentCoder
 from model.network import Hyperprior
+from model.training.checkpoint import Checkpoint, load_checkpoint
 from model.training.data import Pictures, load_pictures
-from model.training.export import export
+from model.training.export import export, network_of
 from model.training.stages import Recipe
 from model.training.trainer import train
 from model.weights import load, path_of_profile
@@ -88,6 +89,18 @@ class PaddedCodec(Codec):
         return super()._reconstruct(hyperprior, y, window, region, padded(size), prediction, clock)
 
 
+def neutral(weights: Checkpoint, path: Path) -> None:
+    """Weights whose enhancement layer is a copy of the base layer, so that no variant has a lead."""
+    network = network_of(weights, "lite")
+    network.enhancement.load_state_dict(network.base.state_dict())
+    export(network, path, ("base", "liff"))
+
+
+def path_of(profile: str) -> Path:
+    """The weight file of a profile, or the file itself."""
+    return Path(profile) if profile.endswith(".safetensors") else path_of_profile(profile)
+
+
 def trained_codec(
     name: str, start: Path, minutes: float, steps: float, photos: tuple[Pictures, Pictures], out: Path
 ) -> Codec:
@@ -120,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
     inputs = command.load(options)
     profile = options.profile
-    start = Path(profile) if profile.endswith(".safetensors") else path_of_profile(profile)
+    start = inputs.out / "start.safetensors"
+    neutral(load_checkpoint(path_of(profile)), start)
     photos = load_pictures(options.photos, torch.device(inputs.device))
     codecs = {
         name: trained_codec(name, start, options.minutes, options.steps, photos, inputs.out)

@@ -14,7 +14,7 @@ from model.config import PROFILES, Config
 from model.entropy import Tables, gaussian_tables, quantise_pmf
 from model.integer import IntegerHyperSynthesis
 from model.network import Compass
-from model.training.checkpoint import load_checkpoint, take_over
+from model.training.checkpoint import Checkpoint, load_checkpoint, take_over
 from model.training.network import TrainedHyperprior, initialise
 from model.weights import FOLDER, PARTS, load, model_id, scale_table
 
@@ -59,11 +59,11 @@ def _prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"bottleneck.{k}": v for k, v in state.items()}
 
 
-def export(network: Compass, path: Path) -> bytes:
+def export(network: Compass, path: Path, history: Sequence[str] = ()) -> bytes:
     """Write the weight file of a trained network and return its model id (8 bytes).
 
     Transforms are stored in half precision; priors and tables as integers, made from the float32
-    weights.
+    weights. ``history`` are the stages trained, for further training.
     """
     tensors: dict[str, Tensor] = {}
     for name, weight in network.named_parameters():
@@ -75,12 +75,13 @@ def export(network: Compass, path: Path) -> bytes:
             tensors[f"prior.{part}.{name}"] = value
         tensors |= _table_tensors(f"tables.{part}", hyper_tables(hyperprior))
     tensors |= _table_tensors("tables.latent", gaussian_tables(scale_table(), SKIPPED_TABLES))
+    run = {"config": network.config.to_dict()} | ({"history": list(history)} if history else {})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(
         {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
         partial,
-        {"run": json.dumps({"config": network.config.to_dict()})},
+        {"run": json.dumps(run)},
     )
     partial.chmod(0o644)  # safetensors lets only the owner read
     partial.replace(path)
@@ -91,13 +92,12 @@ def _table_tensors(prefix: str, tables: Tables) -> dict[str, Tensor]:
     return {f"{prefix}.{k}": torch.from_numpy(v.copy()) for k, v in tables.to_arrays().items()}
 
 
-def network_of(checkpoint: Path, profile: str) -> Compass:
-    """The network of a checkpoint; raises WeightsError if the file is none.
+def network_of(saved: Checkpoint, profile: str) -> Compass:
+    """The network of a checkpoint.
 
     Parts that were not trained yet, or whose shape the configuration has changed since, are
     those of a new network.
     """
-    saved = load_checkpoint(checkpoint)
     config = Config.from_dict(saved.config) if saved.config else PROFILES[profile]
     network = initialise(config)
     take_over(network, saved.weights)
@@ -112,7 +112,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="default: the profile's file in model/weights/")
     args = parser.parse_args(argv)
     out = args.out or FOLDER / f"{args.profile}.safetensors"
-    identity = export(network_of(args.runs / f"{args.profile}.safetensors", args.profile), out)
+    saved = load_checkpoint(args.runs / f"{args.profile}.safetensors")
+    identity = export(network_of(saved, args.profile), out, saved.history)
     print(f"{out}: model {identity.hex()}, {out.stat().st_size:,} bytes")
     for part, prior in load(out).priors.items():
         for name in ("up1", "up2", "index", "mean"):

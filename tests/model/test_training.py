@@ -176,7 +176,7 @@ def test_the_averaged_weights_are_the_ones_used(tmp_path):
     )
     saved, used = load_checkpoint(path), dict(network.named_parameters())
     assert same(used, saved.weights)
-    assert same(dict(network_of(path, "lite").named_parameters()), used)
+    assert same(dict(network_of(load_checkpoint(path), "lite").named_parameters()), used)
     assert saved.latest.keys() == {f"base.{name}" for name, _ in network.base.named_parameters()}
     assert not same(saved.latest, used)
 
@@ -226,6 +226,26 @@ def test_what_was_trained_can_be_used(tmp_path):
     codec = Codec.load(str(path))
     pixels = picture(70, 50)
     assert codec.decode(codec.encode(pixels, [(35, 25), (70, 50)], 50)).shape == pixels.shape
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_validations")
+@pytest.mark.parametrize(("history", "copied"), [((), True), (("base", "liff", "joint"), False)])
+def test_only_the_first_joint_training_begins_with_a_copy_of_the_base_layer(history, copied, tmp_path):
+    start = tmp_path / "start.safetensors"
+    export(initialise(CONFIG, 5), start, history)
+    assert load_checkpoint(start).history == history
+    network = run("joint", tmp_path, start)
+    distances = [
+        sum(
+            float((a - b).detach().abs().sum())
+            for a, b in zip(layer.parameters(), origin.parameters(), strict=True)
+        )
+        for layer in (network.enhancement,)
+        for origin in (initialise(CONFIG, 5).base, initialise(CONFIG, 5).enhancement)
+    ]
+    assert (distances[0] < distances[1]) == copied
+    assert load_checkpoint(tmp_path / "run.safetensors").history == (*history, "joint")
 
 
 def test_the_loss_falls():
