@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-capacity bench-serve bench-training bench-ablations crops
+.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-capacity bench-scaling bench-serve bench-training bench-ablations crops
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -64,8 +64,11 @@ bench-codec: setup-dev ## seconds of each stage of coding
 bench-capacity: setup-dev ## bytes and CPU seconds for a million pictures
 	$(BIN)/python -m benchmarks.capacity --data $(DATA) --profile $(PROFILE) $(OPTIONS)
 
+bench-scaling: setup-dev ## what the service adds to the codec, and a second worker brings
+	$(BIN)/python -m benchmarks.scaling --data $(DATA) --profile $(PROFILE) --out $(OUT)/scaling $(OPTIONS)
+
 bench-serve: setup-dev ## a service under load
-	$(BIN)/python -m benchmarks.serve --data $(DATA) --profile $(PROFILE) $(OPTIONS)
+	$(BIN)/python -m benchmarks.serve --data $(DATA) --profile $(PROFILE) --out $(OUT)/serve $(OPTIONS)
 
 lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--upgrade: the newest)
 	$(COMPILE) $(OPTIONS) pyproject.toml -o requirements.txt

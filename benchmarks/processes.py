@@ -4,24 +4,28 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @contextmanager
-def started(command: Sequence[str], port: int, profile: str) -> Iterator[int]:
-    """A server process with an empty store, ended at last; yields its process id."""
+def started(
+    command: Sequence[str], port: int, profile: str, settings: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """A server process with an empty store and these ``settings``, ended at last; yields its id."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("COMPASS_")},
             "COMPASS_DATA": folder,
             "COMPASS_PORT": str(port),
             "COMPASS_PROFILE": profile,
+            **(settings or {}),
         }
         with (
             Path(folder, "log").open("wb") as log,
@@ -107,6 +111,13 @@ def _family(pid: int) -> list[int]:
     for member in found:
         found += parents.get(member, [])
     return found
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def alive(pid: int) -> bool:

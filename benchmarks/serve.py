@@ -14,7 +14,6 @@ import asyncio
 import json
 import os
 import random
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ from benchmarks.load import (
     closed_loop,
     open_loop,
 )
-from benchmarks.processes import alive, started, unix_sockets, watched
+from benchmarks.processes import alive, free_port, started, unix_sockets, watched
 from benchmarks.reference import Reference
 from benchmarks.report import finish, table
 from benchmarks.runs import HEAD, Report, Run, plot
@@ -42,6 +41,7 @@ from service.settings import Settings
 
 SHARES = (0.25, 0.5, 0.75, 1.0, 2.0, 4.0)
 QUICK_SHARES = (0.5, 1.0, 4.0)
+CAPACITY_SECONDS = 30
 KILL_SHARE = 0.5
 MORE_SOCKETS = 16
 """So many connections to the store may be opened under load; a leak would be one for each killed worker."""
@@ -58,12 +58,13 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
             timeout=TIMEOUT_SECONDS,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
         ) as client:
-            await _until_ready(client)
+            await until_ready(client)
             sockets = unix_sockets(pid)
-            pictures = [await _upload(client, data) for data in sources]
+            pictures = [await upload(client, data) for data in sources]
             traffic = Traffic(pictures, sources, chance)
             cores = len(os.sched_getaffinity(0))
-            report.capacity = await closed_loop(client, traffic.draw, 2 * cores, options.seconds)
+            seconds = min(options.seconds, CAPACITY_SECONDS)
+            report.capacity = await closed_loop(client, traffic.draw, 2 * cores, seconds)
             plan = [(f"{share:.0%}", share, 0.0) for share in options.shares]
             if server == "compass" and options.kill:
                 plan.append((f"{KILL_SHARE:.0%}, kill", KILL_SHARE, options.kill))
@@ -74,14 +75,14 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
                 async with watched(pid, kill, options.seconds) as watch:
                     hits = await open_loop(client, traffic.draw, rate, options.seconds, chance)
                 elapsed = time.perf_counter() - begin
-                await _until_ready(client)
+                await until_ready(client)
                 after = await _metrics(client) if server == "compass" else {}
                 counted = {metric: value - before.get(metric, 0.0) for metric, value in after.items()}
                 report.runs.append(Run(name, rate, elapsed, hits, watch, counted))
             if server == "compass":
                 report.metrics = await _metrics(client)
                 await _check_uploads(report, client)
-                streams = await _streams(client, pictures)
+                streams = await stored_streams(client, pictures)
                 more = unix_sockets(pid) - sockets
                 if more > MORE_SOCKETS:
                     report.failures.append(f"{more} more unix sockets are open than at the start")
@@ -106,7 +107,8 @@ def _pictures(folder: Path, count: int) -> list[bytes]:
     return found
 
 
-async def _until_ready(client: httpx.AsyncClient) -> None:
+async def until_ready(client: httpx.AsyncClient) -> None:
+    """Wait until the server takes requests; ends the program if it does not."""
     until = time.monotonic() + 300
     while time.monotonic() < until:
         with suppress(httpx.HTTPError):
@@ -116,14 +118,16 @@ async def _until_ready(client: httpx.AsyncClient) -> None:
     raise SystemExit("the server does not become ready")
 
 
-async def _upload(client: httpx.AsyncClient, data: bytes) -> Stored:
+async def upload(client: httpx.AsyncClient, data: bytes) -> Stored:
+    """Have a picture stored."""
     answer = await client.post("/images", content=data, headers={"Content-Type": "image/jpeg"})
     answer.raise_for_status()
     info = answer.json()
     return Stored(info["id"], info["width"], info["height"])
 
 
-async def _streams(client: httpx.AsyncClient, pictures: Sequence[Stored]) -> dict[str, bytes]:
+async def stored_streams(client: httpx.AsyncClient, pictures: Sequence[Stored]) -> dict[str, bytes]:
+    """The streams of pictures by id, as the server has stored them."""
     return {p.id: (await client.get(f"/images/{p.id}/stream")).content for p in pictures}
 
 
@@ -151,12 +155,6 @@ async def _metrics(client: httpx.AsyncClient) -> dict[str, float]:
     }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-serve", description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of PNG pictures")
@@ -164,7 +162,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("out/serve"), help="folder for tables and plot")
     parser.add_argument("--pictures", type=int, default=12, help="pictures that are asked for")
     parser.add_argument("--seconds", type=float, default=30, help="length of each run")
-    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="rates, 1 is what it can do")
+    parser.add_argument("--shares", type=float, nargs="*", default=SHARES, help="rates, 1 is what it can do")
     parser.add_argument(
         "--servers", nargs="+", choices=("compass", "plain"), default=("compass", "plain"), help="which ones"
     )
@@ -181,7 +179,7 @@ def main() -> int:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     cores = str(len(os.sched_getaffinity(0)))
-    ports = _free_port(), _free_port()
+    ports = free_port(), free_port()
     servers = {
         "compass": [sys.executable, "-m", "service.cli", "serve"],
         "plain": [sys.executable, "-m", "benchmarks.plain_server", str(ports[1]), cores],

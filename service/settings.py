@@ -13,6 +13,10 @@ def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
+Profile = Literal["lite", "paper"]
+"""The networks there are: see model.config.PROFILES."""
+
+
 class Settings(BaseSettings):
     """The settings, read once at start; bytes, pixels and seconds unless a field says otherwise.
 
@@ -34,7 +38,7 @@ class Settings(BaseSettings):
     )
 
     # coding
-    profile: Literal["lite", "paper"] = Field(default="lite", description="which network codes and decodes")
+    profile: Profile = Field(default="lite", description="which network codes and decodes")
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto takes CUDA if there is one"
     )
