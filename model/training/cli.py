@@ -1,4 +1,4 @@
-"""``compass train``: one stage, for a given number of minutes or steps."""
+"""``compass train``: one stage, or all of them, for a given number of minutes or steps."""
 
 import argparse
 import math
@@ -9,22 +9,34 @@ from pathlib import Path
 import torch
 
 from model.config import PROFILES
+from model.training.checkpoint import load_checkpoint
 from model.training.data import load_pictures
 from model.training.stages import STAGES, Recipe
 from model.training.trainer import OPTIMISERS, train
 
-DEFAULTS = {
-    "base": Recipe("base"),
-    "liff": Recipe("liff", lr=1e-3),
-    "residual": Recipe("residual", batch=4, side=192, lr=1e-3),
-    "joint": Recipe("joint", batch=4, side=192, lr=1e-3),
+RECIPES = {
+    "lite": {
+        "base": Recipe("base"),
+        "liff": Recipe("liff", lr=1e-3),
+        "residual": Recipe("residual", batch=4, side=192, lr=1e-3),
+        "joint": Recipe("joint", batch=4, side=192, lr=1e-3),
+    },
+    "paper": {
+        "base": Recipe("base", batch=32, side=256),
+        "liff": Recipe("liff", batch=16, side=192, lr=1e-3),
+        "residual": Recipe("residual", batch=16, side=256, lr=1e-3),
+        "joint": Recipe("joint", batch=16, side=256, lr=1e-3),
+    },
 }
+"""How each profile is trained unless the options say otherwise: on a CPU, on a large GPU."""
+SHARES = {"base": 0.6, "liff": 0.05, "joint": 0.35}
+"""What ``all`` trains, one after the other, and each stage's share of the minutes or steps."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of ``compass train``."""
     p = argparse.ArgumentParser("compass train", description=__doc__)
-    p.add_argument("stage", choices=STAGES)
+    p.add_argument("stage", choices=(*STAGES, "all"), help="all: base, liff and joint")
     p.add_argument("--data", type=Path, required=True, help="folder of training photographs")
     p.add_argument("--minutes", type=float, default=math.inf, help="time box; the schedule fills it exactly")
     p.add_argument("--steps", type=int, help="end after that many steps; the schedule fills them exactly")
@@ -44,28 +56,45 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def stages_left(checkpoint: Path) -> list[str]:
+    """The stages of ``all`` that a broken-off run has still to do; all of them after a whole one.
+
+    Raises WeightsError if the file is no checkpoint.
+    """
+    names = list(SHARES)
+    saved = load_checkpoint(checkpoint) if checkpoint.exists() else None
+    if saved is None or not saved.history or saved.history[-1] not in names:
+        return names
+    return names[names.index(saved.history[-1]) + (saved.progress >= 1) :] or names
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one stage; its result is ``runs/<profile>.safetensors``."""
+    """Run the stages; their result is ``runs/<profile>.safetensors``. The same command goes on with what
+    was broken off.
+    """
     options = parser()
     args = options.parse_args(argv)
     if math.isinf(args.minutes) and not args.steps:
         options.error("say how long: --minutes or --steps")
     if args.threads:
         torch.set_num_threads(args.threads)
-    recipe = DEFAULTS[args.stage]
     choices = ("batch", "side", "lr", "optimiser", "average")
     changes = {name: getattr(args, name) for name in choices if getattr(args, name)}
-    recipe = replace(recipe, **changes, noisy=args.noisy)
     args.runs.mkdir(parents=True, exist_ok=True)
-    train(
-        PROFILES[args.profile],
-        recipe,
-        args.minutes,
-        load_pictures(args.data, torch.device(args.device)),
-        args.runs / f"{args.profile}.safetensors",
-        args.start,
-        args.runs / f"{args.profile}.jsonl",
-        compile_network=args.compile,
-        seed=args.seed,
-        steps=args.steps or math.inf,
-    )
+    checkpoint = args.runs / f"{args.profile}.safetensors"
+    stages = stages_left(checkpoint) if args.stage == "all" else [args.stage]
+    pictures = load_pictures(args.data, torch.device(args.device))
+    for stage in stages:
+        share = SHARES[stage] if args.stage == "all" else 1.0
+        train(
+            PROFILES[args.profile],
+            replace(RECIPES[args.profile][stage], **changes, noisy=args.noisy),
+            share * args.minutes,
+            pictures,
+            checkpoint,
+            args.start if stage == stages[0] else None,
+            args.runs / f"{args.profile}.jsonl",
+            compile_network=args.compile,
+            seed=args.seed,
+            steps=math.ceil(share * args.steps) if args.steps else math.inf,
+        )

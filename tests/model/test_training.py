@@ -11,7 +11,7 @@ from PIL import Image
 from model.codec import Codec
 from model.config import Config
 from model.errors import WeightsError
-from model.training import trainer
+from model.training import cli, trainer
 from model.training.average import Average
 from model.training.checkpoint import load_checkpoint
 from model.training.data import Pictures, load_pictures
@@ -296,6 +296,49 @@ def test_pictures_too_small_are_passed_over():
         torch.device("cpu"),
     )
     assert mixed.crops(20, 64, 1.0, torch.Generator().manual_seed(0)).min() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_validations")
+def test_all_stages_in_one_command_go_on_where_they_were(tmp_path, monkeypatch):
+    """Broken off in every stage, then run again; and once more from the first stage when all is done."""
+    monkeypatch.setitem(cli.PROFILES, "lite", CONFIG)
+    photos, runs = tmp_path / "photos", tmp_path / "runs"
+    photos.mkdir()
+    for i in range(18):
+        Image.fromarray(picture(80, 72, i)).save(photos / f"{i}.png")
+    command = [
+        "all",
+        "--data",
+        str(photos),
+        "--runs",
+        str(runs),
+        "--steps",
+        "6",
+        "--batch",
+        "2",
+        "--side",
+        "64",
+    ]
+    checkpoint = runs / "lite.safetensors"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(Stopped):
+            cli.main(command)
+    assert cli.stages_left(checkpoint) == ["base", "liff", "joint"]
+    with monkeypatch.context() as patch:
+        saves = stop_after(patch, 6)
+        with pytest.raises(Stopped):
+            cli.main(command)
+    assert [step for step, _ in saves] == [3, 4, 1, 1, 2, 3]
+    assert cli.stages_left(checkpoint) == list(cli.SHARES)
+    assert load_checkpoint(checkpoint).history == ("base", "liff", "joint")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 5)
+        with pytest.raises(Stopped):
+            cli.main(command)
+    assert cli.stages_left(checkpoint) == ["joint"]
+    assert load_checkpoint(checkpoint).history == ("base", "liff", "joint", "base", "liff")
 
 
 def test_folders_of_pictures(tmp_path):
