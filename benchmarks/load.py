@@ -114,21 +114,14 @@ async def fire(client: httpx.AsyncClient, shot: Shot, due: float) -> Hit:
 async def open_loop(
     client: httpx.AsyncClient, draw: Callable[[], Shot], rate: float, seconds: float, chance: random.Random
 ) -> list[Hit]:
-    """Fire ``rate`` requests a second at random moments for so long, and wait for all answers.
-
-    /healthz is asked four times a second beside them.
-    """
+    """Fire ``rate`` requests a second at random moments for so long, and wait for all answers."""
     tasks: list[asyncio.Task[Hit]] = []
     begin = time.perf_counter()
-    due, next_health = begin, begin
+    due = begin
     with tqdm(total=round(seconds), unit="s", desc=f"{rate:.2f}/s", leave=False) as progress:
         while due < begin + seconds:
             due += chance.expovariate(rate)
-            while next_health < due:
-                await asyncio.sleep(max(0.0, next_health - time.perf_counter()))
-                tasks.append(asyncio.create_task(fire(client, Shot("health", "/healthz"), next_health)))
-                next_health += 0.25
-                progress.update(round(next_health - begin) - progress.n)
+            progress.update(min(round(due - begin), round(seconds)) - progress.n)
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             if sum(not task.done() for task in tasks[-2 * MAX_OUTSTANDING :]) < MAX_OUTSTANDING:
                 tasks.append(asyncio.create_task(fire(client, draw(), due)))

@@ -20,7 +20,7 @@ HEAD = (
 @dataclass
 class Run:
     """Requests at one rate, and what came of them. ``seconds`` until the last of them was answered;
-    ``metrics`` is what the service's counters grew by.
+    ``metrics`` is what the service's counters grew by, ``probes`` what another process saw.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Run:
     hits: list[Hit]
     watch: Watch
     metrics: dict[str, float] = field(default_factory=dict)
+    probes: list[Hit] = field(default_factory=list)
 
     def times(self, route: str, *statuses: int) -> list[float]:
         """Seconds of the requests of a route that were answered so."""
@@ -40,7 +41,8 @@ class Run:
             hit for hit in self.hits if hit.shot.route == "read" and hit.status == 200 and not hit.cached
         ]
         reads, uploads = self.times("read", 200), self.times("upload", 200, 201)
-        refused = self.times("read", 429) + self.times("upload", 429)
+        refused = [hit.seconds for hit in self.probes if hit.status == 429]
+        health = [hit.seconds for hit in self.probes if hit.shot.route == "health" and hit.status == 200]
         return {
             "load": self.name,
             "offered": round(self.offered, 2),
@@ -48,9 +50,10 @@ class Run:
             "read_seconds": {f"p{share}": percentile(reads, share / 100) for share in (50, 90, 99)},
             "upload_seconds": {f"p{share}": percentile(uploads, share / 100) for share in (50, 99)},
             "refused_ms_p99": _milliseconds(percentile(refused, 0.99)),
+            "refused_probes": len(refused),
             "health_ms": {
-                "p99": _milliseconds(percentile(self.times("health", 200), 0.99)),
-                "max": _milliseconds(max(self.times("health", 200), default=None)),
+                "p99": _milliseconds(percentile(health, 0.99)),
+                "max": _milliseconds(max(health, default=None)),
             },
             "read_status": outcomes(self.hits, "read"),
             "upload_status": outcomes(self.hits, "upload"),

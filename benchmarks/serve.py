@@ -6,7 +6,8 @@ Starts each server afresh, uploads the pictures, measures what it answers when a
 (that is 100 %), then fires requests at fixed shares of that rate: readings of any width by Zipf's
 law, one upload in ten. ``--kill S`` adds a run in which a worker of the service is killed every S
 seconds. At the end every acknowledged upload is read back and verified, and every distinct answer is
-compared with a decoding of its own. Everything runs on this machine, client included.
+compared with a decoding of its own. How fast it refuses and how healthy it is, a process of its own asks
+(benchmarks/prober.py). Everything runs on this machine, client included.
 """
 
 import argparse
@@ -16,8 +17,8 @@ import os
 import random
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from benchmarks.load import (
     closed_loop,
     open_loop,
 )
+from benchmarks.prober import Probes, probing
 from benchmarks.processes import alive, free_port, started, unix_sockets, watched
 from benchmarks.reference import Reference
 from benchmarks.report import finish, table
@@ -72,13 +74,13 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
                 rate = max(0.2, share * report.capacity)
                 before = await _metrics(client) if server == "compass" else {}
                 begin = time.perf_counter()
-                async with watched(pid, kill, options.seconds) as watch:
+                async with watched(pid, kill, options.seconds) as watch, probed(port, traffic) as probes:
                     hits = await open_loop(client, traffic.draw, rate, options.seconds, chance)
                 elapsed = time.perf_counter() - begin
                 await until_ready(client)
                 after = await _metrics(client) if server == "compass" else {}
                 counted = {metric: value - before.get(metric, 0.0) for metric, value in after.items()}
-                report.runs.append(Run(name, rate, elapsed, hits, watch, counted))
+                report.runs.append(Run(name, rate, elapsed, hits, watch, counted, probes.hits))
             if server == "compass":
                 report.metrics = await _metrics(client)
                 await _check_uploads(report, client)
@@ -92,6 +94,17 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
         reference = Reference(streams, Settings(profile=options.profile))
         report.failures += reference.wrong(hit for run in report.runs for hit in run.hits)
     return report
+
+
+@asynccontextmanager
+async def probed(port: int, traffic: Traffic) -> AsyncIterator[Probes]:
+    """Probe the server meanwhile, without holding up this event loop at the start and the end."""
+    probing_now = probing(port, traffic)
+    probes = await asyncio.to_thread(probing_now.__enter__)
+    try:
+        yield probes
+    finally:
+        await asyncio.to_thread(probing_now.__exit__, None, None, None)
 
 
 def _pictures(folder: Path, count: int) -> list[bytes]:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from benchmarks.load import Shot, Stored, Traffic, closed_loop, fire, open_loop, outcomes, percentile
 from benchmarks.plain_server import keep, resize
+from benchmarks.prober import ask, probing
 from benchmarks.processes import Watch, alive, unix_sockets
 
 
@@ -102,7 +103,19 @@ async def test_requests_are_fired_whether_or_not_they_are_answered(server: str) 
     counts = outcomes(hits, "read")
     assert set(counts) == {200, 404, 429}
     assert 25 < sum(counts.values()) < 90
-    assert outcomes(hits, "health") == {404: sum(hit.shot.route == "health" for hit in hits)}
+
+
+def test_another_process_probes_meanwhile(server: str, traffic: Traffic) -> None:
+    with probing(int(server.rsplit(":", 1)[1]), traffic) as probes:
+        time.sleep(1)
+        assert probes.hits == []
+    assert {"health", "read"} <= {hit.shot.route for hit in probes.hits}
+    assert {hit.status for hit in probes.hits} <= {404, 405}  # this server has no such routes
+    assert all(0 < hit.seconds < 30 for hit in probes.hits)
+
+
+def test_probes_of_no_server_are_no_answers(traffic: Traffic) -> None:
+    assert ask(1, traffic.draw()).status == 0
 
 
 def test_the_plain_server_keeps_and_resizes() -> None:
