@@ -11,22 +11,13 @@ from benchmarks import ablations
 from benchmarks.ablations import PaddedCodec
 from model.codec import Codec
 from model.training import trainer
-from model.training.export import export
 from model.training.stages import Recipe
 from model.weights import load
-from tests.golden.write import CONFIG
-from tests.model.tiny import lively_network, picture
+from tests.model.tiny import picture
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    export(lively_network(CONFIG), path)
-    return path
-
-
-def test_where_nothing_is_to_pad_both_codecs_agree(weights):
-    plain, padding = Codec.load(str(weights)), PaddedCodec(load(weights))
+def test_where_nothing_is_to_pad_both_codecs_agree(tiny_weights):
+    plain, padding = Codec.load(str(tiny_weights)), PaddedCodec(load(tiny_weights))
     pixels, sizes = picture(128, 192), [(64, 128), (128, 192)]
     streams = [codec.encode(pixels, sizes, 50) for codec in (plain, padding)]
     for layer in range(2):
@@ -39,19 +30,19 @@ def test_where_nothing_is_to_pad_both_codecs_agree(weights):
     assert np.abs(decoded[0].astype(int) - decoded[1]).mean() < 1
 
 
-def test_padding_codes_more_latents_and_gives_the_picture(weights):
-    padding = PaddedCodec(load(weights))
+def test_padding_codes_more_latents_and_gives_the_picture(tiny_weights):
+    padding = PaddedCodec(load(tiny_weights))
     pixels, sizes = picture(101, 70), [(50, 35), (101, 70)]
     stream = padding.encode(pixels, sizes, 50)
     assert padding.latents(stream, 0).shape[2:] == (4, 4)
     assert padding.latents(stream, 1).shape[2:] == (8, 8)
     assert padding.decode(stream, 0).shape == (35, 50, 3)
     assert padding.decode(stream, 1).shape == pixels.shape
-    assert len(stream) > len(Codec.load(str(weights)).encode(pixels, sizes, 50))
+    assert len(stream) > len(Codec.load(str(tiny_weights)).encode(pixels, sizes, 50))
 
 
 @pytest.mark.slow
-def test_whole(weights, tmp_path, monkeypatch, capsys):
+def test_whole(tiny_weights, tmp_path, monkeypatch, capsys):
     """Few steps: the trainings differ, the bicubic one predicts as bicubic does, all are measured."""
     monkeypatch.setattr(trainer, "validate", lambda network, recipe, held_out: {"loss": 0.0})
     joint = Recipe("joint", batch=1, side=64)
@@ -64,7 +55,7 @@ def test_whole(weights, tmp_path, monkeypatch, capsys):
             Image.fromarray(picture(100, 90, number)).save(tmp_path / folder / f"{number}.png")
     common = ["--data", str(tmp_path / "data"), "--photos", str(tmp_path / "photos"), "--device", "cpu"]
     out = tmp_path / "out"
-    ablations.main([*common, "--profile", str(weights), "--steps", "2", "--out", str(out)])
+    ablations.main([*common, "--profile", str(tiny_weights), "--steps", "2", "--out", str(out)])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(result["bd_rate"]) == {"bicubic prediction", "noisy latents", "padding to 64"}
     assert {len(curve) for curve in result["curves"].values()} == {len(ablations.QUALITIES)}

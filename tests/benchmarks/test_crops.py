@@ -11,9 +11,7 @@ from benchmarks.classic import CLASSIC_CODECS
 from benchmarks.crops import RIVALS, Shown, best_within, draw, of_files
 from benchmarks.pictures import Picture
 from model.geometry import Box
-from model.training.export import export
-from tests.golden.write import CONFIG
-from tests.model.tiny import lively_network, picture
+from tests.model.tiny import picture
 
 
 @pytest.mark.parametrize("codec", RIVALS, ids=lambda codec: codec.name)
@@ -48,13 +46,11 @@ def test_a_drawing_has_the_crops_at_one_size():
 
 
 @pytest.mark.slow
-def test_whole(tmp_path, capsys):
-    weights = tmp_path / "tiny.safetensors"
-    export(lively_network(CONFIG), weights)
+def test_whole(tiny_weights, tmp_path, capsys):
     for name in ("kodim07", "kodim08"):
         Image.fromarray(picture(768, 512)).save(tmp_path / f"{name}.png")
     out = tmp_path / "out"
-    common = ["--data", str(tmp_path), "--profile", str(weights), "--quality", "60"]
+    common = ["--data", str(tmp_path), "--profile", str(tiny_weights), "--quality", "60"]
     crops.main([*common, "--out", str(out), "--tables", str(out)])
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])["crops"]
     assert figures.keys() == {"kodim07"}

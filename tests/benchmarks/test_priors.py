@@ -4,30 +4,20 @@ import json
 from itertools import pairwise
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
 from benchmarks import priors
 from model.codec import Codec
 from model.geometry import Box, halved
-from model.training.export import export
-from tests.golden.write import CONFIG
-from tests.model.tiny import lively_network, picture
+from tests.model.tiny import picture
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    export(lively_network(CONFIG), path)
-    return path
-
-
-def test_both_priors_are_nearly_the_same(weights):
+def test_both_priors_are_nearly_the_same(tiny_weights):
     """Indexes at most one apart, means within the fixed point's steps; a box is a crop of the whole."""
     size = (150, 190)
-    exact = Codec.load(str(weights)).priors["enhancement"].synthesis
-    floating = priors.with_float_priors(str(weights)).priors["enhancement"].synthesis
+    exact = Codec.load(str(tiny_weights)).priors["enhancement"].synthesis
+    floating = priors.with_float_priors(str(tiny_weights)).priors["enhancement"].synthesis
     z = torch.randint(-4, 5, (4, *halved(size, 6)), generator=torch.Generator().manual_seed(1))
     window, box = Box(0, 0, *halved(size, 6)), Box(2, 1, 9, 12)
     (index, mean), (float_index, float_mean) = exact(z, window, box, size), floating(z, window, box, size)
@@ -37,10 +27,10 @@ def test_both_priors_are_nearly_the_same(weights):
     assert 0 < (mean - float_mean).abs().max() < 16
 
 
-def test_whole(weights, tmp_path, capsys):
+def test_whole(tiny_weights, tmp_path, capsys):
     Image.fromarray(picture(90, 60)).save(tmp_path / "a.png")
     out = tmp_path / "out"
-    priors.main(["--data", str(tmp_path), "--profile", str(weights), "--out", str(out)])
+    priors.main(["--data", str(tmp_path), "--profile", str(tiny_weights), "--out", str(out)])
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert np.isfinite(figures["bd_rate"]["float priors"])
     assert len(figures["curve"]) == len(priors.QUALITIES)
