@@ -17,18 +17,23 @@ CUDA_BATCH = 16
 
 @dataclass(frozen=True)
 class Place:
-    """One worker's place: its number, its environment, and how much work it takes at once."""
+    """One worker's place: its number, its environment, and how much work it takes at once.
+
+    ``spare`` places are filled last, and work only while another has no worker.
+    """
 
     index: int
     environment: Mapping[str, str]
     pipelines: int = 1
     batch: int = 1
+    spare: bool = False
 
 
 def places(
     settings: Settings, environment: Mapping[str, str], dev: Path = Path("/dev"), cores: int | None = None
 ) -> tuple[Place, ...]:
-    """The places of all workers: one a CUDA device, else one a core, or as many as the settings say.
+    """The places of all workers: one a CUDA device, else one a core, or as many as the settings say; on
+    CPUs spare ones come after them.
 
     Raises ServiceError if the settings ask for CUDA where there is no device.
     """
@@ -38,8 +43,9 @@ def places(
         raise ServiceError("COMPASS_DEVICE=cuda, but no CUDA device is visible")
     count = settings.workers or len(devices) or cores
     threads = str(settings.worker_threads or max(1, cores // count))
+    spare = 0 if devices else settings.spare_workers
     found = []
-    for index in range(count):
+    for index in range(count + spare):
         own = {
             "CUDA_VISIBLE_DEVICES": devices[index % len(devices)] if devices else "",
             "OMP_NUM_THREADS": threads,
@@ -50,7 +56,7 @@ def places(
         if devices:
             found.append(Place(index, own, pipelines=CUDA_PIPELINES, batch=CUDA_BATCH))
         else:
-            found.append(Place(index, own))
+            found.append(Place(index, own, spare=index >= count))
     return tuple(found)
 
 

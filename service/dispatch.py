@@ -21,20 +21,26 @@ MAX_HOMES = 10_000
 class Dispatcher:
     """Moves jobs from the lines of ``admission`` to free workers; ``links`` are those that run, by place.
 
-    A picture's home is the worker that decoded it last and so keeps its layers.
+    At most ``crew`` of them get work, those that live longest; the others are spare: when one of the crew
+    ends, the next is ready. A picture's home is the worker that decoded it last and so keeps its layers.
     """
 
-    def __init__(self, admission: Admission, links: Mapping[int, WorkerLink]) -> None:
+    def __init__(self, admission: Admission, links: Mapping[int, WorkerLink], crew: int) -> None:
         self._admission = admission
+        self._crew_size = crew
         self._links = links
         self._homes: OrderedDict[str, int] = OrderedDict()
         self._numbers = itertools.count(1)
 
     def run(self) -> None:
         """Give waiting jobs to free workers until there are no more of the one or the other."""
-        while free := sorted((link for link in self._links.values() if link.free), key=_load):
+        while free := sorted((link for link in self._crew() if link.free), key=_load):
             if not sum(self._give(link, len(free)) for link in free):
                 return
+
+    def _crew(self) -> list[WorkerLink]:
+        able = (link for link in self._links.values() if link.able)
+        return sorted(able, key=lambda link: link.born)[: self._crew_size]
 
     def _give(self, link: WorkerLink, sharers: int) -> bool:
         if not link.free:
@@ -65,13 +71,15 @@ class Dispatcher:
     def _handicap(self, link: WorkerLink, ticket: Ticket) -> float:
         """Seconds by which a job stands further back for this worker; infinite: not for it."""
         if ticket.attempts:  # its last worker ended: elsewhere, and alone, to see whose fault it was
-            others = any(other.ready for other in self._links.values() if other is not link)
+            others = any(other is not link for other in self._crew())
             return math.inf if link.running or (others and ticket.avoid == link.place.index) else 0.0
         home = self._homes.get(ticket.key)
         if home is None or home == link.place.index:
             return 0.0
         holder = self._links.get(home)
-        return math.inf if holder is not None and holder.free else PATIENCE_SECONDS
+        if holder is not None and holder.free and holder in self._crew():
+            return math.inf
+        return PATIENCE_SECONDS
 
     def _untried(self, handicap: Callable[[Ticket], float], ticket: Ticket) -> float:
         return math.inf if ticket.attempts else handicap(ticket)

@@ -71,7 +71,9 @@ class _PoolMetrics(Collector):
             running.add_metric((queue,), state.running[queue])
         yield depth
         yield running
-        yield GaugeMetricFamily("compass_workers_ready", "Worker processes ready for work", state.workers)
+        yield GaugeMetricFamily(
+            "compass_workers_ready", "Worker processes ready for work, spare ones too", state.workers
+        )
         yield GaugeMetricFamily("compass_workers_memory_bytes", "Resident memory of workers", state.memory)
         restarts = CounterMetricFamily(
             "compass_worker_restarts", "Worker processes replaced after they ended", labels=("reason",)

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from service import errors
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PoolState:
-    """What the pool is doing (``waiting`` and ``running`` by lane, ready workers, their resident
-    bytes) and what has happened since its start (``restarts`` by reason, and counts of jobs).
+    """What the pool is doing (``waiting`` and ``running`` by lane, ready workers with the spare ones,
+    their resident bytes) and what has happened since its start (``restarts`` by reason, and counts of jobs).
     """
 
     waiting: dict[LaneName, int]
@@ -61,11 +62,13 @@ class Pool:
     def __init__(self, settings: Settings, tasks: str = "service.tasks:Tasks") -> None:
         self._settings = settings
         self._tasks = tasks
-        self._places = places(settings, os.environ)
+        found = places(settings, os.environ)
+        self._places = [place for place in found if not place.spare]
+        self._spare_places = [place for place in found if place.spare]
         self._admission = Admission(settings, sum(place.pipelines for place in self._places))
         self._quarantine = Quarantine()
         self._links: dict[int, WorkerLink] = {}
-        self._dispatcher = Dispatcher(self._admission, self._links)
+        self._dispatcher = Dispatcher(self._admission, self._links, len(self._places))
         self._supervisors: list[asyncio.Task[None]] = []
         self._model_id: asyncio.Future[bytes] | None = None
         self._stopping = False
@@ -113,7 +116,7 @@ class Pool:
         Raises WorkerFailed if none gets that far, however often it is tried.
         """
         self._model_id = asyncio.get_running_loop().create_future()
-        self._supervisors = [asyncio.create_task(self._supervise(place)) for place in self._places]
+        self._fill(self._places)
         await self._model_id
 
     async def stop(self) -> None:
@@ -243,6 +246,9 @@ class Pool:
 
     # life and death
 
+    def _fill(self, places: Iterable[Place]) -> None:
+        self._supervisors += [asyncio.create_task(self._supervise(place)) for place in places]
+
     async def _supervise(self, place: Place) -> None:
         """Keep a worker running at this place, with growing pauses while it does no good."""
         failures = 0
@@ -254,7 +260,7 @@ class Pool:
                 failures += 1
             else:
                 await self._attend(link)
-                failures = 0 if link.answered else failures + 1
+                failures = 0 if link.steady else failures + 1
             if failures == START_ATTEMPTS and self._model_id is not None and not self._model_id.done():
                 self._model_id.set_exception(WorkerFailed("the worker processes end before they are ready"))
             if failures:
@@ -280,6 +286,9 @@ class Pool:
     def _welcome(self, model_id: bytes) -> None:
         if self._model_id is not None and not self._model_id.done():
             self._model_id.set_result(model_id)
+        if sum(link.ready for link in self._links.values()) >= len(self._places):
+            self._fill(self._spare_places)  # they come last, lest the service be ready later
+            self._spare_places = []
         self._dispatcher.run()
 
     def _begin(self, place: Place) -> Begin:

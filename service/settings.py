@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     workers: int = Field(
         default=0, ge=0, description="worker processes; 0: one a CUDA device, or one a CPU core"
     )
+    spare_workers: int = Field(
+        default=1,
+        ge=0,
+        description="further processes that have loaded and wait to replace one that ends; CPU only",
+    )
     worker_threads: int = Field(default=0, ge=0, description="torch threads of a worker; 0: cores / workers")
     worker_cache_bytes: int = Field(
         default=256 * MIB, ge=0, description="decoded layers a worker keeps, in bytes"

@@ -154,6 +154,8 @@ def _live_with(parent: int) -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
     os.nice(NICENESS)
+    with suppress(OSError):  # where the kernel groups processes by session, it goes by the group's niceness
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
     for number in (signal.SIGINT, signal.SIGTERM):  # the pool decides when we end
         signal.signal(number, signal.SIG_IGN)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from service.devices import Place
 from service.jobs import Render, Upload
 from service.protocol import Begin, Failure, Ready, RenderAnswer, RenderWork, UploadAnswer, UploadWork
 
+STEADY_SECONDS = 1.0
+"""A worker that was ready for so long is no failure, whatever ended it."""
 LOAD_SECONDS = 300.0
 """Time that a new worker has until it is ready."""
 WATCH_SECONDS = 0.25
@@ -31,9 +34,9 @@ log = logging.getLogger(__name__)
 class WorkerLink:
     """A running worker process and the socket to it.
 
-    ``running`` holds the tickets that it works on, ``ready`` whether it has loaded its codec,
-    ``retiring`` whether it gets no more work because it has grown too large, ``answered`` how many
-    jobs it has done, and ``reason`` why it was ended, if we did it.
+    ``running`` holds the tickets that it works on, ``born`` when it was started, ``ready`` whether it has
+    loaded its codec, ``retiring`` whether it gets no more work because it has grown too large,
+    ``answered`` how many jobs it has done, and ``reason`` why it was ended, if we did it.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class WorkerLink:
         writer: asyncio.StreamWriter,
     ) -> None:
         self.place = place
+        self.born = time.monotonic()
         self.ready = False
         self.retiring = False
         self.answered = 0
@@ -53,7 +57,7 @@ class WorkerLink:
         self._process = process
         self._reader = reader
         self._writer = writer
-        self._born = time.monotonic()
+        self._ready_at = math.inf
 
     @classmethod
     async def start(cls, place: Place, begin: Begin) -> "WorkerLink":
@@ -93,16 +97,20 @@ class WorkerLink:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     @property
+    def steady(self) -> bool:
+        """True if it has done some good, or was ready to for a while."""
+        return self.answered > 0 or time.monotonic() - self._ready_at > STEADY_SECONDS
+
+    @property
+    def able(self) -> bool:
+        """True if it takes work, now or when it has done what it has."""
+        return self.ready and not self.retiring and self.reason is None
+
+    @property
     def free(self) -> bool:
         """True if it can take work now. A job that was tried before runs alone in its worker."""
         retrying = any(ticket.attempts > 1 for ticket in self.running.values())
-        return (
-            self.ready
-            and not self.retiring
-            and self.reason is None
-            and not retrying
-            and len(self._batches) < self.place.pipelines
-        )
+        return self.able and not retrying and len(self._batches) < self.place.pipelines
 
     def send(self, tickets: Mapping[int, Ticket]) -> None:
         """Give one upload, or one batch of renderings, by number."""
@@ -127,7 +135,7 @@ class WorkerLink:
         try:
             while message := await protocol.read(self._reader, max_payload):
                 if isinstance(message, Ready) and not self.ready:
-                    self.ready = True
+                    self.ready, self._ready_at = True, time.monotonic()
                     on_ready(message.model_id)
                 elif isinstance(message, Answer) and message.number in self.running:
                     ticket = self._answered(message.number)
@@ -144,7 +152,7 @@ class WorkerLink:
             await asyncio.sleep(WATCH_SECONDS)
             now = time.monotonic()
             memory = self.memory if max_memory else 0
-            if not self.ready and now - self._born > LOAD_SECONDS:
+            if not self.ready and now - self.born > LOAD_SECONDS:
                 self.kill("not ready")
             elif any(now - ticket.started > max_seconds(ticket) for ticket in self.running.values()):
                 self.kill("hung")

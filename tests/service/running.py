@@ -33,7 +33,13 @@ class RunningService:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=120)
-        self._settings = {"data": folder / "data", "device": "cpu", "workers": 1, **settings}
+        self._settings = {
+            "data": folder / "data",
+            "device": "cpu",
+            "workers": 1,
+            "spare_workers": 0,
+            **settings,
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -46,19 +46,21 @@ def test_one_worker_a_device(dev: Path) -> None:
 
 
 def test_more_workers_than_devices_share_them(dev: Path) -> None:
-    found = places(Settings(workers=3), {}, dev, cores=8)
+    found = places(Settings(workers=3, spare_workers=2), {}, dev, cores=8)
     assert [place.environment["CUDA_VISIBLE_DEVICES"] for place in found] == ["0", "1", "0"]
 
 
 def test_one_worker_a_core_without_devices(tmp_path: Path) -> None:
     found = places(Settings(), {}, tmp_path, cores=3)
-    assert [place.environment["OMP_NUM_THREADS"] for place in found] == ["1", "1", "1"]
+    assert [place.spare for place in found] == [False, False, False, True]
+    assert [place.environment["OMP_NUM_THREADS"] for place in found] == ["1", "1", "1", "1"]
     assert all(place.environment["CUDA_VISIBLE_DEVICES"] == "" for place in found)
     assert all(place.pipelines == place.batch == 1 for place in found)
 
 
 def test_the_settings_come_first(dev: Path) -> None:
-    found = places(Settings(device="cpu", workers=2, worker_threads=5), {}, dev, cores=8)
+    settings = Settings(device="cpu", workers=2, worker_threads=5, spare_workers=0)
+    found = places(settings, {}, dev, cores=8)
     assert [place.environment["OMP_NUM_THREADS"] for place in found] == ["5", "5"]
     assert all(place.environment["CUDA_VISIBLE_DEVICES"] == "" for place in found)
 

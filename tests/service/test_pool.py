@@ -66,11 +66,11 @@ async def make_pool() -> AsyncIterator[MakePool]:
     pools: list[Pool] = []
 
     async def make(tasks: str = FAULTS, **settings: Any) -> Pool:
-        chosen = {"workers": 2, "device": "cpu", "drain_seconds": 0, **settings}
+        chosen = {"workers": 2, "spare_workers": 0, "device": "cpu", "drain_seconds": 0, **settings}
         pool = Pool(Settings(**chosen), tasks)
         pools.append(pool)
         await pool.start()
-        await until(lambda: pool.state.workers == chosen["workers"])
+        await until(lambda: pool.state.workers == chosen["workers"] + chosen["spare_workers"])
         return pool
 
     yield make
@@ -153,6 +153,34 @@ async def test_a_reading_whose_worker_ends_is_done_by_another(
     await until(lambda: pool.state.workers == 2)
     assert pool.state.restarts == {"crashed": 1}
     assert sorted(pool.worker_pids) != sorted(pids)
+
+
+async def test_a_spare_worker_takes_the_place_of_one_that_ends(make_pool: MakePool) -> None:
+    pool = await make_pool(workers=1, spare_workers=1)
+    first, spare = pool.worker_pids
+    for number in range(4):
+        assert (await answer(pool, render(str(number))))["pid"] == first
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: first not in pool.worker_pids)
+    assert (await answer(pool, render("0")))["pid"] == spare
+    await until(lambda: pool.state.workers == 2)
+    assert (await answer(pool, render("0")))["pid"] == spare  # the new one is the spare one now
+
+
+async def test_spare_workers_do_not_work_beside_the_others(make_pool: MakePool) -> None:
+    pool = await make_pool(workers=1, spare_workers=1)
+    jobs = [asyncio.create_task(answer(pool, render(str(n), do="sleep", seconds=0.2))) for n in range(3)]
+    await until(lambda: pool.state.running["light"] == 1)
+    assert pool.state.waiting["light"] == 2
+    assert len({(await job)["pid"] for job in jobs}) == 1
+
+
+async def test_a_reading_that_ends_its_worker_goes_to_the_spare_one(
+    make_pool: MakePool, tmp_path: Path
+) -> None:
+    pool = await make_pool(workers=1, spare_workers=1)
+    spare = pool.worker_pids[1]
+    assert (await answer(pool, render(do="crash", once=str(tmp_path / "done"))))["pid"] == spare
 
 
 async def test_an_upload_whose_worker_ends_fails_and_is_not_tried_again(
