@@ -16,6 +16,7 @@ from statistics import mean
 
 from tqdm import tqdm
 
+from benchmarks.pictures import picture_files
 from benchmarks.report import table
 from model.container import read_header
 from service.jobs import Render, Upload
@@ -36,11 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pictures", type=int, help="so many, spread evenly; default: all")
     options = parser.parse_args(arguments)
     settings = Settings(profile=options.profile, device="cpu", worker_threads=1, worker_cache_bytes=0)
-    files = sorted(options.data.glob("*.png"))
-    if not files:
-        parser.error(f"no PNG pictures in {options.data}")
-    count = min(options.pictures or len(files), len(files))
-    files = [files[i * len(files) // count] for i in range(count)]
+    files = picture_files(options.data, options.pictures)
     figures = measure(Tasks(settings), settings, [file.read_bytes() for file in files])
     print(report(figures))
     print(json.dumps({"benchmark": "capacity", "pictures": len(files), **figures}))
@@ -65,7 +62,7 @@ def measure(tasks: Tasks, settings: Settings, files: Sequence[bytes]) -> dict[st
         for k, layer in enumerate(header.layers):
             values[f"read {k}"] = layer.end
             for kind in FORMATS:
-                quality = getattr(settings, f"{kind}_quality")
+                quality = settings.output_quality(kind)
                 prefix = coded.stream[: layer.end]
                 order = Render("", prefix, k, (layer.width, layer.height), kind, quality)
                 began = time.process_time()

@@ -36,12 +36,12 @@ from model.ladder import Size, layer_sizes
 from model.training.export import export
 from model.training.network import initialise
 from model.weights import FOLDER
+from service.settings import Settings
 
 SIZES = ((768, 512), (1920, 1080))
-WIDTHS = (320, 640, 1280)
+WIDTHS: tuple[int, ...] = Settings.model_fields["widths"].default
 QUALITY = 75
 LARGE = (6000, 4000)
-SERVICE_WIDTHS = (320, 640, 1280, 2560)
 REGIONS = ((0, 0), (1800, 2700), (3400, 5400))
 """Top and left of the regions of the large picture; the dearest counts."""
 STAGES = ("analysis", "priors", "entropy", "prediction", "synthesis", "check")
@@ -94,7 +94,7 @@ def measure(
 def measure_region(codec: Codec, pictures: Sequence[Picture], rounds: int) -> dict[str, float]:
     """What a region of a large picture costs to decode: shares of its bytes and of its seconds."""
     pixels = mosaic(pictures, LARGE)
-    stream = codec.encode(pixels, layer_sizes(LARGE, SERVICE_WIDTHS), QUALITY)
+    stream = codec.encode(pixels, layer_sizes(LARGE, WIDTHS), QUALITY)
     layer = len(read_header(stream).layers) - 1
     whole = min(_seconds(codec.decode, stream) for _ in range(2))
     boxes = [Box(top, left, top + 512, left + 512) for top, left in REGIONS]

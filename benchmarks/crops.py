@@ -16,11 +16,10 @@ from tqdm import tqdm
 
 from benchmarks.classic import CLASSIC_CODECS, ClassicCodec
 from benchmarks.layers import ladder
-from benchmarks.ours import scaled
+from benchmarks.ours import decoded_layers, scaled
 from benchmarks.pictures import Picture, Pixels, psnr, read_pictures
 from benchmarks.report import finish, table
 from model.codec import Codec
-from model.container import read_header
 from model.geometry import Box
 
 CROPS = {"kodim07": (316, 136), "kodim14": (452, 260), "kodim20": (208, 212)}
@@ -42,14 +41,8 @@ class Shown:
 
 def of_stream(codec: Codec, picture: Picture, quality: int) -> list[Shown]:
     """The three layers of the codec's stream."""
-    sizes = ladder(picture.size)
-    stream = codec.encode(picture.pixels, sizes, quality)
-    shown = []
-    for number, layer in enumerate(read_header(stream).layers):
-        pixels = codec.decode(stream[: layer.end], number)
-        truth = scaled(picture, sizes[number]).pixels
-        shown.append(Shown("COMPASS", pixels, layer.end, psnr(truth, pixels)))
-    return shown
+    layers = decoded_layers(codec, picture, ladder(picture.size), quality)
+    return [Shown("COMPASS", pixels, end, decibels) for end, decibels, pixels in layers]
 
 
 def of_files(codec: ClassicCodec, picture: Picture, ends: Sequence[int]) -> list[Shown]:

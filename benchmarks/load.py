@@ -70,7 +70,8 @@ class Traffic:
         """The next request."""
         if self.random.random() < self.upload_share:
             self._sent += 1
-            return Shot("upload", "/images", body=self._unique(self.random.choice(self.uploads)))
+            body = with_comment(self.random.choice(self.uploads), f"{self.random.random()} {self._sent}")
+            return Shot("upload", "/images", body=body)
         weights = [1 / rank for rank in range(1, len(self.pictures) + 1)]
         picture = self.random.choices(self.pictures, weights)[0]
         fitting = [width for width in WIDTHS if width <= picture.width]
@@ -81,10 +82,10 @@ class Traffic:
         accept = self.random.choices(ACCEPT, (6, 3, 1))[0]
         return Shot("read", f"/images/{picture.id}?width={width}", accept)
 
-    def _unique(self, jpeg: bytes) -> bytes:
-        """The same JPEG with a comment of its own, so that it is no known upload."""
-        comment = f"{self.random.random()} {self._sent}".encode()
-        return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + jpeg[2:]
+
+def with_comment(jpeg: bytes, comment: str) -> bytes:
+    """The same picture as another file, so that it is no known upload."""
+    return jpeg[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment.encode() + jpeg[2:]
 
 
 async def fire(client: httpx.AsyncClient, shot: Shot, due: float) -> Hit:

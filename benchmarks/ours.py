@@ -1,11 +1,11 @@
 """Bytes and PSNR of every layer of our own streams, as they would be stored and decoded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import model
 from benchmarks.cache import Cache, Measurement, code_digest
-from benchmarks.pictures import Picture, psnr
+from benchmarks.pictures import Picture, Pixels, psnr
 from model.codec import Codec, downscale
 from model.container import read_header
 from model.ladder import Size
@@ -34,14 +34,19 @@ class Meter:
 
 def measure(codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
     """The same for any codec, measured now."""
+    return [[end, decibels] for end, decibels, _ in decoded_layers(codec, picture, sizes, quality)]
+
+
+def decoded_layers(
+    codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int
+) -> Iterator[tuple[int, float, Pixels]]:
+    """(Bytes from the stream's start, PSNR, pixels) of each layer, smallest first."""
     stream = codec.encode(picture.pixels, list(sizes), quality)
-    measured: Measurement = []
     below = None
     for number, layer in enumerate(read_header(stream).layers):
         pixels = codec.decode(stream[: layer.end], number, start=below)
-        measured.append([layer.end, psnr(scaled(picture, sizes[number]).pixels, pixels)])
+        yield layer.end, psnr(scaled(picture, sizes[number]).pixels, pixels), pixels
         below = number, pixels
-    return measured
 
 
 def scaled(picture: Picture, size: Size) -> Picture:

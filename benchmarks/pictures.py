@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ class Picture:
         return sha256(repr(self.size).encode() + self.pixels.tobytes()).hexdigest()[:16]
 
 
-def read_pictures(folder: Path, count: int | None = None) -> list[Picture]:
+def picture_files(folder: Path, count: int | None = None) -> list[Path]:
     """The ``*.png`` of a folder by name; of a ``count``, that many spread evenly over them.
 
     Raises FileNotFoundError if there are none.
@@ -41,7 +42,20 @@ def read_pictures(folder: Path, count: int | None = None) -> list[Picture]:
         raise FileNotFoundError(f"no PNG pictures in {folder}")
     if count is not None and count < len(paths):
         paths = [paths[i * len(paths) // count] for i in range(count)]
+    return paths
+
+
+def read_pictures(folder: Path, count: int | None = None) -> list[Picture]:
+    """The pictures of :func:`picture_files`."""
+    paths = picture_files(folder, count)
     return [Picture(path.stem, np.asarray(Image.open(path).convert("RGB"))) for path in paths]
+
+
+def camera_jpeg(pixels: Pixels) -> bytes:
+    """The picture as a camera would hand it over: a JPEG of quality 92."""
+    out = BytesIO()
+    Image.fromarray(pixels).save(out, "jpeg", quality=92)
+    return out.getvalue()
 
 
 def psnr(original: Pixels, decoded: Pixels) -> float:

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROLES = ("http", "worker", "store")
+
 
 @contextmanager
 def started(
@@ -43,11 +45,11 @@ def started(
 
 @dataclass
 class Watch:
-    """What was seen of a family of processes: resident bytes each second, workers killed, the ids of all
-    its members, and CPU seconds of each by what it is ("http", "worker" or "store") and its id.
+    """What was seen of a family of processes, by what each is ("http", "worker" or "store"): resident bytes
+    each second, and CPU seconds; workers killed, and the ids of all members.
     """
 
-    memory: list[int] = field(default_factory=list)
+    memory: list[dict[str, int]] = field(default_factory=list)
     killed: int = 0
     seen: set[int] = field(default_factory=set)
     _seconds: dict[tuple[str, int], tuple[float, float]] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class Watch:
 
     def cpu(self) -> dict[str, float]:
         """CPU seconds while watched, by role."""
-        total = {"http": 0.0, "worker": 0.0, "store": 0.0}
+        total = dict.fromkeys(ROLES, 0.0)
         for (role, _), (first, last) in self._seconds.items():
             total[role] += last - first
         return {role: round(seconds, 2) for role, seconds in total.items()}
@@ -75,10 +77,13 @@ async def watched(pid: int, kill: float, seconds: float) -> AsyncIterator[Watch]
 
     def look() -> None:
         family = _family(pid)
-        watch.memory.append(sum(_resident(member) for member in family))
         watch.seen.update(family)
+        memory = dict.fromkeys(ROLES, 0)
         for member in family:
-            watch.note(_role(member, pid), member, _cpu_seconds(member))
+            role = _role(member, pid)
+            memory[role] += _resident(member)
+            watch.note(role, member, _cpu_seconds(member))
+        watch.memory.append(memory)
         elapsed = time.monotonic() - begin
         if kill and kill * (watch.killed + 1) < elapsed < seconds:
             victims = [member for member in family if _role(member, pid) == "worker"]

@@ -32,18 +32,14 @@ class Reference:
     def __init__(self, streams: Mapping[str, bytes], settings: Settings) -> None:
         self._streams = streams
         self._tasks = Tasks(settings)
-        self._qualities = {
-            "avif": settings.avif_quality,
-            "webp": settings.webp_quality,
-            "jpeg": settings.jpeg_quality,
-        }
+        self._settings = settings
 
     def expected(self, picture: str, width: int, media_type: str) -> bytes:
         """The encoded picture of that width in pixels; raises KeyError for an unknown picture or type."""
         stream, name = self._streams[picture], _FORMATS[media_type]
         sizes = [(layer.width, layer.height) for layer in read_header(stream).layers]
         chosen = plan(sizes, Wanted(width=width))
-        quality = self._qualities.get(name, 100)
+        quality = self._settings.output_quality(name)
         job = Render(picture, stream, chosen.layer, chosen.size, name, quality, chosen.crop)
         return self._tasks.render(job).body
 

@@ -1,6 +1,6 @@
 """What the runs of the serving benchmark gave: figures, a table, a plot."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.load import Hit, outcomes, percentile
-from benchmarks.processes import Watch
+from benchmarks.processes import ROLES, Watch
 
 HEAD = (
     *("server", "load", "offered/s", "done/s", "read p50 s", "p90", "p99", "upload p50 s", "p99"),
@@ -61,10 +61,10 @@ class Run:
             "coalesced_share": self._share(self.metrics.get("compass_coalesced_requests_total", 0.0)),
             "bytes_read_per_decode": _mean([hit.read for hit in decoded]),
             "bytes_stored_per_decode": _mean([hit.stored for hit in decoded]),
-            "memory_mib": [size >> 20 for size in self.watch.memory],
+            "memory_mib": [sum(sizes.values()) >> 20 for sizes in self.watch.memory],
             "memory_mib_mean": {
-                "third_minute": _mean([size / 2**20 for size in self.watch.memory[120:180]]),
-                "last_minute": _mean([size / 2**20 for size in self.watch.memory[-60:]]),
+                "third_minute": _memory(self.watch.memory[120:180]),
+                "last_minute": _memory(self.watch.memory[-60:]),
             },
             "cpu_seconds": self.watch.cpu(),
             "killed": self.watch.killed,
@@ -89,7 +89,7 @@ class Run:
             figures["health_ms"]["p99"],
             *(_kilobytes(figures[f"bytes_{kind}_per_decode"]) for kind in ("read", "stored")),
             *(_percent(figures[f"{kind}_share"]) for kind in ("cached", "coalesced")),
-            *(figures["memory_mib_mean"][part] for part in ("third_minute", "last_minute")),
+            *(_total(figures["memory_mib_mean"][part]) for part in ("third_minute", "last_minute")),
             100 * cpu["http"] / max(0.01, sum(cpu.values())),
         ]
 
@@ -125,6 +125,16 @@ def plot(path: Path, reports: Sequence[Report]) -> None:
 
 def _mean(values: Sequence[float]) -> float | None:
     return round(sum(values) / len(values), 1) if values else None
+
+
+def _memory(seen: Sequence[Mapping[str, int]]) -> dict[str, float | None]:
+    """Mean MiB of each role."""
+    return {role: _mean([sizes[role] / 2**20 for sizes in seen]) for role in ROLES}
+
+
+def _total(parts: Mapping[str, float | None]) -> float | None:
+    known = [part for part in parts.values() if part is not None]
+    return sum(known) if known else None
 
 
 def _percent(share: float | None) -> float | None:

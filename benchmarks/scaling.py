@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,8 +20,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from benchmarks.load import TIMEOUT_SECONDS, Shot, closed_loop, fire
-from benchmarks.pictures import read_pictures
+from benchmarks.load import TIMEOUT_SECONDS, Shot, closed_loop, fire, with_comment
+from benchmarks.pictures import camera_jpeg, read_pictures
 from benchmarks.processes import free_port, started
 from benchmarks.report import finish, table
 from benchmarks.serve import stored_streams, until_ready, upload
@@ -45,7 +44,7 @@ def bare(profile: Profile, streams: Sequence[bytes], seconds: float) -> float:
 
     tasks = Tasks(Settings(profile=profile, worker_cache_bytes=0))
     tasks.warm_up()
-    quality, done, begin = Settings().jpeg_quality, 0, time.perf_counter()
+    quality, done, begin = Settings().output_quality("jpeg"), 0, time.perf_counter()
     for stream in itertools.cycle(streams):
         layers = read_header(stream).layers
         size = layers[-1].width, layers[-1].height
@@ -92,7 +91,7 @@ async def reuse(profile: str, source: bytes, rounds: int) -> tuple[float, float]
             await until_ready(client)
             for number in range(2 * rounds):
                 # each time a new picture, whose layers nobody has decoded
-                picture = await upload(client, with_comment(source, number))
+                picture = await upload(client, with_comment(source, str(number)))
                 widths = [LARGE] if number % 2 else [SMALL, LARGE]
                 seconds = 0.0
                 for width in widths:
@@ -100,18 +99,6 @@ async def reuse(profile: str, source: bytes, rounds: int) -> tuple[float, float]
                     seconds += (await fire(client, shot, time.perf_counter())).seconds
                 (alone if number % 2 else both).append(seconds)
     return min(alone), min(both)
-
-
-def with_comment(jpeg: bytes, number: int) -> bytes:
-    """The same picture as another upload."""
-    return jpeg[:2] + b"\xff\xfe\x00\x06" + number.to_bytes(4, "big") + jpeg[2:]
-
-
-def jpeg(pixels: np.ndarray) -> bytes:
-    """A picture as a camera would upload it."""
-    out = BytesIO()
-    Image.fromarray(pixels).save(out, "jpeg", quality=92)
-    return out.getvalue()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -126,14 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = read_pictures(options.data, options.pictures)
-    sources = [jpeg(picture.pixels) for picture in pictures]
+    sources = [camera_jpeg(picture.pixels) for picture in pictures]
     cores = len(os.sched_getaffinity(0))
     rates: dict[int, tuple[float, float]] = {}
     for workers in sorted({1, cores}):
         rate, streams = asyncio.run(served(options.profile, sources, options.seconds, workers))
         rates[workers] = rate, bare_together(options.profile, streams, options.seconds, workers)
     large = Image.fromarray(pictures[0].pixels).resize((LARGE, LARGE * 2 // 3), Image.Resampling.LANCZOS)
-    alone, both = asyncio.run(reuse(options.profile, jpeg(np.asarray(large)), options.rounds))
+    alone, both = asyncio.run(reuse(options.profile, camera_jpeg(np.asarray(large)), options.rounds))
     overhead = 1 - rates[cores][0] / rates[cores][1]
     gain = rates[cores][0] / rates[1][0]
     text = [

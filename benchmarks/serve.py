@@ -19,11 +19,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from io import BytesIO
 from pathlib import Path
 
 import httpx
-from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.load import (
@@ -33,6 +31,7 @@ from benchmarks.load import (
     closed_loop,
     open_loop,
 )
+from benchmarks.pictures import camera_jpeg, read_pictures
 from benchmarks.prober import Probes, probing
 from benchmarks.processes import alive, free_port, started, unix_sockets, watched
 from benchmarks.reference import Reference
@@ -53,7 +52,7 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
     """All runs against one server, from its start to its end."""
     chance = random.Random(1)
     report = Report(server)
-    sources = _pictures(options.data, options.pictures)
+    sources = [camera_jpeg(picture.pixels) for picture in read_pictures(options.data, options.pictures)]
     with started(command, port, options.profile) as pid:
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
@@ -105,19 +104,6 @@ async def probed(port: int, traffic: Traffic) -> AsyncIterator[Probes]:
         yield probes
     finally:
         await asyncio.to_thread(probing_now.__exit__, None, None, None)
-
-
-def _pictures(folder: Path, count: int) -> list[bytes]:
-    """The pictures as JPEGs, as a camera would upload them."""
-    found = []
-    for path in sorted(folder.glob("*.png"))[:count]:
-        out = BytesIO()
-        with Image.open(path) as picture:
-            picture.convert("RGB").save(out, "jpeg", quality=92)
-        found.append(out.getvalue())
-    if not found:
-        raise SystemExit(f"no PNG pictures in {folder}")
-    return found
 
 
 async def until_ready(client: httpx.AsyncClient) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from model.clock import StageClock
-from model.container import MAX_EDGE, CodedLayer, Header, read_header, read_index, write
+from model.container import MAX_EDGE, CodedLayer, Header, Index, read_header, read_index, write
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, divide, whole
 from model.latents import LatentCoder
@@ -192,11 +192,10 @@ class Codec:
             return self._other(header.model_id).reads(stream, layer, region)
         spans = [(0, header.length)]
         for k, part in enumerate(self._regions(header, layer, region, 0)):
-            size, start = _size(header, k), header.layers[k].offset
+            start = header.layers[k].offset
             spans.append((start, start + header.index_length(k)))
-            box = latents_for_pixels(part, size)
-            substreams = self._coder(k, size, header.tile).read(read_index(header, k, stream), box)
-            spans += [(s.offset, s.offset + s.length) for s in substreams]
+            coder, index, box = self._place(header, stream, k, part)
+            spans += [(s.offset, s.offset + s.length) for s in coder.read(index, box)]
         return spans
 
     def _regions(self, header: Header, layer: int, region: Box | None, first: int) -> list[Box]:
@@ -234,10 +233,14 @@ class Codec:
         self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock
     ) -> tuple[Tensor, Box]:
         """The latents that a region of layer ``k`` depends on, and the box of latents they are."""
+        coder, index, box = self._place(header, stream, k, region)
+        return coder.decode(stream, index, box, clock)
+
+    def _place(self, header: Header, stream: bytes, k: int, region: Box) -> tuple[LatentCoder, Index, Box]:
+        """Where a region of layer ``k`` lies: in whose charge, by which index, in which latents."""
         size = _size(header, k)
-        index = read_index(header, k, stream)
-        box = latents_for_pixels(region, size)
-        return self._coder(k, size, header.tile).decode(stream, index, box, clock)
+        coder = self._coder(k, size, header.tile)
+        return coder, read_index(header, k, stream), latents_for_pixels(region, size)
 
     def _decode_layer(
         self,

@@ -163,22 +163,11 @@ class Library:
             layer=chosen.layer,
             size=chosen.size,
             format=name,
-            quality=self.output_quality(name, quality),
+            quality=self.settings.output_quality(name, quality),
             crop=chosen.crop,
             background=background if record.facts.alpha and name == "jpeg" else "#ffffff",
         )
         return Order(record, job, entity_tag(job, record.header.model_id), negotiated=output is None)
-
-    def output_quality(self, name: str, quality: int | None = None) -> int:
-        """The quality of an answer in a format: the wanted one, else the setting (100 for PNG)."""
-        defaults = {
-            "avif": self.settings.avif_quality,
-            "webp": self.settings.webp_quality,
-            "jpeg": self.settings.jpeg_quality,
-        }
-        if name not in defaults:
-            return 100
-        return defaults[name] if quality is None else quality
 
     async def answer(self, order: Order) -> tuple[Answer, bool]:
         """Render an order; the flag tells whether the answer was in memory.

@@ -100,7 +100,7 @@ def _order(here: Context, record: Record, wanted: iiif.Request) -> Order:
         layer=layer,
         size=wanted.size,
         format=wanted.format,
-        quality=here.library.output_quality(wanted.format),
+        quality=here.settings.output_quality(wanted.format),
         crop=wanted.crop(layers[-1], layers[layer]),
         rotation=wanted.rotation,
         mirror=wanted.mirror,

@@ -122,6 +122,13 @@ class Settings(BaseSettings):
     )
     store_timeout: float = Field(default=5, gt=0, description="seconds until a Redis command is given up")
 
+    def output_quality(self, name: str, wanted: int | None = None) -> int:
+        """The quality of an answer in a format: the ``wanted`` one, else the setting; 100 for PNG."""
+        if name == "png":
+            return 100
+        default: int = getattr(self, f"{name}_quality")
+        return default if wanted is None else wanted
+
     _lists = field_validator("widths", "api_keys", "url_keys", "cors_origins", mode="before")(_split)
 
 
