@@ -63,7 +63,7 @@ class PaddedCodec(Codec):
 
     def _analyse(self, hyperprior: Hyperprior, picture: Pixels, prediction: Source | None) -> Tensor:
         size = (picture.shape[0], picture.shape[1])
-        residual = self._to_device(picture)
+        residual = self._to_device(picture[None])
         if prediction is not None:
             residual = residual - prediction(whole(size))
         bottom, right = (a - b for a, b in zip(padded(size), size, strict=True))

@@ -35,7 +35,7 @@ from model.transforms import (
 from model.weights import Prior, Weights, load, path_of_model, path_of_profile
 
 Pixels = NDArray[np.uint8]
-"""sRGB, (height, width, 3)."""
+"""sRGB, (height, width, 3), of a batch (B, height, width, 3)."""
 
 TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
@@ -46,7 +46,7 @@ _ANALYSIS_BLOCK = 32  # latents, 512 pixels
 _NOWHERE = Box(0, 0, 0, 0)
 
 Source = Callable[[Box], Tensor]
-"""Gives (1, 3, h, w) of a box of pixels, values about 0 to 1."""
+"""Gives (B, 3, h, w) of a box of pixels, values about 0 to 1."""
 
 
 def downscale(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -123,7 +123,7 @@ class Codec:
                 region = whole(size)
                 below = self._reconstruct(
                     hyperprior, y * inverse, whole(coder.latents), region, size, prediction, clock
-                )
+                )[0]
         stream = write(self.model_id, TILE, coded)
         with clock.stage("check"):
             for k, y in enumerate(latents):
@@ -155,23 +155,44 @@ class Codec:
         ``prediction``, ``synthesis``. Raises a StreamError, or ValueError for a region or a start that
         does not fit the stream.
         """
+        started = None if start is None else (start[0], [start[1]])
+        return self.decode_batch([stream], layer, region, started, clock)[0]
+
+    @torch.inference_mode()
+    def decode_batch(
+        self,
+        streams: Sequence[bytes],
+        layer: int | None = None,
+        region: Box | None = None,
+        start: tuple[int, Sequence[Pixels]] | None = None,
+        clock: StageClock | None = None,
+    ) -> list[Pixels]:
+        """The same of several streams at once, whose layers have the same sizes; for a GPU.
+
+        ``start`` has the pixels of every picture. Raises ValueError, too, for streams that are not
+        :func:`alike`.
+        """
         clock = clock or StageClock()
-        header = read_header(stream)
+        headers = [read_header(stream) for stream in streams]
+        header = headers[0]
         if header.model_id != self.model_id:
-            return self._other(header.model_id).decode(stream, layer, region, start, clock)
+            return self._other(header.model_id).decode_batch(streams, layer, region, start, clock)
         layer = len(header.layers) - 1 if layer is None else layer
-        first, below = (0, None) if start is None else (start[0] + 1, start[1])
+        if any(alike(other, layer) != alike(header, layer) for other in headers):
+            raise ValueError("the streams' layers are not alike")
+        first, below = (0, None) if start is None else (start[0] + 1, np.stack(start[1]))
         if not 0 <= first <= layer:
             raise ValueError(f"layer {layer} cannot be decoded from layer {first - 1}")
         regions = self._regions(header, layer, region, first)
-        if below is not None and below.shape != (*_size(header, first - 1), 3):
+        if below is not None and below.shape != (len(streams), *_size(header, first - 1), 3):
             raise ValueError(f"{below.shape} are not the pixels of layer {first - 1}")
         held = whole(_size(header, first - 1)) if first else _NOWHERE
         for k in range(first, layer + 1):
-            below = self._decode_layer(header, stream, k, regions[k], below, held, clock)
+            below = self._decode_layer(headers, streams, k, regions[k], below, held, clock)
             held = regions[k]
         assert below is not None
-        return below
+        # apart, lest one that is kept keep the others
+        return list(below) if len(below) == 1 else [pixels.copy() for pixels in below]
 
     def latents(self, stream: bytes, layer: int) -> Tensor:
         """The latents (1, M, h, w) of one layer, before the inverse gain: the part that is exact."""
@@ -244,35 +265,38 @@ class Codec:
 
     def _decode_layer(
         self,
-        header: Header,
-        stream: bytes,
+        headers: Sequence[Header],
+        streams: Sequence[bytes],
         k: int,
         region: Box,
         below: Pixels | None,
         held: Box,
         clock: StageClock,
     ) -> Pixels:
-        """A region of layer ``k``, given the part ``held`` of the layer below as decoded."""
-        size, hyperprior = _size(header, k), self._hyperprior(k)
-        y, window = self._decode_latents(header, stream, k, region, clock)
+        """A region (B, h, w, 3) of layer ``k``, given the part ``held`` of the layer below as decoded."""
+        size, hyperprior = _size(headers[0], k), self._hyperprior(k)
+        latents = []
+        for header, stream in zip(headers, streams, strict=True):
+            y, window = self._decode_latents(header, stream, k, region, clock)
+            latents.append(y * self._gains(hyperprior, header.layers[k].quality)[1])
         prediction: Source | None = None
         if below is not None:
-            pixels, small = self._to_device(below), _size(header, k - 1)
+            pixels, small = self._to_device(below), _size(headers[0], k - 1)
 
             def prediction(block: Box) -> Tensor:
                 return predict(self.network.liff, pixels, held, block, small, size)
 
-        _, inverse = self._gains(hyperprior, header.layers[k].quality)
-        return self._reconstruct(hyperprior, y * inverse, window, region, size, prediction, clock)
+        y = latents[0] if len(latents) == 1 else torch.cat(latents)
+        return self._reconstruct(hyperprior, y, window, region, size, prediction, clock)
 
     def _to_device(self, pixels: Pixels) -> Tensor:
-        """uint8 (h, w, 3) -> float32 (1, 3, h, w), values 0 to 1, channels last."""
+        """uint8 (B, h, w, 3) -> float32 (B, 3, h, w), values 0 to 1, channels last."""
         tensor = torch.from_numpy(np.array(pixels, order="C")).to(self.device)
-        return tensor.permute(2, 0, 1)[None].float() / 255
+        return tensor.permute(0, 3, 1, 2).float() / 255
 
     def _predict_whole(self, below: Pixels, size: Size) -> Source:
         """LIFF's prediction of a whole layer, computed once."""
-        x, small = self._to_device(below), (below.shape[0], below.shape[1])
+        x, small = self._to_device(below[None]), (below.shape[0], below.shape[1])
         out = torch.empty((1, 3, *size), device=self.device)
 
         def fill(box: Box) -> None:
@@ -290,7 +314,7 @@ class Codec:
 
         def fill(part: Box) -> None:
             window = pixels_for_latents(part, size)
-            x = self._to_device(picture[_slices(window)])
+            x = self._to_device(picture[None, *_slices(window)])
             x = x if prediction is None else x - prediction(window)
             y[..., *_slices(part)] = analyse(hyperprior, x, window, part, size)
 
@@ -307,8 +331,8 @@ class Codec:
         prediction: Source | None,
         clock: StageClock,
     ) -> Pixels:
-        """The 8-bit pixels of a region from the latents of ``window``."""
-        out = np.empty((*region.size, 3), np.uint8)
+        """The 8-bit pixels (B, h, w, 3) of a region from the latents (B, M, ...) of ``window``."""
+        out = np.empty((len(y), *region.size, 3), np.uint8)
 
         def fill(box: Box) -> StageClock:
             watch = StageClock()
@@ -318,14 +342,23 @@ class Codec:
                 with watch.stage("prediction"):
                     x = x + prediction(box)
             with watch.stage("synthesis"):
-                rounded = torch.round(x[0].clamp(0, 1) * 255).to(torch.uint8)
-                out[box.inside(region)] = rounded.permute(1, 2, 0).cpu().numpy()
+                rounded = torch.round(x.clamp(0, 1) * 255).to(torch.uint8)
+                out[:, *box.inside(region)] = rounded.permute(0, 2, 3, 1).cpu().numpy()
             return watch
 
         began = time.perf_counter()
         watches = self._block_threads.map(fill, divide(region, _SYNTHESIS_BLOCK))
         clock.add_parallel(time.perf_counter() - began, watches)
         return out
+
+
+def alike(header: Header, layer: int) -> tuple[object, ...]:
+    """Equal for streams that can be decoded together up to a layer: weights, sizes, tiles."""
+    return (
+        header.model_id,
+        header.tile,
+        *(_size(header, k) for k in range(min(layer + 1, len(header.layers)))),
+    )
 
 
 def _slices(box: Box) -> tuple[slice, slice]:

@@ -1,5 +1,7 @@
-"""What a worker does with one job: a picture in, its stream out; a stream prefix in, a picture out."""
+"""What a worker does with its jobs: a picture in, its stream out; stream prefixes in, pictures out."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
@@ -7,24 +9,52 @@ import torch
 from PIL import Image
 
 from model.clock import StageClock
-from model.codec import Codec
+from model.codec import Codec, alike
 from model.container import Header, read_header, verify
 from model.errors import CompassError, StreamError
 from model.geometry import Box, whole
 from model.ladder import layer_sizes
+from model.parallel import Threads
 from service import pictures
-from service.errors import BadParameter, BadPicture, DamagedStream
+from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError
 from service.jobs import Render, Rendered, Upload, Uploaded
 from service.lru import BoundedCache
 from service.settings import Settings
 from service.sizing import MAX_UPSCALE, decoded_alone
 from service.thumbhash import average_colour, thumbhash
 
+BATCH_WRITERS = 8
+"""So many pictures of a batch are resized and written side by side."""
 _TURNS = {
     90: Image.Transpose.ROTATE_270,  # Pillow turns anticlockwise
     180: Image.Transpose.ROTATE_180,
     270: Image.Transpose.ROTATE_90,
 }
+
+
+@dataclass
+class _Rendering:
+    """A rendering under way.
+
+    ``part`` of the wanted layer is needed, and nothing but it is decoded if ``alone``; ``pixels`` are those
+    of the layer below ``first`` as long as layers from ``first`` on have yet to be decoded, at last those of
+    the part. ``error`` is set when the stream turns out to be damaged.
+    """
+
+    job: Render
+    header: Header
+    part: Box
+    alone: bool
+    first: int
+    pixels: np.ndarray | None
+    error: ServiceError | None = None
+    clock: StageClock = field(default_factory=StageClock)
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """Equal for those that can be decoded together."""
+        layer = self.job.layer
+        return layer, self.first, self.part, self.alone, alike(self.header, layer)
 
 
 class Tasks:
@@ -41,6 +71,7 @@ class Tasks:
         self._codec = Codec.load(settings.profile, "cuda" if cuda else "cpu", threads)
         self.model_id = self._codec.model_id
         self._max_pixels = settings.max_pixels
+        self._writers = Threads(BATCH_WRITERS)
         self._layers: BoundedCache[tuple[str, int], np.ndarray] = BoundedCache(settings.worker_cache_bytes)
 
     def warm_up(self) -> None:
@@ -79,15 +110,85 @@ class Tasks:
 
     def render(self, job: Render) -> Rendered:
         """Decode and write a layer. Raises a :class:`service.errors.ServiceError` for bad input."""
-        clock = StageClock()
+        result = self.render_batch([job])[0]
+        if isinstance(result, ServiceError):
+            raise result
+        return result
+
+    def render_batch(self, jobs: Sequence[Render]) -> list[Rendered | ServiceError]:
+        """The same of several jobs: pictures whose layers have the same sizes are decoded together. Bad
+        input is the error of its own job alone.
+        """
+        begun = [self._begin(job) for job in jobs]
+        kinds: dict[tuple[object, ...], list[_Rendering]] = {}
+        for rendering in begun:
+            if isinstance(rendering, _Rendering):
+                kinds.setdefault(rendering.kind, []).append(rendering)
+        for renderings in kinds.values():
+            self._decode(renderings)
+        return self._writers.map(self._finish, begun)
+
+    def _begin(self, job: Render) -> _Rendering | ServiceError:
         try:
             header = read_header(job.stream)
-            pixels, part, decoded = self._decode(job, header, clock)
         except StreamError as error:
-            raise DamagedStream(str(error)) from error
+            return DamagedStream(str(error))
+        if not 0 <= job.layer < len(header.layers):
+            return BadParameter(f"layer {job.layer} of {len(header.layers)}")
+        pixels, first = None, 0
+        for k in range(job.layer, -1, -1):
+            pixels = self._layers.get((job.key, k))
+            if pixels is not None:
+                first = k + 1
+                break
+        size = header.layers[job.layer].height, header.layers[job.layer].width
+        part, alone = whole(size), False
+        if job.crop is not None and first <= job.layer and decoded_alone(job.crop, size[::-1]):
+            left, top, right, bottom = job.crop
+            part, alone = Box(top, left, bottom, right), True
+        return _Rendering(job, header, part, alone, first, pixels)
+
+    def _decode(self, renderings: Sequence[_Rendering]) -> None:
+        """Decode renderings of one kind together; if that fails, each by itself, to see whose fault it is."""
+        try:
+            self._decode_together(renderings)
+        except StreamError as error:
+            if len(renderings) == 1:
+                renderings[0].error = DamagedStream(str(error))
+                return
+            for rendering in renderings:
+                self._decode([rendering])
+
+    def _decode_together(self, renderings: Sequence[_Rendering]) -> None:
+        pictures = {rendering.job.key: rendering for rendering in renderings}
+        streams = [rendering.job.stream for rendering in pictures.values()]
+        pixels = [r.pixels for r in pictures.values() if r.pixels is not None]
+        first, layer, part = renderings[0].first, renderings[0].job.layer, renderings[0].part
+        clock = StageClock()
+        if renderings[0].alone:
+            start = (first - 1, pixels) if pixels else None
+            pixels = self._codec.decode_batch(streams, layer, part, start, clock)
+        else:
+            for k in range(first, layer + 1):
+                start = (k - 1, pixels) if pixels else None
+                pixels = self._codec.decode_batch(streams, k, start=start, clock=clock)
+                for key, decoded in zip(pictures, pixels, strict=True):
+                    self._layers.put((key, k), decoded, decoded.nbytes)
+        of_picture = dict(zip(pictures, pixels, strict=True))
+        for rendering in renderings:
+            rendering.pixels = of_picture[rendering.job.key]
+            for stage, seconds in clock.seconds.items():
+                rendering.clock.add(stage, seconds)
+
+    def _finish(self, rendering: _Rendering | ServiceError) -> Rendered | ServiceError:
+        if isinstance(rendering, ServiceError):
+            return rendering
+        if rendering.error is not None:
+            return rendering.error
+        job, clock = rendering.job, rendering.clock
+        assert rendering.pixels is not None
         with clock.stage("resize"):
-            image = self._resize(Image.fromarray(pixels), part, job)
-            image = _turn(image, job)
+            image = _turn(self._resize(Image.fromarray(rendering.pixels), rendering.part, job), job)
         with clock.stage("encode"):
             body = pictures.write(image, job.format, job.quality, job.background)
         return Rendered(
@@ -95,7 +196,7 @@ class Tasks:
             media_type=pictures.MEDIA_TYPES[job.format],
             width=image.width,
             height=image.height,
-            layers_decoded=decoded,
+            layers_decoded=job.layer + 1 - rendering.first,
             seconds=clock.seconds,
         )
 
@@ -123,30 +224,6 @@ class Tasks:
         if job.alpha is not None:
             large.putalpha(resized.getchannel("A"))
         return large
-
-    def _decode(self, job: Render, header: Header, clock: StageClock) -> tuple[np.ndarray, Box, int]:
-        """Pixels of the layer or of a part of it, which part, and how many layers were decoded for it."""
-        if not 0 <= job.layer < len(header.layers):
-            raise BadParameter(f"layer {job.layer} of {len(header.layers)}")
-        pixels, first = None, 0
-        for k in range(job.layer, -1, -1):
-            pixels = self._layers.get((job.key, k))
-            if pixels is not None:
-                first = k + 1
-                break
-        size = header.layers[job.layer].height, header.layers[job.layer].width
-        if job.crop is not None and first <= job.layer and decoded_alone(job.crop, size[::-1]):
-            left, top, right, bottom = job.crop
-            part = Box(top, left, bottom, right)
-            start = None if pixels is None else (first - 1, pixels)
-            pixels = self._codec.decode(job.stream, job.layer, part, start, clock)
-            return pixels, part, job.layer + 1 - first
-        for k in range(first, job.layer + 1):
-            start = None if pixels is None else (k - 1, pixels)
-            pixels = self._codec.decode(job.stream, k, start=start, clock=clock)
-            self._layers.put((job.key, k), pixels, pixels.nbytes)
-        assert pixels is not None
-        return pixels, whole(size), job.layer + 1 - first
 
 
 def _turn(image: Image.Image, job: Render) -> Image.Image:

@@ -13,7 +13,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +24,6 @@ from service.jobs import Render, Rendered
 from service.protocol import Begin, Failure, Message, RenderAnswer, RenderWork, UploadAnswer, UploadWork
 from service.settings import Settings
 
-BATCH_THREADS = 8
 NICENESS = 10
 """Workers yield to the HTTP process, so that health checks stay fast."""
 EXIT_DEVICE_FAULT = 70
@@ -60,14 +58,13 @@ class Connection:
 class Worker:
     """Runs jobs with ``tasks``, a :class:`service.tasks.Tasks`, and sends the answers.
 
-    Tasks may have ``render_batch(jobs)``, which gives a Rendered or a ServiceError for each job
-    (without it a batch is rendered on threads), and ``warm_up()``, called before they get work.
+    Its ``render_batch(jobs)`` gives a Rendered or a ServiceError for each job. Tasks may have
+    ``warm_up()``, called before they get work.
     """
 
     def __init__(self, tasks: Any, send: Callable[[Message], None]) -> None:
         self._tasks = tasks
         self._send = send
-        self._threads = ThreadPoolExecutor(BATCH_THREADS, "jobs")
 
     def work(self, message: Message) -> None:
         """Do one message's jobs and send their answers."""
@@ -83,29 +80,15 @@ class Worker:
                     self._send(RenderAnswer(number, rendered))
 
     def _render(self, jobs: Sequence[Render]) -> Iterator[Rendered | ServiceError]:
-        if len(jobs) == 1:
-            yield self._guarded(self._tasks.render, jobs[0])
-        elif hasattr(self._tasks, "render_batch"):
-            yield from self._render_together(jobs)
-        else:
-            yield from self._render_side_by_side(jobs)
-
-    def _render_together(self, jobs: Sequence[Render]) -> Iterator[Rendered | ServiceError]:
         results = self._guarded(self._tasks.render_batch, jobs)
         if not isinstance(results, ServiceError):
             yield from results
-            return
-        # Out of memory, or one bad job among good ones: smaller batches tell which.
-        half = len(jobs) // 2
-        yield from self._render(jobs[:half])
-        yield from self._render(jobs[half:])
-
-    def _render_side_by_side(self, jobs: Sequence[Render]) -> Iterator[Rendered | ServiceError]:
-        """Each on a thread, so that one is read or written while another is on the device."""
-        results = list(self._threads.map(lambda job: self._guarded(self._tasks.render, job), jobs))
-        for job, result in zip(jobs, results, strict=True):
-            # What found too little memory beside the others may find enough alone.
-            yield self._guarded(self._tasks.render, job) if isinstance(result, WorkerFailed) else result
+        elif len(jobs) == 1:
+            yield results
+        else:  # out of memory, or one bad job among good ones: smaller batches tell which
+            half = len(jobs) // 2
+            yield from self._render(jobs[:half])
+            yield from self._render(jobs[half:])
 
     def _guarded(self, task: Callable[[Any], Any], work: Any) -> Any:
         """What ``task`` gives for ``work``, or the ServiceError that stands for what it raised."""

@@ -345,6 +345,29 @@ def test_several_pictures_at_once(tiny_codec, original, stream):
     assert len(set(encoded)) == 1
 
 
+def test_a_batch_of_pictures_of_the_same_sizes(tiny_codec, original):
+    sizes = [(120, 90), (250, 181), (original.shape[1], original.shape[0])]
+    pictures = [original, original[::-1], original[:, ::-1], 255 - original]
+    streams = [
+        tiny_codec.encode(p, sizes, quality) for p, quality in zip(pictures, (30, 60, 75, 90), strict=True)
+    ]
+    below = [tiny_codec.decode(stream, 0) for stream in streams]
+    box = Box(20, 31, 170, 200)
+    whole_layers = tiny_codec.decode_batch(streams)
+    regions = tiny_codec.decode_batch(streams, 1, box, (0, below))
+    for stream, layer, region in zip(streams, whole_layers, regions, strict=True):
+        assert np.abs(layer.astype(int) - tiny_codec.decode(stream)).max() <= 1
+        assert np.abs(region.astype(int) - tiny_codec.decode(stream, 1, box)).max() <= 1
+
+
+def test_streams_that_cannot_be_decoded_together(tiny_codec, original, stream):
+    other = tiny_codec.encode(original[:-1], [(original.shape[1], original.shape[0] - 1)], 50)
+    with pytest.raises(ValueError, match="not alike"):
+        tiny_codec.decode_batch([stream, other])
+    with pytest.raises(ValueError, match="not the pixels"):
+        tiny_codec.decode_batch([stream, stream], 1, start=(0, [tiny_codec.decode(stream, 0)]))
+
+
 CHILD = """
 import sys
 import numpy as np

@@ -7,7 +7,6 @@ length; ``once`` is a path: the act happens only while that file does not exist 
 import ctypes
 import json
 import os
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,6 @@ class FaultTasks:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._ballast: list[bytearray] = []
-        self._alone = threading.Lock()
 
     def upload(self, job: Upload) -> Uploaded:
         self._act(json.loads(job.data))
@@ -38,7 +36,6 @@ class FaultTasks:
         body = {
             "pid": os.getpid(),
             "key": job.key,
-            "thread": threading.get_ident(),
             "niceness": os.nice(0),
             "environment": {k: v for k, v in os.environ.items() if "CUDA" in k or "THREADS" in k},
             "secrets": [k for k in os.environ if k.startswith("COMPASS_")],
@@ -46,6 +43,16 @@ class FaultTasks:
             "time": time.monotonic(),
         }
         return Rendered(json.dumps(body).encode(), f"image/{job.format}", *job.size, layers_decoded=1)
+
+    def render_batch(self, jobs: Sequence[Render]) -> list[Rendered | ServiceError]:
+        """One after the other."""
+        return [self._one(job) for job in jobs]
+
+    def _one(self, job: Render) -> Rendered | ServiceError:
+        try:
+            return self.render(job)
+        except ServiceError as error:
+            return error
 
     def _act(self, order: dict[str, Any]) -> None:
         once = order.get("once")
@@ -64,11 +71,6 @@ class FaultTasks:
                 raise MemoryError
             case "device fault":
                 raise RuntimeError("CUDA error: an illegal memory access was encountered")
-            case "needs all memory":
-                if not self._alone.acquire(blocking=False):
-                    raise MemoryError
-                time.sleep(0.1)
-                self._alone.release()
             case "crash":
                 ctypes.string_at(0)
             case "exit":
@@ -92,10 +94,4 @@ class BatchTasks(FaultTasks):
     def render_batch(self, jobs: Sequence[Render]) -> list[Rendered | ServiceError]:
         if len(jobs) > 2:
             raise MemoryError
-        return [self._one(job) for job in jobs]
-
-    def _one(self, job: Render) -> Rendered | ServiceError:
-        try:
-            return self.render(job)
-        except ServiceError as error:
-            return error
+        return super().render_batch(jobs)

@@ -374,20 +374,6 @@ async def test_batches_shrink_when_memory_runs_out(
     assert pool.state.restarts == {}
 
 
-async def test_without_batches_of_their_own_tasks_work_side_by_side(
-    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.pool.places", _one_batching_place)
-    pool = await make_pool(FAULTS, workers=1)
-    blocker = asyncio.create_task(answer(pool, render("first", do="sleep", seconds=0.3)))
-    await until(lambda: pool.state.running["light"] == 1)
-    jobs = [answer(pool, render(str(n), do="needs all memory")) for n in range(4)]
-    bodies = await asyncio.gather(*jobs)
-    await blocker
-    assert [body["key"] for body in bodies] == ["0", "1", "2", "3"]
-    assert len({body["thread"] for body in bodies}) > 1
-
-
 async def test_one_bad_job_does_not_take_its_batch_with_it(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

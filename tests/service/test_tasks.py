@@ -1,12 +1,14 @@
 """What a worker keeps: layers once decoded are not decoded again."""
 
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from service.jobs import Render, Upload
+from service.errors import BadParameter, DamagedStream
+from service.jobs import Render, Rendered, Upload
 from service.settings import Settings
 from service.tasks import Tasks
 
@@ -19,10 +21,14 @@ def settings() -> Settings:
 @pytest.fixture(scope="module")
 def stream(settings: Settings) -> bytes:
     """A picture of 192 x 128 in layers of 64, 96 and 192 pixels' width."""
+    return Tasks(settings).upload(Upload(_png(lambda x, y: x), 75, (64, 96))).stream
+
+
+def _png(red: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bytes:
     y, x = np.mgrid[0:128, 0:192]
     out = BytesIO()
-    Image.fromarray(np.stack([x, y, (x + y) % 256], 2).astype(np.uint8)).save(out, "png")
-    return Tasks(settings).upload(Upload(out.getvalue(), 75, (64, 96))).stream
+    Image.fromarray(np.stack([red(x, y), y, (x + y) % 256], 2).astype(np.uint8)).save(out, "png")
+    return out.getvalue()
 
 
 def render(tasks: Tasks, stream: bytes, layer: int, key: str = "key") -> tuple[bytes, int]:
@@ -79,6 +85,41 @@ def test_a_small_part_is_decoded_alone(
     kept = tasks.render(Render("key", stream, 2, size, "png", 100, crop))
     assert kept.layers_decoded == 0
     assert np.array_equal(np.asarray(Image.open(BytesIO(kept.body)), int), expected)
+
+
+def test_a_batch_gives_what_its_jobs_give_alone(settings: Settings, stream: bytes) -> None:
+    """Pictures of the same sizes and others, whole and in part, one picture twice, bad ones among them."""
+    negative = Tasks(settings).upload(Upload(_png(lambda x, y: 255 - x), 75, (64, 96))).stream
+    jobs = [
+        Render("one", stream, 2, (192, 128), "png", 100),
+        Render("two", negative, 2, (192, 128), "png", 100),
+        Render("one", stream, 2, (100, 67), "webp", 80),
+        Render("one", stream, 1, (96, 64), "png", 100),
+        Render("two", negative, 2, (20, 20), "png", 100, (100, 50, 120, 70)),
+        Render("cut", stream[:-300], 2, (192, 128), "png", 100),
+        Render("nonsense", b"nonsense", 0, (64, 43), "png", 100),
+        Render("one", stream, 7, (64, 43), "png", 100),
+    ]
+    results = Tasks(settings).render_batch(jobs)
+    for job, result in zip(jobs[:5], results[:5], strict=True):
+        alone = Tasks(settings).render(job)
+        assert isinstance(result, Rendered)
+        assert (result.media_type, result.layers_decoded) == (alone.media_type, alone.layers_decoded)
+        pixels = [np.asarray(Image.open(BytesIO(r.body)).convert("RGB"), int) for r in (result, alone)]
+        assert np.abs(pixels[0] - pixels[1]).max() <= (1 if job.format == "png" else 8)
+    assert [type(result) for result in results[5:]] == [DamagedStream, DamagedStream, BadParameter]
+
+
+def test_a_batch_continues_from_kept_layers(settings: Settings, stream: bytes) -> None:
+    tasks = Tasks(settings)
+    render(tasks, stream, 1, key="a")
+    jobs = [Render(key, stream, 2, (192, 128), "png", 100) for key in ("a", "b")]
+    continued, fresh = tasks.render_batch(jobs)
+    assert isinstance(continued, Rendered)
+    assert isinstance(fresh, Rendered)
+    assert (continued.layers_decoded, fresh.layers_decoded) == (1, 3)
+    assert continued.body == fresh.body
+    assert render(tasks, stream, 2, key="b") == (fresh.body, 0)
 
 
 def test_a_part_is_resized_with_its_transparency(settings: Settings) -> None:
