@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-capacity bench-scaling bench-serve bench-training bench-ablations crops
+.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -63,6 +63,9 @@ bench-codec: setup-dev ## seconds of each stage of coding
 
 bench-capacity: setup-dev ## bytes and CPU seconds for a million pictures
 	$(BIN)/python -m benchmarks.capacity --data $(DATA) --profile $(PROFILE) $(OPTIONS)
+
+bench-batches: setup-dev ## what batches bring on a GPU
+	$(BIN)/python -m benchmarks.batches --data $(DATA) --profile $(PROFILE) --out $(OUT)/batches $(OPTIONS)
 
 bench-scaling: setup-dev ## what the service adds to the codec, and a second worker brings
 	$(BIN)/python -m benchmarks.scaling --data $(DATA) --profile $(PROFILE) --out $(OUT)/scaling $(OPTIONS)

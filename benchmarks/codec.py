@@ -50,14 +50,14 @@ Seconds = dict[str, float]
 """By stage, and ``all``."""
 
 
-def load(profile: str) -> tuple[Codec, bool]:
+def load(profile: str, device: str = "cpu") -> tuple[Codec, bool]:
     """A profile's codec, and whether its weights are trained."""
     if (FOLDER / f"{profile}.safetensors").is_file():
-        return Codec.load(profile), True
+        return Codec.load(profile, device), True
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{profile}.safetensors"
         export(initialise(PROFILES[profile]), path)
-        return Codec.load(str(path)), False
+        return Codec.load(str(path), device), False
 
 
 def best(work: Callable[[StageClock], object], rounds: int, progress: tqdm) -> Seconds:

@@ -58,17 +58,18 @@ class _Rendering:
 
 
 class Tasks:
-    """Made once in each worker; loads the codec. Safe to call from several threads.
+    """Made once in each worker; loads the codec of the settings' profile, unless one is given. Safe to call
+    from several threads.
 
     Keeps the layers it decoded, at most ``worker_cache_bytes`` of pixels, and continues the same
     picture's larger layers from there. A small part of a layer is decoded alone, and not kept.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, codec: Codec | None = None) -> None:
         cuda = settings.device != "cpu" and torch.cuda.is_available()
         threads = torch.get_num_threads()  # this worker's share of the cores
         torch.set_num_threads(1)  # the codec divides pictures among threads itself
-        self._codec = Codec.load(settings.profile, "cuda" if cuda else "cpu", threads)
+        self._codec = codec or Codec.load(settings.profile, "cuda" if cuda else "cpu", threads)
         self.model_id = self._codec.model_id
         self._max_pixels = settings.max_pixels
         self._writers = Threads(BATCH_WRITERS)
