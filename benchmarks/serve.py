@@ -43,7 +43,8 @@ from service.settings import Settings
 SHARES = (0.25, 0.5, 0.75, 1.0, 2.0, 4.0)
 QUICK_SHARES = (0.5, 1.0, 4.0)
 CAPACITY_SECONDS = 30
-KILL_SHARE = 0.5
+KILL_SHARE = 0.25
+"""A worker takes seconds of a core to load: of two cores, a kill every 5 s leaves less than half."""
 MORE_SOCKETS = 16
 """So many connections to the store may be opened under load; a leak would be one for each killed worker."""
 
