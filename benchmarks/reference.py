@@ -1,9 +1,11 @@
 """Whether a service under load answered right: every answer against a decoding of its own."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from io import BytesIO
+from multiprocessing import get_context
 
 import numpy as np
 from PIL import Image
@@ -21,6 +23,26 @@ _PATH = re.compile(r"/images/(\w+)\?width=(\d+)")
 _FORMATS = {media_type: name for name, media_type in MEDIA_TYPES.items()}
 NEAR = 1.0
 """Mean difference of 255 up to which two encodings of one picture count as the same pixels."""
+
+
+def wrong_answers(
+    streams: Mapping[str, bytes], settings: Settings, hits: Sequence[Hit], processes: int
+) -> list[str]:
+    """What :meth:`Reference.wrong` finds, the pictures divided among so many processes."""
+    names = sorted(streams)
+    share = {name: number % processes for number, name in enumerate(names)}
+    parts: list[list[Hit]] = [[] for _ in range(processes)]
+    for hit in hits:
+        if hit.shot.route == "read":
+            request = _PATH.fullmatch(hit.shot.path)
+            parts[share.get(request[1], 0) if request else 0].append(hit)
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        works = [pool.submit(_wrong, streams, settings, part) for part in parts]
+        return [failure for work in works for failure in work.result()]
+
+
+def _wrong(streams: Mapping[str, bytes], settings: Settings, hits: Sequence[Hit]) -> list[str]:
+    return Reference(streams, settings).wrong(hits)
 
 
 class Reference:

@@ -34,7 +34,7 @@ from benchmarks.load import (
 from benchmarks.pictures import camera_jpeg, read_pictures
 from benchmarks.prober import Probes, probing
 from benchmarks.processes import alive, free_port, started, unix_sockets, watched
-from benchmarks.reference import Reference
+from benchmarks.reference import wrong_answers
 from benchmarks.report import finish, table
 from benchmarks.runs import HEAD, Report, Run, plot
 from model.container import verify
@@ -91,8 +91,8 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
     seen = {member for run in report.runs for member in run.watch.seen}
     report.failures += [f"process {member} outlives the server" for member in seen if alive(member)]
     if server == "compass":
-        reference = Reference(streams, Settings(profile=options.profile))
-        report.failures += reference.wrong(hit for run in report.runs for hit in run.hits)
+        hits = [hit for run in report.runs for hit in run.hits]
+        report.failures += wrong_answers(streams, Settings(profile=options.profile), hits, cores)
     return report
 
 

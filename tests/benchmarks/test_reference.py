@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.load import Hit, Shot
-from benchmarks.reference import Reference
+from benchmarks.reference import Reference, wrong_answers
 from model.codec import Codec
 from service.settings import Settings
 
@@ -57,3 +57,15 @@ def test_the_same_pixels_in_other_bytes_pass(reference: Reference, hit: Hit) -> 
     out = BytesIO()
     Image.open(BytesIO(hit.body)).save(out, "webp", lossless=True)
     assert reference.wrong([replace(hit, body=out.getvalue())]) == []
+
+
+@pytest.mark.slow
+def test_several_processes_find_the_same(reference: Reference, hit: Hit) -> None:
+    other = Hit(
+        Shot("read", "/images/picture1?width=100"), 200, 0.1, hit.body, media_type="image/webp"
+    )  # the first picture's pixels
+    nonsense = Hit(Shot("read", "/nothing"), 200, 0.1, b"?", media_type="image/webp")
+    streams, settings = reference._streams, Settings(device="cpu")
+    found = wrong_answers(streams, settings, [hit, other, nonsense], processes=2)
+    assert sorted(found) == sorted(reference.wrong([hit, other, nonsense]))
+    assert len(found) == 2
