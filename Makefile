@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
+.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -60,6 +60,9 @@ crops: setup-dev ## crops beside AVIF and JPEG for docs/images (DATA: Kodak)
 
 bench-codec: setup-dev ## seconds of each stage of coding
 	$(BIN)/python -m benchmarks.codec --data $(DATA) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(OPTIONS)
+
+bench-entropy: setup-dev ## the entropy coder beside others
+	$(BIN)/python -m benchmarks.entropy $(if $(wildcard $(DATA)),--data $(DATA)) --profile $(PROFILE) $(OPTIONS)
 
 bench-capacity: setup-dev ## bytes and CPU seconds for a million pictures
 	$(BIN)/python -m benchmarks.capacity --data $(DATA) --profile $(PROFILE) $(OPTIONS)

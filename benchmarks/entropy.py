@@ -1,10 +1,11 @@
 """Symbols a second of the entropy coder, beside compressai.ans and constriction.
 
-    python -m benchmarks.entropy
+    make bench-entropy [DATA=folder]
 
-The symbols are drawn, not taken from pictures: as in a residual layer most of them belong to tables
-that are skipped, the other scales are spread evenly on a logarithmic axis up to 8. Each coder decodes
-the same symbols, all of them counted. compressai.ans knows no skipping: it is measured as its models
+The symbols are those of the residual layers of the folder's pictures, tile by tile, with the tables of the
+weights. Others are drawn: as in a residual layer most of them belong to tables that are skipped, the other
+scales are spread evenly on a logarithmic axis up to 8. Each coder decodes the same symbols, all of them
+counted. compressai.ans knows no skipping: it is measured as its models
 use it, coding every symbol, and once more with only those symbols that we code. Turning its arguments
 into lists is not counted. constriction, if installed, is asked table by table, or symbol by symbol.
 Every figure is the best of several interleaved rounds, on one thread and on two.
@@ -20,14 +21,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from compressai.ans import RansDecoder, RansEncoder
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.codec import QUALITY, WIDTHS
+from benchmarks.pictures import Picture, read_pictures
 from benchmarks.report import table
-from model.entropy import PRECISION, decode, encode, gaussian_tables
+from model.codec import Codec
+from model.container import read_header
+from model.entropy import PRECISION, Tables, decode, encode, gaussian_tables
+from model.geometry import divide, whole
+from model.ladder import layer_sizes
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
 SKIPPED = int(np.searchsorted(SCALES, 0.13))
@@ -45,6 +53,24 @@ class Tile:
 
     symbols: Symbols
     indexes: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is coded: tiles, and the tables that all coders use."""
+
+    tiles: Sequence[Tile]
+    tables: Tables
+
+    @property
+    def symbols(self) -> int:
+        """Of all tiles, skipped ones too."""
+        return sum(len(tile.symbols) for tile in self.tiles)
+
+    @property
+    def skipped(self) -> float:
+        """The share of symbols that are not coded, 0 to 1."""
+        return sum(int((tile.indexes < self.tables.skip).sum()) for tile in self.tiles) / self.symbols
 
 
 @dataclass(frozen=True)
@@ -67,23 +93,42 @@ def draw_tile(skipped: float, random: np.random.Generator) -> Tile:
     return Tile(np.clip(symbols, -reach, reach), indexes)
 
 
-def ours(tiles: Sequence[Tile]) -> Contestant:
+def residual_tiles(codec: Codec, pictures: Sequence[Picture]) -> list[Tile]:
+    """The symbols of all layers but the first, as the service codes the pictures."""
+    tiles = []
+    for picture in tqdm(pictures, "coding", unit="picture", leave=False):
+        stream = codec.encode(picture.pixels, layer_sizes(picture.size, WIDTHS), QUALITY)
+        header = read_header(stream)
+        for k in range(1, len(header.layers)):
+            everything = whole((header.layers[k].height, header.layers[k].width))
+            coder, index, _ = codec._place(header, stream, k, everything)
+            hyper_latents = coder._decode_hyper_latents(index.hyper_latents.cut(stream, "hyper-latents"))
+            for cell, substream in zip(divide(whole(coder.grid), 1), index.tiles, strict=True):
+                priors, _ = coder._priors(hyper_latents, coder.latents_of(cell))
+                indexes = priors.cpu().numpy().ravel()
+                tiles.append(Tile(decode(substream.cut(stream, "a tile"), indexes, coder.tables), indexes))
+    return tiles
+
+
+def ours(material: Material) -> Contestant:
     """This project's coder."""
-    coded = [encode(tile.symbols, tile.indexes, TABLES) for tile in tiles]
-    decoders = [partial(decode, data, tile.indexes, TABLES) for data, tile in zip(coded, tiles, strict=True)]
+    tiles, tables = material.tiles, material.tables
+    coded = [encode(tile.symbols, tile.indexes, tables) for tile in tiles]
+    decoders = [partial(decode, data, tile.indexes, tables) for data, tile in zip(coded, tiles, strict=True)]
     return Contestant("ours", decoders, sum(map(len, coded)))
 
 
-def compressai_ans(name: str, tiles: Sequence[Tile], leave_out: int) -> Contestant:
+def compressai_ans(name: str, material: Material, leave_out: int) -> Contestant:
     """compressai.ans on the symbols of all but the first ``leave_out`` tables."""
-    ends = np.cumsum(TABLES.lengths, dtype=int)
+    tables = material.tables
+    ends = np.cumsum(tables.lengths, dtype=int)
     cdfs = [
-        [0, *(np.cumsum(TABLES.frequencies[end - length : end]) << (16 - PRECISION)).tolist()]
-        for end, length in zip(ends, TABLES.lengths, strict=True)
+        [0, *(np.cumsum(tables.frequencies[end - length : end]) << (16 - PRECISION)).tolist()]
+        for end, length in zip(ends, tables.lengths, strict=True)
     ]
-    model = (cdfs, [len(cdf) for cdf in cdfs], TABLES.offsets.tolist())
+    model = (cdfs, [len(cdf) for cdf in cdfs], tables.offsets.tolist())
     decoders, size = [], 0
-    for tile in tiles:
+    for tile in material.tiles:
         coded = tile.indexes >= leave_out
         indexes = tile.indexes[coded].tolist()
         data = RansEncoder().encode_with_indexes(tile.symbols[coded].tolist(), indexes, *model)
@@ -100,27 +145,28 @@ def compressai_ans(name: str, tiles: Sequence[Tile], leave_out: int) -> Contesta
     return Contestant(name, decoders, size)
 
 
-def constriction_by_table(tiles: Sequence[Tile]) -> Contestant:
+def constriction_by_table(material: Material) -> Contestant:
     """constriction's stack coder with one call for each table that occurs and is not skipped."""
     stream = importlib.import_module("constriction").stream
-    ends = np.cumsum(TABLES.lengths, dtype=int)
+    tables = material.tables
+    ends = np.cumsum(tables.lengths, dtype=int)
     models = [
-        stream.model.Categorical(TABLES.frequencies[end - length : end] / 2.0**PRECISION, perfect=False)
-        for end, length in zip(ends, TABLES.lengths, strict=True)
+        stream.model.Categorical(tables.frequencies[end - length : end] / 2.0**PRECISION, perfect=False)
+        for end, length in zip(ends, tables.lengths, strict=True)
     ]
 
     def runs(tile: Tile) -> Iterator[tuple[int, NDArray[np.intp]]]:
         order = np.argsort(tile.indexes, kind="stable")
-        bounds = np.cumsum(np.bincount(tile.indexes, minlength=len(TABLES)))
-        for t in range(SKIPPED, len(TABLES)):
+        bounds = np.cumsum(np.bincount(tile.indexes, minlength=len(tables)))
+        for t in range(tables.skip, len(tables)):
             if bounds[t] > bounds[t - 1]:
                 yield t, order[bounds[t - 1] : bounds[t]]
 
     decoders, size = [], 0
-    for tile in tiles:
+    for tile in material.tiles:
         coder = stream.stack.AnsCoder()
         for t, places in reversed(list(runs(tile))):
-            coder.encode_reverse(tile.symbols[places] - np.int32(TABLES.offsets[t]), models[t])
+            coder.encode_reverse(tile.symbols[places] - np.int32(tables.offsets[t]), models[t])
         words = coder.get_compressed()
         size += words.nbytes
 
@@ -128,20 +174,20 @@ def constriction_by_table(tiles: Sequence[Tile]) -> Contestant:
             opened = stream.stack.AnsCoder(words)
             symbols = np.zeros(len(tile.indexes), np.int32)
             for t, places in runs(tile):
-                symbols[places] = opened.decode(models[t], len(places)) + np.int32(TABLES.offsets[t])
+                symbols[places] = opened.decode(models[t], len(places)) + np.int32(tables.offsets[t])
             return symbols
 
         decoders.append(decode)
     return Contestant("constriction, table by table", decoders, size)
 
 
-def constriction_by_symbol(tiles: Sequence[Tile]) -> Contestant:
+def constriction_by_symbol(material: Material) -> Contestant:
     """constriction's stack coder with a Gaussian for each symbol that is not skipped."""
     stream = importlib.import_module("constriction").stream
     family = stream.model.QuantizedGaussian(-1000, 1000)
     decoders, size = [], 0
-    for tile in tiles:
-        coded = tile.indexes >= SKIPPED
+    for tile in material.tiles:
+        coded = tile.indexes >= material.tables.skip
         scales = SCALES[tile.indexes[coded]]
         means = np.zeros_like(scales)
         coder = stream.stack.AnsCoder()
@@ -162,19 +208,23 @@ def constriction_by_symbol(tiles: Sequence[Tile]) -> Contestant:
     return Contestant("constriction, symbol by symbol", decoders, size)
 
 
-def measure(skipped: float, count: int, rounds: int, progress: tqdm) -> dict[str, dict[str, float]]:
-    """Millions of symbols a second on one and two threads, and bytes, of every contestant."""
+def draw(skipped: float, count: int) -> Material:
+    """So many tiles of which the share ``skipped`` (0-1) belongs to skipped tables."""
     random = np.random.default_rng(round(100 * skipped))
-    tiles = [draw_tile(skipped, random) for _ in range(count)]
+    return Material([draw_tile(skipped, random) for _ in range(count)], TABLES)
+
+
+def measure(material: Material, rounds: int, progress: tqdm) -> dict[str, dict[str, float]]:
+    """Millions of symbols a second on one and two threads, and bytes, of every contestant."""
     contestants = [
-        ours(tiles),
-        compressai_ans("compressai.ans, all symbols", tiles, 0),
-        compressai_ans("compressai.ans, ours only", tiles, SKIPPED),
+        ours(material),
+        compressai_ans("compressai.ans, all symbols", material, 0),
+        compressai_ans("compressai.ans, ours only", material, material.tables.skip),
     ]
-    if importlib.util.find_spec("constriction"):
-        contestants += [constriction_by_table(tiles), constriction_by_symbol(tiles)]
+    if importlib.util.find_spec("constriction") and material.tables is TABLES:  # it knows no escapes
+        contestants += [constriction_by_table(material), constriction_by_symbol(material)]
     for contestant in contestants:
-        for decoder, tile in zip(contestant.decoders, tiles, strict=True):
+        for decoder, tile in zip(contestant.decoders, material.tiles, strict=True):
             if not np.array_equal(decoder(), tile.symbols):
                 raise RuntimeError(f"{contestant.name} decodes other symbols than it coded")
     one = {contestant.name: np.inf for contestant in contestants}
@@ -186,7 +236,7 @@ def measure(skipped: float, count: int, rounds: int, progress: tqdm) -> dict[str
                 one[name] = min(one[name], seconds(call_all, map, decoders))
                 two[name] = min(two[name], seconds(call_all, pool.map, decoders))
             progress.update()
-    symbols = count * TILE_SYMBOLS / 1e6
+    symbols = material.symbols / 1e6
     return {
         contestant.name: {
             "one_thread": round(symbols / one[contestant.name], 1),
@@ -226,18 +276,27 @@ def line(coder: str, row: dict[str, float], ours_one_thread: float) -> list[obje
 def main() -> None:
     """Measure, print a table for each share of skipped symbols, and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder of PNG pictures")
+    parser.add_argument("--profile", default="lite", help="profile of the codec")
+    parser.add_argument("--pictures", type=int, default=6, help="of the folder, spread evenly")
     parser.add_argument("--skipped", type=float, nargs="+", default=[0.6, 0.75, 0.85], help="shares, 0-1")
     parser.add_argument("--tiles", type=int, default=16, help=f"tiles of {TILE_SYMBOLS} symbols")
     parser.add_argument("--quick", action="store_true", help="a few rounds only")
     options = parser.parse_args()
     rounds = 3 if options.quick else 15
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before the run")
+    materials = {f"drawn, {skipped:g}": draw(skipped, options.tiles) for skipped in options.skipped}
+    if options.data:
+        codec = Codec.load(options.profile)
+        tiles = residual_tiles(codec, read_pictures(options.data, options.pictures))
+        materials = {options.data.name: Material(tiles, codec.weights.latent_tables), **materials}
     figures = {}
-    with tqdm(total=rounds * len(options.skipped), unit="round", leave=False) as progress:
-        for skipped in options.skipped:
-            figures[f"{skipped:g}"] = measure(skipped, options.tiles, rounds, progress)
+    with tqdm(total=rounds * len(materials), unit="round", leave=False) as progress:
+        for name, material in materials.items():
+            figures[name] = measure(material, rounds, progress)
     for name, rows in figures.items():
-        print(f"\n{float(name):.0%} of the symbols skipped; decoding, million symbols a second\n")
+        skipped = materials[name].skipped
+        print(f"\n{name}: {skipped:.0%} of the symbols skipped; decoding, million symbols a second\n")
         head = ["coder", "one thread", "two threads", "gain", "ours is faster by", "bytes"]
         fastest = rows["ours"]["one_thread"]
         print(table(head, [line(coder, row, fastest) for coder, row in rows.items()]))
