@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import torch
 from PIL import Image
 
 from benchmarks.load import TIMEOUT_SECONDS, Shot, closed_loop, fire, with_comment
@@ -28,6 +29,7 @@ from benchmarks.serve import stored_streams, until_ready, upload
 from model.container import read_header
 from service.jobs import Render
 from service.settings import Profile, Settings
+from service.tasks import Tasks
 
 SMALL, LARGE = 640, 1280
 NOTHING_KEPT = {
@@ -40,9 +42,7 @@ NOTHING_KEPT = {
 
 def bare(profile: Profile, streams: Sequence[bytes], seconds: float) -> float:
     """Renderings a second of this process."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
-    from service.tasks import Tasks
-
+    torch.set_num_threads(1)
     tasks = Tasks(Settings(profile=profile, worker_cache_bytes=0))
     tasks.warm_up()
     quality, done, begin = Settings().output_quality("jpeg"), 0, time.perf_counter()
@@ -123,22 +123,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     large = Image.fromarray(pictures[0].pixels).resize((LARGE, LARGE * 2 // 3), Image.Resampling.LANCZOS)
     alone, both = asyncio.run(reuse(options.profile, camera_jpeg(np.asarray(large)), options.rounds))
     overhead = 1 - rates[cores][0] / rates[cores][1]
-    gain = rates[cores][0] / rates[1][0]
+    gain, bare_gain = (rates[cores][which] / rates[1][which] for which in (0, 1))
     text = [
         table(
             ["workers", "service, pictures/s", "bare codec, pictures/s"],
             [(workers, *pair) for workers, pair in rates.items()],
         ),
-        f"{cores} workers do {gain:.2f} times as much as one.",
+        f"{cores} workers do {gain:.2f} times as much as one; {cores} processes of the bare codec "
+        f"{bare_gain:.2f} times as much as one.",
         f"At full load the service does {100 * overhead:.1f} % less than the bare codec.",
-        f"{SMALL} and then {LARGE} pixels of one picture take {both / alone:.3f} times {LARGE} alone.",
+        f"{SMALL} and then {LARGE} pixels of one picture take {both:.3f} s, {both / alone:.3f} times {LARGE} "
+        "alone.",
     ]
     figures = {
         "benchmark": "scaling",
         "rates": {str(workers): [round(rate, 3) for rate in pair] for workers, pair in rates.items()},
         "gain": round(gain, 3),
+        "bare_gain": round(bare_gain, 3),
         "overhead": round(overhead, 4),
         "reuse": round(both / alone, 4),
+        "reuse_seconds": [round(both, 4), round(alone, 4)],
     }
     finish(options.out, "scaling", text, figures)
 
