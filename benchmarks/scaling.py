@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 
 import httpx
 import numpy as np
@@ -99,7 +100,7 @@ async def reuse(profile: str, source: bytes, rounds: int) -> tuple[float, float]
                     shot = Shot("read", f"/images/{picture.id}?width={width}&format=jpeg")
                     seconds += (await fire(client, shot, time.perf_counter())).seconds
                 (alone if number % 2 else both).append(seconds)
-    return min(alone), min(both)
+    return median(alone), median(both)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/scaling"), help="folder for the table")
     parser.add_argument("--pictures", type=int, default=8, help="more than are asked for at once")
     parser.add_argument("--seconds", type=float, default=20, help="length of each run")
-    parser.add_argument("--rounds", type=int, default=4, help="of the second part; the fastest counts")
+    parser.add_argument("--rounds", type=int, default=12, help="of the second part; the median counts")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = read_pictures(options.data, options.pictures)
