@@ -10,15 +10,18 @@ from model.errors import WeightsError
 class Config:
     """Everything that decides the shape of the network. Names in parentheses are the paper's.
 
-    ``channels`` (N) and ``latents`` (M) size both hyperpriors; ``features`` (C), ``blocks``,
-    ``convs`` and ``growth`` the residual dense network of LIFF; ``hidden`` and
-    ``hidden_layers`` its filter MLP. ``bicubic_skip`` adds the bicubic enlargement to LIFF's
+    ``channels`` (N) and ``latents`` (M) size both hyperpriors, ``hyper_channels`` (J) the stages of their
+    hyper-synthesis (M in the paper); ``features`` (C), ``blocks``, ``convs`` and ``growth`` the
+    residual dense network of LIFF; ``hidden`` and ``hidden_layers`` its filter MLP. ``latents`` limit
+    the highest quality: on Kodak no linear transform of 16 x 16 pixels to so many numbers gives more
+    than 31.9 dB with 96, 38.2 dB with 192. ``bicubic_skip`` adds the bicubic enlargement to LIFF's
     prediction (off in the paper). ``levels`` gain vectors cover the Lagrange multipliers
     ``lambda_low`` to ``lambda_high`` geometrically.
     """
 
     channels: int = 128
     latents: int = 192
+    hyper_channels: int = 192
     features: int = 64
     blocks: int = 4
     convs: int = 4
@@ -36,10 +39,15 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Config":
-        """The inverse of :meth:`to_dict`; raises WeightsError on unknown or mistyped fields."""
+        """The inverse of :meth:`to_dict`; raises WeightsError on unknown or mistyped fields.
+
+        Where ``hyper_channels`` are missing, as in the first files, they are as many as the latents.
+        """
         types = {f.name: f.type for f in fields(cls)}
         if not isinstance(values, dict):
             raise WeightsError(f"no configuration: {values!r}")
+        if "latents" in values:
+            values = {"hyper_channels": values["latents"], **values}
         for name, value in values.items():
             fits = type(value) is types.get(name) or (type(value) is int and types.get(name) is float)
             if not fits or value < 0 or (value == 0 and types[name] is not bool):
@@ -50,7 +58,15 @@ class Config:
 PROFILES = {
     "paper": Config(),
     "lite": Config(
-        channels=48, latents=96, features=16, blocks=2, convs=2, growth=16, hidden=16, hidden_layers=2
+        channels=48,
+        latents=192,
+        hyper_channels=96,
+        features=16,
+        blocks=2,
+        convs=2,
+        growth=16,
+        hidden=16,
+        hidden_layers=2,
     ),
 }
 """``paper``: the widths of the publication, for GPUs. ``lite``: for CPUs."""

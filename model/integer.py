@@ -92,10 +92,10 @@ class IntegerHyperSynthesis:
 
     def __post_init__(self) -> None:
         channels, latents = self.shape
-        middle = self.up2.weight.shape[1]
+        first, middle = self.up1.weight.shape[1], self.up2.weight.shape[1]
         wanted = {
-            "up1": (channels, latents, 5, 5),
-            "up2": (latents, middle, 5, 5),
+            "up1": (channels, first, 5, 5),
+            "up2": (first, middle, 5, 5),
             "index": (latents, middle, 3, 3),
             "mean": (latents, middle, 3, 3),
         }
@@ -108,7 +108,7 @@ class IntegerHyperSynthesis:
     @property
     def shape(self) -> tuple[int, int]:
         """Channels of the hyper-latents and of the latents."""
-        return len(self.medians), self.up1.weight.shape[1]
+        return len(self.medians), self.index.weight.shape[0]
 
     def inputs(self, box: Box, size: Size) -> Box:
         """The hyper-latents that the priors of the latents in ``box`` depend on.

@@ -84,14 +84,14 @@ class Hyperprior(nn.Module):
 
     def __init__(self, config: Config):
         super().__init__()
-        N, M = config.channels, config.latents
+        N, M, J = config.channels, config.latents, config.hyper_channels
         self.analysis = nn.ModuleList([down(3, N), down(N, N), down(N, N), down(N, M)])
         self.analysis_norms = nn.ModuleList([GDN(N) for _ in range(3)])
         self.synthesis = nn.ModuleList([up(M, N), up(N, N), up(N, N), up(N, 3)])
         self.synthesis_norms = nn.ModuleList([GDN(N, inverse=True) for _ in range(3)])
         self.hyper_analysis = nn.ModuleList([nn.Conv2d(M, N, 3, padding=1), down(N, N), down(N, N)])
         self.hyper_synthesis = nn.ModuleList(
-            [up(N, M), up(M, M * 3 // 2), nn.Conv2d(M * 3 // 2, M * 2, 3, padding=1)]
+            [up(N, J), up(J, J * 3 // 2), nn.Conv2d(J * 3 // 2, M * 2, 3, padding=1)]
         )
         self.log_gain = nn.Parameter(torch.zeros(config.levels, M))
         self.log_inverse_gain = nn.Parameter(torch.zeros(config.levels, M))

@@ -62,7 +62,13 @@ def train(
     device = pictures[0].buffer.device
     network = channels_last(initialise(config, seed).to(device))
     before = load_checkpoint(start or checkpoint) if start or checkpoint.exists() else None
-    resumed = before is not None and start is None and _same(recipe, before.recipe) and before.progress < 1
+    resumed = (
+        before is not None
+        and start is None
+        and before.progress < 1
+        and _same(recipe, before.recipe)
+        and Config.from_dict(before.config) == config
+    )
     history: tuple[str, ...] = before.history if before else ()
     if before is not None:
         take_over(network, before.weights)

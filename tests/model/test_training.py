@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from model.config import Config
 from model.errors import WeightsError
 from model.training import cli, trainer
 from model.training.average import Average
-from model.training.checkpoint import load_checkpoint
+from model.training.checkpoint import load_checkpoint, take_over
 from model.training.data import Pictures, load_pictures
 from model.training.export import export, network_of
 from model.training.muon import MuonAdam, orthogonalise
@@ -24,7 +25,16 @@ from model.training.trainer import schedule, train
 from tests.model.tiny import picture
 
 CONFIG = Config(
-    channels=16, latents=16, features=4, blocks=1, convs=1, growth=4, hidden=4, hidden_layers=1, levels=3
+    channels=16,
+    latents=16,
+    hyper_channels=16,
+    features=4,
+    blocks=1,
+    convs=1,
+    growth=4,
+    hidden=4,
+    hidden_layers=1,
+    levels=3,
 )
 BRIEF = 0.02  # minutes
 
@@ -179,6 +189,25 @@ def test_the_averaged_weights_are_the_ones_used(tmp_path):
     assert same(dict(network_of(load_checkpoint(path), "lite").named_parameters()), used)
     assert saved.latest.keys() == {f"base.{name}" for name, _ in network.base.named_parameters()}
     assert not same(saved.latest, used)
+
+
+def test_a_network_with_more_latents_begins_as_the_smaller_one():
+    small, large = initialise(CONFIG, 1), initialise(replace(CONFIG, latents=40), 2)
+    take_over(large, small.state_dict())
+    x = torch.from_numpy(picture(80, 72, 3).transpose(2, 0, 1).copy())[None].float() / 255
+    levels = torch.tensor([1.3])
+    with torch.no_grad():
+        y, y_large = small.base.analyse(x), large.base.analyse(x)
+        assert torch.equal(y, y_large[:, :16])
+        assert y_large[:, 16:].abs().mean() < 0.5 * y.abs().mean()
+        z = torch.randn(1, 16, 2, 2)
+        before, after = (network.base.hyper_synthesise(z, (5, 5)) for network in (small, large))
+        for old, new in zip(before, after, strict=True):
+            assert torch.allclose(old, new[:, :16], atol=1e-6)
+        assert after[0][:, 16:].mean() < before[0].mean()
+        for old, new in zip(small.base.gains(levels), large.base.gains(levels), strict=True):
+            assert torch.allclose(old, new[:, :16])
+            assert torch.allclose(new[:, 16:].log().mean(), old.log().mean())
 
 
 def test_checkpoints_of_older_versions_go_on():

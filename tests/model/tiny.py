@@ -11,7 +11,16 @@ from model.network import Compass
 from model.training.network import initialise
 
 TINY = Config(
-    channels=6, latents=8, features=4, blocks=1, convs=2, growth=4, hidden=8, hidden_layers=2, levels=3
+    channels=6,
+    latents=8,
+    hyper_channels=8,
+    features=4,
+    blocks=1,
+    convs=2,
+    growth=4,
+    hidden=8,
+    hidden_layers=2,
+    levels=3,
 )
 
 
