@@ -55,7 +55,7 @@ def create_app(processes: int) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)  # a child left behind would outlive this process
 
     app = FastAPI(lifespan=lifespan)
     waiting = asyncio.Semaphore(QUEUE + processes)
