@@ -161,9 +161,9 @@ class Tasks:
                 self._decode([rendering])
 
     def _decode_together(self, renderings: Sequence[_Rendering]) -> None:
-        pictures = {rendering.job.key: rendering for rendering in renderings}
-        streams = [rendering.job.stream for rendering in pictures.values()]
-        pixels = [r.pixels for r in pictures.values() if r.pixels is not None]
+        distinct = {rendering.job.key: rendering for rendering in renderings}  # one may be asked for twice
+        streams = [rendering.job.stream for rendering in distinct.values()]
+        pixels = [r.pixels for r in distinct.values() if r.pixels is not None]
         first, layer, part = renderings[0].first, renderings[0].job.layer, renderings[0].part
         clock = StageClock()
         if renderings[0].alone:
@@ -173,9 +173,9 @@ class Tasks:
             for k in range(first, layer + 1):
                 start = (k - 1, pixels) if pixels else None
                 pixels = self._codec.decode_batch(streams, k, start=start, clock=clock)
-                for key, decoded in zip(pictures, pixels, strict=True):
+                for key, decoded in zip(distinct, pixels, strict=True):
                     self._layers.put((key, k), decoded, decoded.nbytes)
-        of_picture = dict(zip(pictures, pixels, strict=True))
+        of_picture = dict(zip(distinct, pixels, strict=True))
         for rendering in renderings:
             rendering.pixels = of_picture[rendering.job.key]
             for stage, seconds in clock.seconds.items():
