@@ -5,10 +5,10 @@
 The symbols are those of the residual layers of the folder's pictures, tile by tile, with the tables of the
 weights. Others are drawn: as in a residual layer most of them belong to tables that are skipped, the other
 scales are spread evenly on a logarithmic axis up to 8. Each coder decodes the same symbols, all of them
-counted. compressai.ans knows no skipping: it is measured as its models
-use it, coding every symbol, and once more with only those symbols that we code. Turning its arguments
-into lists is not counted. constriction, if installed, is asked table by table, or symbol by symbol.
-Every figure is the best of several interleaved rounds, on one thread and on two.
+counted. compressai.ans knows no skipping: it is measured as its models use it, coding every symbol, and
+once more with only those symbols that we code. Turning its arguments into lists is not counted.
+constriction, if installed, is asked table by table, or symbol by symbol. Every figure is the best of
+several interleaved rounds, on one thread and on two.
 """
 
 import argparse

@@ -354,11 +354,8 @@ class Codec:
 
 def alike(header: Header, layer: int) -> tuple[object, ...]:
     """Equal for streams that can be decoded together up to a layer: weights, sizes, tiles."""
-    return (
-        header.model_id,
-        header.tile,
-        *(_size(header, k) for k in range(min(layer + 1, len(header.layers)))),
-    )
+    sizes = [(entry.width, entry.height) for entry in header.layers[: layer + 1]]
+    return header.model_id, header.tile, *sizes
 
 
 def _slices(box: Box) -> tuple[slice, slice]:

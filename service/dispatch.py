@@ -4,7 +4,7 @@ import itertools
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from service.admission import Admission, Ticket
@@ -34,19 +34,20 @@ class Dispatcher:
 
     def run(self) -> None:
         """Give waiting jobs to free workers until there are no more of the one or the other."""
-        while free := sorted((link for link in self._crew() if link.free), key=_load):
-            if not sum(self._give(link, len(free)) for link in free):
+        crew = self._crew()
+        while free := sorted((link for link in crew if link.free), key=_load):
+            if not sum(self._give(link, crew, len(free)) for link in free):
                 return
 
     def _crew(self) -> list[WorkerLink]:
         able = (link for link in self._links.values() if link.able)
         return sorted(able, key=lambda link: link.born)[: self._crew_size]
 
-    def _give(self, link: WorkerLink, sharers: int) -> bool:
+    def _give(self, link: WorkerLink, crew: Sequence[WorkerLink], sharers: int) -> bool:
         if not link.free:
             return False
         now = time.monotonic()
-        handicap = partial(self._handicap, link)
+        handicap = partial(self._handicap, link, crew)
         first = self._admission.take(now, handicap)
         if first is None:
             return False
@@ -68,16 +69,16 @@ class Dispatcher:
         link.send({next(self._numbers): ticket for ticket in batch})
         return True
 
-    def _handicap(self, link: WorkerLink, ticket: Ticket) -> float:
+    def _handicap(self, link: WorkerLink, crew: Sequence[WorkerLink], ticket: Ticket) -> float:
         """Seconds by which a job stands further back for this worker; infinite: not for it."""
         if ticket.attempts:  # its last worker ended: elsewhere, and alone, to see whose fault it was
-            others = any(other is not link for other in self._crew())
+            others = any(other is not link for other in crew)
             return math.inf if link.running or (others and ticket.avoid == link.place.index) else 0.0
         home = self._homes.get(ticket.key)
         if home is None or home == link.place.index:
             return 0.0
         holder = self._links.get(home)
-        if holder is not None and holder.free and holder in self._crew():
+        if holder is not None and holder.free and holder in crew:
             return math.inf
         return PATIENCE_SECONDS
 
