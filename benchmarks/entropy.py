@@ -5,10 +5,10 @@
 The symbols are those of the residual layers of the folder's pictures, tile by tile, with the tables of the
 weights. Others are drawn: as in a residual layer most of them belong to tables that are skipped, the other
 scales are spread evenly on a logarithmic axis up to 8. Each coder decodes the same symbols, all of them
-counted. compressai.ans knows no skipping: it is measured as its models use it, coding every symbol, and
-once more with only those symbols that we code. Turning its arguments into lists is not counted.
-constriction, if installed, is asked table by table, or symbol by symbol. Every figure is the best of
-several interleaved rounds, on one thread and on two.
+counted; ours takes as many tiles a call as the codec gives it, the others one. compressai.ans knows no
+skipping: it is measured as its models use it, coding every symbol, and once more with only those symbols
+that we code. Turning its arguments into lists is not counted. constriction, if installed, is asked table by
+table, or symbol by symbol. Every figure is the best of several interleaved rounds, on one thread and on two.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from benchmarks.pictures import Picture, read_pictures
 from benchmarks.report import table
 from model.codec import Codec
 from model.container import read_header
-from model.entropy import PRECISION, Tables, decode, encode, gaussian_tables
+from model.entropy import PRECISION, Tables, decode, decode_all, encode, gaussian_tables
 from model.geometry import divide, whole
 from model.ladder import layer_sizes
 
@@ -43,6 +44,8 @@ TABLES = gaussian_tables(SCALES, skip=SKIPPED)
 LARGEST_SCALE = 8.0
 TILE_SYMBOLS = 192 * 32 * 32
 """Latents of a tile of 512 x 512 pixels."""
+TILES_A_CALL = 4
+"""Tiles of 256 x 256 pixels that the codec decodes in one call (``LatentCoder.decode``)."""
 
 Symbols = NDArray[np.int32]
 
@@ -75,10 +78,10 @@ class Material:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A coder with its arguments ready: one decoding function a tile, and the bytes of all tiles."""
+    """A coder with its arguments ready: functions that each decode some tiles, and the bytes of all tiles."""
 
     name: str
-    decoders: Sequence[Callable[[], Symbols]]
+    decoders: Sequence[Callable[[], Sequence[Symbols]]]
     size: int
 
 
@@ -114,7 +117,9 @@ def ours(material: Material) -> Contestant:
     """This project's coder."""
     tiles, tables = material.tiles, material.tables
     coded = [encode(tile.symbols, tile.indexes, tables) for tile in tiles]
-    decoders = [partial(decode, data, tile.indexes, tables) for data, tile in zip(coded, tiles, strict=True)]
+    indexes = [tile.indexes for tile in tiles]
+    calls = [slice(k, k + TILES_A_CALL) for k in range(0, len(tiles), TILES_A_CALL)]
+    decoders = [partial(decode_all, coded[call], indexes[call], tables) for call in calls]
     return Contestant("ours", decoders, sum(map(len, coded)))
 
 
@@ -136,10 +141,10 @@ def compressai_ans(name: str, material: Material, leave_out: int) -> Contestant:
 
         def decode(
             data: bytes = data, indexes: list[int] = indexes, coded: NDArray[np.bool_] = coded
-        ) -> Symbols:
+        ) -> list[Symbols]:
             symbols = np.zeros(len(coded), np.int32)
             symbols[coded] = RansDecoder().decode_with_indexes(data, indexes, *model)
-            return symbols
+            return [symbols]
 
         decoders.append(decode)
     return Contestant(name, decoders, size)
@@ -170,12 +175,12 @@ def constriction_by_table(material: Material) -> Contestant:
         words = coder.get_compressed()
         size += words.nbytes
 
-        def decode(words: NDArray[np.uint32] = words, tile: Tile = tile) -> Symbols:
+        def decode(words: NDArray[np.uint32] = words, tile: Tile = tile) -> list[Symbols]:
             opened = stream.stack.AnsCoder(words)
             symbols = np.zeros(len(tile.indexes), np.int32)
             for t, places in runs(tile):
                 symbols[places] = opened.decode(models[t], len(places)) + np.int32(tables.offsets[t])
-            return symbols
+            return [symbols]
 
         decoders.append(decode)
     return Contestant("constriction, table by table", decoders, size)
@@ -199,10 +204,10 @@ def constriction_by_symbol(material: Material) -> Contestant:
             words: NDArray[np.uint32] = words,
             coded: NDArray[np.bool_] = coded,
             parameters: tuple[NDArray[np.float64], NDArray[np.float64]] = (means, scales),
-        ) -> Symbols:
+        ) -> list[Symbols]:
             symbols = np.zeros(len(coded), np.int32)
             symbols[coded] = stream.stack.AnsCoder(words).decode(family, *parameters)
-            return symbols
+            return [symbols]
 
         decoders.append(decode)
     return Contestant("constriction, symbol by symbol", decoders, size)
@@ -224,8 +229,9 @@ def measure(material: Material, rounds: int, progress: tqdm) -> dict[str, dict[s
     if importlib.util.find_spec("constriction") and material.tables is TABLES:  # it knows no escapes
         contestants += [constriction_by_table(material), constriction_by_symbol(material)]
     for contestant in contestants:
-        for decoder, tile in zip(contestant.decoders, material.tiles, strict=True):
-            if not np.array_equal(decoder(), tile.symbols):
+        decoded = chain.from_iterable(decoder() for decoder in contestant.decoders)
+        for symbols, tile in zip(decoded, material.tiles, strict=True):
+            if not np.array_equal(symbols, tile.symbols):
                 raise RuntimeError(f"{contestant.name} decodes other symbols than it coded")
     one = {contestant.name: np.inf for contestant in contestants}
     two = dict(one)
@@ -236,25 +242,25 @@ def measure(material: Material, rounds: int, progress: tqdm) -> dict[str, dict[s
                 one[name] = min(one[name], seconds(call_all, decoders))
                 two[name] = min(two[name], seconds(share, pool, decoders))
             progress.update()
-    symbols = material.symbols / 1e6
+    millions = material.symbols / 1e6
     return {
         contestant.name: {
-            "one_thread": round(symbols / one[contestant.name], 1),
-            "two_threads": round(symbols / two[contestant.name], 1),
+            "one_thread": round(millions / one[contestant.name], 1),
+            "two_threads": round(millions / two[contestant.name], 1),
             "bytes": contestant.size,
         }
         for contestant in contestants
     }
 
 
-def call_all(decoders: Sequence[Callable[[], Symbols]]) -> None:
+def call_all(decoders: Sequence[Callable[[], Sequence[Symbols]]]) -> None:
     """Decode every tile; drop the symbols at once, as a codec does."""
     for decoder in decoders:
         decoder()
 
 
-def share(pool: ThreadPoolExecutor, decoders: Sequence[Callable[[], Symbols]]) -> None:
-    """The same by two threads, of which each has every other tile."""
+def share(pool: ThreadPoolExecutor, decoders: Sequence[Callable[[], Sequence[Symbols]]]) -> None:
+    """The same by two threads, of which each has every other call."""
     list(pool.map(call_all, (decoders[0::2], decoders[1::2])))
 
 
@@ -283,7 +289,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of PNG pictures")
     parser.add_argument("--profile", default="lite", help="profile of the codec")
-    parser.add_argument("--pictures", type=int, default=6, help="of the folder, spread evenly")
+    parser.add_argument("--pictures", type=int, default=24, help="of the folder, spread evenly")
     parser.add_argument("--skipped", type=float, nargs="+", default=[0.6, 0.75, 0.85], help="shares, 0-1")
     parser.add_argument("--tiles", type=int, default=16, help=f"tiles of {TILE_SYMBOLS} symbols")
     parser.add_argument("--quick", action="store_true", help="a few rounds only")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.clock import StageClock
 from model.container import Index, Substream
-from model.entropy import MAX_SYMBOL, MIN_SYMBOL, Tables, decode, encode
+from model.entropy import MAX_SYMBOL, MIN_SYMBOL, Tables, decode, decode_all, encode
 from model.geometry import Box, Size, coarse, divide, fine, halved, whole
 from model.integer import FRACTION
 from model.parallel import Threads
@@ -78,7 +78,7 @@ class LatentCoder:
 
         self._work(encode_block, whole(self.grid), clock)
         with clock.stage("entropy"):
-            hyper = encode(hyper_symbols.ravel(), _channels(hyper_symbols.shape), self.prior.tables)
+            hyper = encode(hyper_symbols.ravel(), _channels(hyper_symbols.shape).ravel(), self.prior.tables)
         return hyper, [tiles[cell] for cell in divide(whole(self.grid), 1)], out
 
     def decode(self, stream: bytes, index: Index, box: Box, clock: StageClock) -> tuple[Tensor, Box]:
@@ -94,19 +94,19 @@ class LatentCoder:
         shape = (1, self.prior.synthesis.shape[1], *window.size)
         out = torch.empty(shape, device=z.device).contiguous(memory_format=torch.channels_last)
 
-        def decode_block(cells: Box, watch: StageClock) -> None:
-            block = self.latents_of(cells)
+        def decode_block(tiles: Box, watch: StageClock) -> None:
+            block = self.latents_of(tiles)
             with watch.stage("priors"):
                 tables, mean = self._priors(z, block)
                 indexes = tables.cpu().numpy()
             symbols = np.empty(indexes.shape, np.int32)
             with watch.stage("entropy"):
-                for cell in divide(cells, 1):
-                    tile = index.tiles[cell.top * self.grid[1] + cell.left]
-                    data = tile.cut(stream, f"tile in row {cell.top}, column {cell.left}")
-                    inside = self.latents_of(cell).inside(block)
-                    part = indexes[:, *inside]
-                    symbols[:, *inside] = decode(data, part.ravel(), self.tables).reshape(part.shape)
+                cells = list(divide(tiles, 1))
+                places = [self.latents_of(cell).inside(block) for cell in cells]
+                strings = [self._cut(stream, index, cell) for cell in cells]
+                parts = decode_all(strings, [indexes[:, *place] for place in places], self.tables)
+                for place, part in zip(places, parts, strict=True):
+                    symbols[:, *place] = part
             out[..., *block.inside(window)] = dequantise(torch.from_numpy(symbols).to(z.device), mean)
 
         self._work(decode_block, wanted, clock)
@@ -115,13 +115,21 @@ class LatentCoder:
     def read(self, index: Index, box: Box) -> list[Substream]:
         """The substreams that :meth:`decode` reads for ``box``."""
         wanted = coarse(box, self.tile // LATENT)
-        tiles = [index.tiles[cell.top * self.grid[1] + cell.left] for cell in divide(wanted, 1)]
-        return [index.hyper_latents, *tiles]
+        return [index.hyper_latents, *(self._substream(index, cell) for cell in divide(wanted, 1))]
+
+    def _substream(self, index: Index, cell: Box) -> Substream:
+        """That of one tile."""
+        return index.tiles[cell.top * self.grid[1] + cell.left]
+
+    def _cut(self, stream: bytes, index: Index, cell: Box) -> bytes:
+        """The bytes of one tile."""
+        name = f"tile in row {cell.top}, column {cell.left}"
+        return self._substream(index, cell).cut(stream, name)
 
     def _decode_hyper_latents(self, data: bytes) -> Tensor:
         """The hyper-latents' symbols int32 (N, h, w)."""
         shape = (len(self.prior.tables), *self.hyper_latents)
-        symbols = decode(data, _channels(shape), self.prior.tables).reshape(shape)
+        symbols = decode(data, _channels(shape), self.prior.tables)
         return torch.from_numpy(symbols).to(self.prior.synthesis.medians.device)
 
     def _priors(self, z: Tensor, box: Box) -> tuple[Tensor, Tensor]:
@@ -151,5 +159,5 @@ def dequantise(symbols: Tensor, mean: Tensor) -> Tensor:
 
 
 def _channels(shape: tuple[int, ...]) -> NDArray[np.uint16]:
-    """The table of each hyper-latent (N, h, w), flattened: its channel."""
-    return np.repeat(np.arange(shape[0], dtype=np.uint16), shape[1] * shape[2])
+    """The table of each hyper-latent (N, h, w): its channel."""
+    return np.broadcast_to(np.arange(shape[0], dtype=np.uint16)[:, None, None], shape)

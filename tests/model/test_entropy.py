@@ -17,6 +17,7 @@ from model.entropy import (
     Tables,
     _compiled,
     decode,
+    decode_all,
     encode,
     gaussian_tables,
     quantise_pmf,
@@ -237,6 +238,27 @@ def test_truncated_and_lengthened_strings_raise() -> None:
     for data in (b"\1", b"\1\2\3\0"):
         with pytest.raises(InvalidStream, match="not a coded string"):
             decode(data, coded.indexes, coded.tables)
+
+
+def test_strings_of_any_shape_decode_together_as_alone() -> None:
+    tiles = [residual(count, seed) for seed, count in enumerate((1200, 0, 1, 600))]
+    strings = [encode(*tile) for tile in tiles]
+    shapes = [(3, 20, 20), (0,), (1, 1), (2, 300)]
+    indexes = [tile.indexes.reshape(shape) for tile, shape in zip(tiles, shapes, strict=True)]
+    for tile, shape, part in zip(tiles, shapes, decode_all(strings, indexes, tiles[0].tables), strict=True):
+        np.testing.assert_array_equal(part, tile.symbols.reshape(shape))
+
+
+def test_no_string_lends_its_neighbour_a_word() -> None:
+    """What is wrong with one string is noticed, though the bytes go on."""
+    tile = residual(2000)
+    clean = encode(*tile)
+    for place in range(3):
+        for damaged, error in ((clean[:-2], TruncatedStream), (clean + b"\0\0", InvalidStream)):
+            strings = [clean] * 3
+            strings[place] = damaged
+            with pytest.raises(error):
+                decode_all(strings, [tile.indexes] * 3, tile.tables)
 
 
 def test_an_escape_beyond_16_bits_raises() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 import model.latents
 from model.codec import Codec
 from model.container import read_header, verify
-from model.entropy import decode
+from model.entropy import decode_all
 from model.integer import FRACTION
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -57,12 +57,14 @@ def test_the_streams_are_worth_keeping(codec, monkeypatch):
     """Symbols from many tables, skipped ones and escapes among them."""
     tables, seen = codec.weights.latent_tables, []
 
-    def recorded(data, indexes, tables):
-        symbols = decode(data, indexes, tables)
-        seen.append((indexes, symbols, tables))
+    def recorded(strings, indexes, tables):
+        symbols = decode_all(strings, indexes, tables)
+        seen.extend(
+            (index.ravel(), part.ravel(), tables) for index, part in zip(indexes, symbols, strict=True)
+        )
         return symbols
 
-    monkeypatch.setattr(model.latents, "decode", recorded)
+    monkeypatch.setattr(model.latents, "decode_all", recorded)
     assert len(np.unique(latents(codec, read("tiles"), 1))) > 1000
     indexes = np.concatenate([i for i, _, used in seen if used is tables])
     symbols = np.concatenate([s for _, s, used in seen if used is tables])
