@@ -13,10 +13,11 @@ loop without end or use more memory than its answer. The kernels release the GIL
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, Self
 
 import numpy as np
-from numba import int32, int64, njit, types, uint16, uint32
+from numba import int16, int64, njit, types, uint8, uint16, uint32
 from numpy.typing import ArrayLike, NDArray
 
 from model.errors import EncodeError, InvalidStream, TruncatedStream, WeightsError
@@ -25,7 +26,8 @@ PRECISION = 14
 """The frequencies of every table add up to ``2**PRECISION``."""
 MIN_SYMBOL, MAX_SYMBOL = -(2**15), 2**15 - 1
 """Symbols are 16-bit integers: the coder takes and gives no others."""
-MAX_TABLES = 2**16 - 1
+MAX_TABLES = 2**8
+"""An index into the tables is one byte."""
 
 _TOTAL = 2**PRECISION
 _INITIAL_STATE = 2**16  # also the smallest state between two symbols
@@ -135,7 +137,7 @@ def encode(symbols: Integers, indexes: Integers, tables: Tables) -> bytes:
         raise EncodeError(f"symbols from {symbols.min()} to {symbols.max()} exceed 16 bits")
     words = np.empty(_MAX_WORDS_PER_SYMBOL * len(symbols), np.uint16)
     position, state = _encode(
-        symbols.astype(np.int32, copy=False), indexes, tables.skip, tables._starts, tables._escapes,
+        symbols.astype(np.int16, copy=False), indexes, tables.skip, tables._starts, tables._escapes,
         tables._offsets, tables._entries, words,
     )  # fmt: skip
     if position < 0:
@@ -146,7 +148,7 @@ def encode(symbols: Integers, indexes: Integers, tables: Tables) -> bytes:
     return int(state).to_bytes((int(state).bit_length() + 7) // 8, "little") + coded
 
 
-def decode(data: bytes, indexes: Integers, tables: Tables) -> NDArray[np.int32]:
+def decode(data: bytes, indexes: Integers, tables: Tables) -> NDArray[np.int16]:
     """The symbols that ``data`` stands for, one for each of the table ``indexes``, in their shape.
 
     Raises TruncatedStream if the bytes end too early; InvalidStream if they cannot be a coded string,
@@ -158,7 +160,7 @@ def decode(data: bytes, indexes: Integers, tables: Tables) -> NDArray[np.int32]:
 
 def decode_all(
     strings: Sequence[bytes], indexes: Sequence[Integers], tables: Tables
-) -> list[NDArray[np.int32]]:
+) -> list[NDArray[np.int16]]:
     """Each of the ``strings`` as :func:`decode` has it, all without the GIL: threads hinder each other less.
 
     Raises what decode raises, for the first string that is not sound.
@@ -172,12 +174,12 @@ def decode_all(
     bodies = [data[head:] for data, head in zip(strings, heads, strict=True)]
     words = np.frombuffer(b"".join([*bodies, padding]), "<u2").astype(np.uint16, copy=False)
     flat = _table_indexes(np.concatenate([array.ravel() for array in indexes]), tables)
-    symbols = np.empty(len(flat), np.int32)
-    ends = np.cumsum([array.size for array in indexes], dtype=np.int64)
-    word_ends = np.cumsum([len(body) // 2 for body in bodies], dtype=np.int64)
+    symbols = np.empty(len(flat), np.int16)
+    ends = list(accumulate(array.size for array in indexes))
+    word_ends = list(accumulate(len(body) // 2 for body in bodies))
     fault, _ = _decode_all(
-        flat, ends, tables.skip, tables._offsets, tables._entries, tables._guesses, words, word_ends,
-        np.array([state or _INITIAL_STATE for state in states], np.uint32), symbols,
+        flat, np.array(ends), tables.skip, tables._offsets, tables._entries, tables._guesses, words,
+        np.array(word_ends), np.array([state or _INITIAL_STATE for state in states], np.uint32), symbols,
     )  # fmt: skip
     if fault == _TOO_SHORT:
         raise TruncatedStream("entropy coding: the bytes end before the last symbol")
@@ -185,18 +187,16 @@ def decode_all(
         raise InvalidStream("entropy coding: a symbol exceeds 16 bits")
     if fault == _TOO_LONG:
         raise InvalidStream("entropy coding: the bytes do not end with the last symbol")
-    parts = zip(np.split(symbols, ends[:-1]), indexes, strict=True)
-    return [part.reshape(array.shape) for part, array in parts]
+    parts = zip(pairwise([0, *ends]), indexes, strict=True)
+    return [symbols[start:end].reshape(array.shape) for (start, end), array in parts]
 
 
-def _table_indexes(indexes: Integers, tables: Tables) -> NDArray[np.uint16]:
-    if indexes.ndim != 1 or indexes.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            f"table indexes are a vector of uint8 or uint16, not {indexes.dtype} {indexes.shape}"
-        )
+def _table_indexes(indexes: Integers, tables: Tables) -> NDArray[np.uint8]:
+    if indexes.ndim != 1 or indexes.dtype != np.uint8:
+        raise ValueError(f"table indexes are a vector of uint8, not {indexes.dtype} {indexes.shape}")
     if len(indexes) and indexes.max() >= len(tables):
         raise ValueError(f"table index {indexes.max()} of {len(tables)} tables")
-    return np.ascontiguousarray(indexes, np.uint16)
+    return np.ascontiguousarray(indexes)
 
 
 _TOO_SHORT, _OUT_OF_RANGE, _TOO_LONG, _SKIPPED_NOT_ZERO = -1, -2, -3, -4
@@ -234,7 +234,7 @@ def _spill(x, limit, words, position):  # type: ignore[no-untyped-def]
 
 
 @_compiled(
-    _read(int32), _read(uint16), int64, _read(int64), _read(int64), _read(int64), _read(uint16, 2),
+    _read(int16), _read(uint8), int64, _read(int64), _read(int64), _read(int64), _read(uint16, 2),
     uint16[::1],
 )  # fmt: skip
 def _encode(symbols, indexes, skip, starts, escapes, offsets, entries, words):  # type: ignore[no-untyped-def]
@@ -331,8 +331,8 @@ def _decode(indexes, skip, offsets, entries, guesses, words, state, symbols):  #
 
 
 @_compiled(
-    _read(uint16), _read(int64), uint16, _read(int64), _read(uint16, 2), _read(uint32), _read(uint16),
-    _read(int64), _read(uint32), int32[::1],
+    _read(uint8), _read(int64), int64, _read(int64), _read(uint16, 2), _read(uint32), _read(uint16),
+    _read(int64), _read(uint32), int16[::1],
 )  # fmt: skip
 def _decode_all(indexes, ends, skip, offsets, entries, guesses, words, word_ends, states, symbols):  # type: ignore[no-untyped-def]
     """Decode string after string: (0 or an error code, number of the string)."""

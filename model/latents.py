@@ -99,7 +99,7 @@ class LatentCoder:
             with watch.stage("priors"):
                 tables, mean = self._priors(z, block)
                 indexes = tables.cpu().numpy()
-            symbols = np.empty(indexes.shape, np.int32)
+            symbols = np.empty(indexes.shape, np.int16)
             with watch.stage("entropy"):
                 cells = list(divide(tiles, 1))
                 places = [self.latents_of(cell).inside(block) for cell in cells]
@@ -127,7 +127,7 @@ class LatentCoder:
         return self._substream(index, cell).cut(stream, name)
 
     def _decode_hyper_latents(self, data: bytes) -> Tensor:
-        """The hyper-latents' symbols int32 (N, h, w)."""
+        """The hyper-latents' symbols int16 (N, h, w)."""
         shape = (len(self.prior.tables), *self.hyper_latents)
         symbols = decode(data, _channels(shape), self.prior.tables)
         return torch.from_numpy(symbols).to(self.prior.synthesis.medians.device)
@@ -150,7 +150,7 @@ class LatentCoder:
 
 
 def _quantise(x: Tensor) -> Tensor:
-    return torch.round(x).clamp(MIN_SYMBOL, MAX_SYMBOL).to(torch.int32)
+    return torch.round(x).clamp(MIN_SYMBOL, MAX_SYMBOL).to(torch.int16)
 
 
 def dequantise(symbols: Tensor, mean: Tensor) -> Tensor:
@@ -158,6 +158,6 @@ def dequantise(symbols: Tensor, mean: Tensor) -> Tensor:
     return (symbols.float() + mean.float() * 2.0**-FRACTION)[None]
 
 
-def _channels(shape: tuple[int, ...]) -> NDArray[np.uint16]:
+def _channels(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The table of each hyper-latent (N, h, w): its channel."""
-    return np.broadcast_to(np.arange(shape[0], dtype=np.uint16)[:, None, None], shape)
+    return np.broadcast_to(np.arange(shape[0], dtype=np.uint8)[:, None, None], shape)
