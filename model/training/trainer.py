@@ -51,13 +51,15 @@ def train(
     compile_network: bool = False,
     seed: int = 0,
     steps: float = math.inf,
+    base: Path | None = None,
 ) -> Compass:
     """Train one stage for ``minutes`` or ``steps``, whichever end first; return the network.
 
     An unfinished run of the same stage in ``checkpoint`` is continued where it stopped (weights,
-    optimiser, random state, schedule); else the weights come from ``start`` or are new. Prints a
-    progress bar, appends JSON lines to ``log``, and ends with the validation loss. The result has
-    the averaged weights, if the recipe wants an average.
+    optimiser, random state, schedule); else the weights come from ``start`` or are new, and those
+    of the base layer from ``base``, if given. Prints a progress bar, appends JSON lines to ``log``,
+    and ends with the validation loss. The result has the averaged weights, if the recipe wants an
+    average.
     """
     device = pictures[0].buffer.device
     network = channels_last(initialise(config, seed).to(device))
@@ -72,6 +74,9 @@ def train(
     history: tuple[str, ...] = before.history if before else ()
     if before is not None:
         take_over(network, before.weights)
+    if base is not None and not resumed:
+        weights = load_checkpoint(base).weights
+        take_over(network, {name: w for name, w in weights.items() if name.startswith("base.")})
     if recipe.stage in ("residual", "joint") and not {"residual", "joint"} & set(history):
         network.enhancement.load_state_dict(network.base.state_dict())
     history += () if resumed else (recipe.stage,)

@@ -259,6 +259,17 @@ def test_what_was_trained_can_be_used(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_validations")
+def test_the_base_layer_can_come_from_other_weights(tmp_path):
+    start, base, other = tmp_path / "start.safetensors", tmp_path / "base.safetensors", initialise(CONFIG, 6)
+    export(initialise(CONFIG, 5), start, ("base", "joint"))
+    export(other, base)
+    network = run("joint", tmp_path, start, base=base)
+    assert same(by_part(network)["base"], _halved(by_part(other)["base"]))
+    assert load_checkpoint(tmp_path / "run.safetensors").history == ("base", "joint", "joint")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_validations")
 @pytest.mark.parametrize(("history", "copied"), [((), True), (("base", "liff", "joint"), False)])
 def test_only_the_first_joint_training_begins_with_a_copy_of_the_base_layer(history, copied, tmp_path):
     start = tmp_path / "start.safetensors"
