@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.errors import WeightsError
-from model.network import SCALE_LOW, Compass
+from model.network import Compass
 from model.training.average import Average
-
-NEW_SHARE = 0.1
-"""What the kernels of new channels keep of their random beginning when a network has grown."""
+from model.training.growth import can_grow, grown, without_dead
 
 
 @dataclass
@@ -137,37 +134,23 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def take_over(network: Compass, weights: dict[str, Tensor]) -> None:
+def take_over(network: Compass, weights: dict[str, Tensor], revive: bool = False) -> None:
     """Load every weight that the network has too, and print which it has not.
 
-    Where the network has more latents than the weights, theirs come first and the new ones do little: the
-    network begins much as the weights left it.
+    Where the network has more latents than the weights, it continues them (:mod:`model.training.growth`);
+    ``revive``: so it does with latents that have become nothing.
     """
-    fitting = {}
-    for name, new in network.state_dict().items():
-        old = weights.get(name)
-        if old is None or old.ndim != new.ndim:
-            continue
-        if old.shape == new.shape:
-            fitting[name] = old
-        elif all(few <= many for few, many in zip(old.shape, new.shape, strict=True)):
-            # the last hyper-transform gives the scales of all latents, then their means
-            parts = 2 if ".hyper_synthesis.2." in name else 1
-            pieces = [grown(*pair) for pair in zip(old.chunk(parts), new.chunk(parts), strict=True)]
-            if name.endswith(".hyper_synthesis.2.bias"):
-                pieces[0][len(old) // 2 :] = log(SCALE_LOW)  # nothing to code
-            fitting[name] = torch.cat(pieces)
+    wanted = network.state_dict()
+    fitting = {k: w for k, w in weights.items() if k in wanted and w.shape == wanted[k].shape}
+    for part in ("base.", "enhancement."):
+        old, new = (
+            {k.removeprefix(part): w for k, w in tensors.items() if k.startswith(part)}
+            for tensors in (weights, wanted)
+        )
+        if revive and old:
+            old = without_dead(old)
+        if can_grow(old, new):
+            fitting |= {part + k: w for k, w in grown(old, new).items()}
     network.load_state_dict(fitting, strict=False)
     if len(fitting) < len(weights):
         print(f"not taken over: {sorted(set(weights) - set(fitting))}")
-
-
-def grown(old: Tensor, new: Tensor) -> Tensor:
-    """``new`` with ``old`` in its first places; in the others the average of ``old`` for gains (levels, M),
-    0 for biases (M,) and little of ``new`` for kernels.
-    """
-    result = old.mean(1, keepdim=True).expand_as(new).clone() if new.ndim == 2 else NEW_SHARE * new
-    if new.ndim == 1:
-        result.zero_()
-    result[tuple(slice(size) for size in old.shape)] = old
-    return result

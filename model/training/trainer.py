@@ -52,12 +52,14 @@ def train(
     seed: int = 0,
     steps: float = math.inf,
     base: Path | None = None,
+    revive: bool = False,
 ) -> Compass:
     """Train one stage for ``minutes`` or ``steps``, whichever end first; return the network.
 
     An unfinished run of the same stage in ``checkpoint`` is continued where it stopped (weights,
     optimiser, random state, schedule); else the weights come from ``start`` or are new, and those
-    of the base layer from ``base``, if given. Prints a progress bar, appends JSON lines to ``log``,
+    of the base layer from ``base``, if given; ``revive``: latents that have become nothing begin
+    anew. Prints a progress bar, appends JSON lines to ``log``,
     and ends with the validation loss. The result has the averaged weights, if the recipe wants an
     average.
     """
@@ -73,7 +75,7 @@ def train(
     )
     history: tuple[str, ...] = before.history if before else ()
     if before is not None:
-        take_over(network, before.weights)
+        take_over(network, before.weights, revive and not resumed)
     if base is not None and not resumed:
         weights = load_checkpoint(base).weights
         take_over(network, {name: w for name, w in weights.items() if name.startswith("base.")})

@@ -192,22 +192,72 @@ def test_the_averaged_weights_are_the_ones_used(tmp_path):
 
 
 def test_a_network_with_more_latents_begins_as_the_smaller_one():
+    """Old latents have the same values and priors, new ones change nothing yet, but are not 0."""
     small, large = initialise(CONFIG, 1), initialise(replace(CONFIG, latents=40), 2)
     take_over(large, small.state_dict())
     x = torch.from_numpy(picture(80, 72, 3).transpose(2, 0, 1).copy())[None].float() / 255
-    levels = torch.tensor([1.3])
+    for part in ("base", "enhancement"):
+        old, new = getattr(small, part), getattr(large, part)
+        top = torch.tensor([CONFIG.levels - 1.0])
+        with torch.no_grad():
+            y, y_new = (layer.analyse(x) * layer.gains(top)[0] for layer in (old, new))
+            assert torch.allclose(y, y_new[:, :16], atol=1e-6)
+            assert y_new[:, 16:].abs().mean() > 0.3 * y.abs().mean()
+            z, z_new = old.hyper_analyse(y), new.hyper_analyse(y_new)
+            assert torch.allclose(z, z_new, atol=1e-5)
+            for prior, wider in zip(
+                old.hyper_synthesise(z, (5, 5)), new.hyper_synthesise(z, (5, 5)), strict=True
+            ):
+                assert torch.allclose(prior, wider[:, :16], atol=1e-6)
+            pixels, pixels_new = old.synthesise(y, (80, 72)), new.synthesise(y_new, (80, 72))
+            assert torch.allclose(pixels, pixels_new, atol=1e-5)
+
+
+def test_new_latents_are_for_high_qualities():
+    small, large = initialise(CONFIG, 1), initialise(replace(CONFIG, latents=40), 2)
+    take_over(large, small.state_dict())
     with torch.no_grad():
-        y, y_large = small.base.analyse(x), large.base.analyse(x)
-        assert torch.equal(y, y_large[:, :16])
-        assert y_large[:, 16:].abs().mean() < 0.5 * y.abs().mean()
-        z = torch.randn(1, 16, 2, 2)
-        before, after = (network.base.hyper_synthesise(z, (5, 5)) for network in (small, large))
-        for old, new in zip(before, after, strict=True):
-            assert torch.allclose(old, new[:, :16], atol=1e-6)
-        assert after[0][:, 16:].mean() < before[0].mean()
-        for old, new in zip(small.base.gains(levels), large.base.gains(levels), strict=True):
-            assert torch.allclose(old, new[:, :16])
-            assert torch.allclose(new[:, 16:].log().mean(), old.log().mean())
+        for level in range(CONFIG.levels):
+            gain, inverse = large.base.gains(torch.tensor([float(level)]))
+            faded = gain[0, 16:].mean() / gain[0, :16].mean()
+            assert torch.isclose(faded, torch.tensor(2.0 ** (level - CONFIG.levels + 1)), rtol=1e-4)
+            assert torch.allclose(gain * inverse, torch.ones(()), rtol=1e-4)
+
+
+def test_latents_that_have_become_nothing_begin_anew():
+    narrow, wide = initialise(CONFIG, 1), initialise(replace(CONFIG, latents=40), 2)
+    take_over(wide, narrow.state_dict())
+    weights = wide.state_dict()
+    dead = torch.arange(40) % 3 == 1
+    for part in ("base", "enhancement"):
+        weights[f"{part}.analysis.3.weight"][dead] *= 0.01
+    again = initialise(replace(CONFIG, latents=40), 3)
+    take_over(again, weights, revive=True)
+    for part in (again.base, again.enhancement):
+        lengths = part.analysis[3].weight.detach().flatten(1).norm(dim=1)
+        assert lengths.min() > 0.5 * lengths.max()
+    alive = int((~dead).sum())
+    for name, axis in (("analysis.3.weight", 0), ("synthesis.0.weight", 0), ("log_gain", 1)):
+        kept = weights[f"base.{name}"].index_select(axis, (~dead).nonzero()[:, 0])
+        assert torch.equal(again.base.state_dict()[name].narrow(axis, 0, alive), kept)
+
+
+def test_new_latents_are_learned():
+    """A gradient reaches what looks at the picture for them and what is made of them."""
+    small, large = initialise(CONFIG, 1), initialise(replace(CONFIG, latents=40), 2)
+    take_over(large, small.state_dict())
+    optimiser = torch.optim.SGD(large.base.parameters(), lr=1e-3)
+    x = torch.from_numpy(picture(64, 64, 3).transpose(2, 0, 1).copy())[None].float() / 255
+    before = {k: v.clone() for k, v in large.base.state_dict().items()}
+    for _ in range(2):
+        reconstruction, bits = large.base(x, torch.tensor([CONFIG.levels - 1.0]))
+        loss = bits.mean() / 4096 + 3e3 * (x - reconstruction).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    after = large.base.state_dict()
+    for name in ("analysis.3.weight", "synthesis.0.weight"):
+        assert (after[name][16:] != before[name][16:]).float().mean() > 0.9
 
 
 def test_checkpoints_of_older_versions_go_on():
