@@ -55,17 +55,22 @@ def grown(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
+def alive(weights: dict[str, Tensor]) -> Tensor:
+    """Which latents (M,) of a hyperprior have not become nothing."""
+    lengths = weights["analysis.3.weight"].flatten(1).norm(dim=1)
+    return lengths >= DEAD * lengths.max()
+
+
 def without_dead(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a hyperprior without the latents that have become nothing."""
-    lengths = weights["analysis.3.weight"].flatten(1).norm(dim=1)
-    alive = lengths >= DEAD * lengths.max()
+    kept = alive(weights)
     result = dict(weights)
     for name in ("analysis.3.weight", "analysis.3.bias", "synthesis.0.weight"):
-        result[name] = weights[name][alive]
+        result[name] = weights[name][kept]
     for name in ("hyper_analysis.0.weight", "log_gain", "log_inverse_gain"):
-        result[name] = weights[name][:, alive]
+        result[name] = weights[name][:, kept]
     for name in ("hyper_synthesis.2.weight", "hyper_synthesis.2.bias"):
-        result[name] = weights[name][alive.repeat(2)]
+        result[name] = weights[name][kept.repeat(2)]
     return result
 
 
