@@ -63,8 +63,12 @@ class PlainCodec:
                 z = torch.round(hyperprior.hyper_analyse(y) - hyperprior.medians())
             with clock.stage("priors"):
                 index, mean = self._priors(hyperprior, z, size)
+            symbols = torch.round(y - mean)
+            if hyperprior.has_details:
+                with clock.stage("synthesis"):
+                    main = hyperprior.synthesise_main((symbols + mean) * inverse, size)
+                    symbols = torch.round(hyperprior.details_left(y, gain, main) - mean)
             with clock.stage("entropy"):
-                symbols = torch.round(y - mean)
                 strings = [
                     RansEncoder().encode_with_indexes(_integers(values), indexes, *model)
                     for values, indexes, model in (

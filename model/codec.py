@@ -1,7 +1,7 @@
 """Pictures to streams and back.
 
 encode   every layer of the ladder: predict from the layer below as decoded, analyse the
-         residual, code its latents tile by tile
+         residual, code its latents tile by tile, of the details what the others leave
 decode   the latents of the wanted layer and of those below, entropy-decoded exactly, then
          synthesis upon prediction, block by block, 8-bit after every layer
 """
@@ -20,9 +20,9 @@ from torch import Tensor
 from model.clock import StageClock
 from model.container import MAX_EDGE, CodedLayer, Header, Index, read_header, read_index, write
 from model.errors import EncodeError, InvalidStream
-from model.geometry import Box, Size, divide, whole
+from model.geometry import Box, Size, divide, fine, whole
 from model.latents import LatentCoder
-from model.network import Hyperprior, channels_last, quality_to_level
+from model.network import DETAIL, Hyperprior, channels_last, quality_to_level
 from model.parallel import Threads
 from model.transforms import (
     analyse,
@@ -31,6 +31,7 @@ from model.transforms import (
     pixels_for_prediction,
     predict,
     synthesise,
+    synthesise_main,
 )
 from model.weights import Prior, Weights, load, path_of_model, path_of_profile
 
@@ -116,6 +117,8 @@ class Codec:
             with clock.stage("analysis"):
                 y = self._analyse(hyperprior, downscale(pixels, (width, height)), prediction) * gain
                 z = hyperprior.hyper_analyse(y) - hyperprior.medians()
+            if hyperprior.has_details:
+                self._leave_details(hyperprior, coder, y, z, quality, clock)
             hyper_latents, tiles, y = coder.encode(y[0], z[0], clock)
             coded.append(CodedLayer(width, height, quality, hyper_latents, tiles))
             latents.append(y)
@@ -320,6 +323,28 @@ class Codec:
 
         self._block_threads.map(fill, divide(box, _ANALYSIS_BLOCK))
         return y
+
+    def _leave_details(
+        self,
+        hyperprior: Hyperprior,
+        coder: LatentCoder,
+        y: Tensor,
+        z: Tensor,
+        quality: int,
+        clock: StageClock,
+    ) -> None:
+        """Take from the details in ``y`` (1, M, h, w), gained, those that the decoder will know."""
+        gain, inverse = self._gains(hyperprior, quality)
+        known = coder.quantise(y[0], z[0], clock) * inverse
+        box, size = whole(coder.latents), coder.size
+
+        def fill(part: Box) -> None:
+            main = synthesise_main(hyperprior, known, box, fine(part, DETAIL, size), size)
+            at = (..., *_slices(part))
+            y[at] = hyperprior.details_left(y[at], gain, main)
+
+        with clock.stage("synthesis"):
+            self._block_threads.map(fill, divide(box, _ANALYSIS_BLOCK))
 
     def _reconstruct(
         self,

@@ -58,17 +58,30 @@ class LatentCoder:
         (1, M, h, w) as the decoder will have them. Stages timed: ``priors``, ``entropy``.
         """
         z = _quantise(z)
-        hyper_symbols = z.cpu().numpy()
-        out = torch.empty_like(y, dtype=torch.float32)[None].contiguous(memory_format=torch.channels_last)
         tiles: dict[Box, bytes] = {}
+        out = self._code(y, z, clock, tiles)
+        hyper_symbols = z.cpu().numpy()
+        with clock.stage("entropy"):
+            hyper = encode(hyper_symbols.ravel(), _channels(hyper_symbols.shape).ravel(), self.prior.tables)
+        return hyper, [tiles[cell] for cell in divide(whole(self.grid), 1)], out
 
-        def encode_block(cells: Box, watch: StageClock) -> None:
+    def quantise(self, y: Tensor, z: Tensor, clock: StageClock) -> Tensor:
+        """The latents as :meth:`encode` returns them; nothing is coded."""
+        return self._code(y, _quantise(z), clock, None)
+
+    def _code(self, y: Tensor, z: Tensor, clock: StageClock, tiles: dict[Box, bytes] | None) -> Tensor:
+        """The latents (1, M, h, w) as the decoder will have them; fills in their bytes, if asked."""
+        out = torch.empty_like(y, dtype=torch.float32)[None].contiguous(memory_format=torch.channels_last)
+
+        def code_block(cells: Box, watch: StageClock) -> None:
             window = self.latents_of(cells)
             with watch.stage("priors"):
                 index, mean = self._priors(z, window)
             symbols = _quantise(y[:, *window.inside(whole(self.latents))] - mean * 2.0**-FRACTION)
             symbols = torch.where(index < self.tables.skip, 0, symbols)
             out[..., *window.inside(whole(self.latents))] = dequantise(symbols, mean)
+            if tiles is None:
+                return
             values, indexes = symbols.cpu().numpy(), index.cpu().numpy()
             with watch.stage("entropy"):
                 for cell in divide(cells, 1):
@@ -76,10 +89,8 @@ class LatentCoder:
                     part = values[:, *inside].ravel(), indexes[:, *inside].ravel()
                     tiles[cell] = encode(*part, self.tables)
 
-        self._work(encode_block, whole(self.grid), clock)
-        with clock.stage("entropy"):
-            hyper = encode(hyper_symbols.ravel(), _channels(hyper_symbols.shape).ravel(), self.prior.tables)
-        return hyper, [tiles[cell] for cell in divide(whole(self.grid), 1)], out
+        self._work(code_block, whole(self.grid), clock)
+        return out
 
     def decode(self, stream: bytes, index: Index, box: Box, clock: StageClock) -> tuple[Tensor, Box]:
         """Latents (1, M, h, w) of the tiles that hold ``box``, and the latents they cover.

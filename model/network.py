@@ -17,6 +17,8 @@ from model.geometry import Box, Size, halved, whole
 
 LEAK = 2.0**-7
 """Slope of the hyper-transforms' leaky rectifier: a shift, for integer evaluation."""
+DETAIL = 16
+"""Edge of the pixels that a detail latent covers: as many as any other."""
 SCALE_LOW, SCALE_HIGH, SCALE_COUNT = 0.11, 64.0, 64
 """The table of Gaussian scales: geometric, in units of the (gained) latent's quantiser step."""
 
@@ -80,19 +82,30 @@ class Hyperprior(nn.Module):
 
     The latent is multiplied by the gain before the hyper-transforms and the quantiser see it, so
     the priors are in units of the quantiser's step and need not know the quality.
+
+    The last D latents, the details, are not the paper's: a linear transform of 16 x 16 pixels, for what
+    few channels cannot carry. The decoder knows the picture without them, so that only their difference
+    to the details of that picture is coded:
+
+        x = synthesis(y) + V d,   d = W (picture - synthesis(y))
     """
 
     def __init__(self, config: Config):
         super().__init__()
-        N, M, J = config.channels, config.latents, config.hyper_channels
-        self.analysis = nn.ModuleList([down(3, N), down(N, N), down(N, N), down(N, M)])
+        N, M, J, D = config.channels, config.latents, config.hyper_channels, config.details
+        self.main = M - D
+        """How many latents are not details."""
+        self.analysis = nn.ModuleList([down(3, N), down(N, N), down(N, N), down(N, M - D)])
         self.analysis_norms = nn.ModuleList([GDN(N) for _ in range(3)])
-        self.synthesis = nn.ModuleList([up(M, N), up(N, N), up(N, N), up(N, 3)])
+        self.synthesis = nn.ModuleList([up(M - D, N), up(N, N), up(N, N), up(N, 3)])
         self.synthesis_norms = nn.ModuleList([GDN(N, inverse=True) for _ in range(3)])
         self.hyper_analysis = nn.ModuleList([nn.Conv2d(M, N, 3, padding=1), down(N, N), down(N, N)])
         self.hyper_synthesis = nn.ModuleList(
             [up(N, J), up(J, J * 3 // 2), nn.Conv2d(J * 3 // 2, M * 2, 3, padding=1)]
         )
+        if D:
+            self.detail_analysis = nn.Parameter(torch.zeros(D, 3 * DETAIL**2))
+            self.detail_synthesis = nn.Parameter(torch.zeros(3 * DETAIL**2, D))
         self.log_gain = nn.Parameter(torch.zeros(config.levels, M))
         self.log_inverse_gain = nn.Parameter(torch.zeros(config.levels, M))
         self.center: Tensor
@@ -111,20 +124,51 @@ class Hyperprior(nn.Module):
         return self.center
 
     def analyse(self, x: Tensor) -> Tensor:
-        """Picture or residual (B, 3, h, w) -> latent (B, M, ceil h/16, ceil w/16)."""
+        """Picture or residual (B, 3, h, w) -> latent (B, M, ceil h/16, ceil w/16).
+
+        The details are those of ``x`` itself; see :meth:`details_left`.
+        """
+        y = x
         for i, conv in enumerate(self.analysis):
-            x = conv(pad_even(x))
+            y = conv(pad_even(y))
             if i < 3:
-                x = self.analysis_norms[i](x)
-        return x
+                y = self.analysis_norms[i](y)
+        return torch.cat([y, self.details(x)], 1) if self.has_details else y
+
+    def details_left(self, y: Tensor, gain: Tensor, main: Tensor) -> Tensor:
+        """The gained latent ``y``, its details less those of the picture ``main`` that the others give."""
+        left = y[:, self.main :] - self.details(main) * gain[:, self.main :]
+        return torch.cat([y[:, : self.main], left], 1)
 
     def synthesise(self, y: Tensor, size: Size) -> Tensor:
         """Latent -> picture or residual (B, 3, *size)."""
+        main = self.synthesise_main(y, size)
+        return main + self.synthesise_details(y, size) if self.has_details else main
+
+    def synthesise_main(self, y: Tensor, size: Size) -> Tensor:
+        """Latent -> picture or residual (B, 3, *size) without details."""
+        y = y[:, : self.main]
         for i, conv in enumerate(self.synthesis):
             y = crop(conv(y), halved(size, 3 - i))
             if i < 3:
                 y = self.synthesis_norms[i](y)
         return y
+
+    @property
+    def has_details(self) -> bool:
+        """Whether some latents are details."""
+        return self.main < self.log_gain.shape[1]
+
+    def details(self, x: Tensor) -> Tensor:
+        """Picture or residual (B, 3, h, w) -> its details (B, D, ceil h/16, ceil w/16), before the gain."""
+        bottom, right = (-edge % DETAIL for edge in x.shape[-2:])
+        x = F.pad(x, (0, right, 0, bottom), mode="replicate")
+        return F.conv2d(F.pixel_unshuffle(x, DETAIL), self.detail_analysis[:, :, None, None])
+
+    def synthesise_details(self, y: Tensor, size: Size) -> Tensor:
+        """What the details of a latent add to the picture (B, 3, *size)."""
+        blocks = F.conv2d(y[:, self.main :], self.detail_synthesis[:, :, None, None])
+        return crop(F.pixel_shuffle(blocks, DETAIL), size)
 
     def hyper_analyse(self, y: Tensor) -> Tensor:
         """Gained latent (B, M, h, w) -> hyper-latent (B, N, ceil h/4, ceil w/4)."""

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from model.geometry import (
     Box,
     Size,
+    coarse,
+    fine,
     halved,
     inputs_of_down,
     inputs_of_enlargement,
     inputs_of_up,
 )
-from model.network import LIFF, Hyperprior, pad_even
+from model.network import DETAIL, LIFF, Hyperprior, pad_even
 
 _CACHED = 2**18  # values that a CPU's level-2 cache holds beside the weights
 _BICUBIC = -0.75  # the kernel's parameter, as in torch.nn.functional.interpolate
@@ -48,10 +50,21 @@ def synthesise(hyperprior: Hyperprior, y: Tensor, window: Box, box: Box, size: S
     ``window`` holds ``latents_for_pixels(box, size)``; ``y`` has been multiplied by the inverse
     gain.
     """
+    x = synthesise_main(hyperprior, y, window, box, size)
+    if hyperprior.has_details:
+        cells = coarse(box, DETAIL)
+        covered = fine(cells, DETAIL, size)
+        details = hyperprior.synthesise_details(y[..., *cells.inside(window)], covered.size)
+        x = x + details[..., *box.inside(covered)]
+    return x
+
+
+def synthesise_main(hyperprior: Hyperprior, y: Tensor, window: Box, box: Box, size: Size) -> Tensor:
+    """The same without details."""
     boxes = [box]
     for level in range(1, 5):
         boxes.append(inputs_of_up(boxes[-1], halved(size, level)))
-    y = y[..., *boxes[4].inside(window)]
+    y = y[:, : hyperprior.main, *boxes[4].inside(window)]
     for i, conv in enumerate(hyperprior.synthesis):
         assert isinstance(conv, nn.ConvTranspose2d)
         inputs, outputs = boxes[4 - i], boxes[3 - i]
@@ -83,15 +96,18 @@ def analyse(hyperprior: Hyperprior, x: Tensor, window: Box, box: Box, size: Size
     boxes = [box]
     for level in range(3, -1, -1):
         boxes.append(inputs_of_down(boxes[-1], halved(size, level)))
-    x = x[..., *boxes[4].inside(window)]
+    y = x[..., *boxes[4].inside(window)]
     for i, conv in enumerate(hyperprior.analysis):
         inputs, outputs = boxes[4 - i], boxes[3 - i]
-        x = conv(pad_even(x))
+        y = conv(pad_even(y))
         top, left = inputs.top // 2, inputs.left // 2
-        x = x[..., *outputs.inside(Box(top, left, outputs.bottom, outputs.right))]
+        y = y[..., *outputs.inside(Box(top, left, outputs.bottom, outputs.right))]
         if i < 3:
-            x = hyperprior.analysis_norms[i](x)
-    return x
+            y = hyperprior.analysis_norms[i](y)
+    if hyperprior.has_details:
+        covered = fine(box, DETAIL, size)
+        y = torch.cat([y, hyperprior.details(x[..., *covered.inside(window)])], 1)
+    return y
 
 
 def predict(liff: LIFF, below: Tensor, window: Box, box: Box, small: Size, large: Size) -> Tensor:

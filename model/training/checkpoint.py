@@ -14,7 +14,7 @@ from torch import Tensor
 from model.errors import WeightsError
 from model.network import Compass
 from model.training.average import Average
-from model.training.growth import can_grow, grown, without_dead
+from model.training.details import continued
 
 
 @dataclass
@@ -134,23 +134,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def take_over(network: Compass, weights: dict[str, Tensor], revive: bool = False) -> None:
+def take_over(network: Compass, weights: dict[str, Tensor]) -> None:
     """Load every weight that the network has too, and print which it has not.
 
-    Where the network has more latents than the weights, it continues them (:mod:`model.training.growth`);
-    ``revive``: so it does with latents that have become nothing.
+    A hyperprior that has details continues one without (:mod:`model.training.details`).
     """
     wanted = network.state_dict()
-    fitting = {k: w for k, w in weights.items() if k in wanted and w.shape == wanted[k].shape}
     for part in ("base.", "enhancement."):
         old, new = (
             {k.removeprefix(part): w for k, w in tensors.items() if k.startswith(part)}
             for tensors in (weights, wanted)
         )
-        if revive and old:
-            old = without_dead(old)
-        if can_grow(old, new):
-            fitting |= {part + k: w for k, w in grown(old, new).items()}
+        weights = weights | {part + k: w for k, w in continued(old, new).items()}
+    fitting = {k: w for k, w in weights.items() if k in wanted and w.shape == wanted[k].shape}
     network.load_state_dict(fitting, strict=False)
     if len(fitting) < len(weights):
         print(f"not taken over: {sorted(set(weights) - set(fitting))}")

@@ -44,7 +44,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints and logs")
     p.add_argument("--start", type=Path, help="weights to begin with, instead of the last stage's")
     p.add_argument("--base", type=Path, help="weights whose base layer is taken instead of theirs")
-    p.add_argument("--revive", action="store_true", help="latents that have become nothing begin anew")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--batch", type=int, help="crops a step")
     p.add_argument("--side", type=int, help="edge of a crop in pixels")
@@ -100,5 +99,4 @@ def main(argv: Sequence[str] | None = None) -> None:
             seed=args.seed,
             steps=math.ceil(share * args.steps) if args.steps else math.inf,
             base=args.base if stage == stages[0] else None,
-            revive=args.revive and stage == stages[0],
         )

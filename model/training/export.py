@@ -15,7 +15,7 @@ from model.entropy import Tables, gaussian_tables, quantise_pmf
 from model.integer import IntegerHyperSynthesis
 from model.network import Compass
 from model.training.checkpoint import Checkpoint, load_checkpoint, take_over
-from model.training.growth import alive
+from model.training.details import alive
 from model.training.network import TrainedHyperprior, initialise
 from model.weights import FOLDER, PARTS, load, model_id, scale_table
 

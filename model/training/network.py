@@ -43,10 +43,17 @@ class TrainedHyperprior(Hyperprior):
         _, z_likelihood = self.bottleneck(z)
         z_rounded = round_through(z - self.medians()) + self.medians()
         log_scale, mean = self.hyper_synthesise(z_rounded, (y.shape[-2], y.shape[-1]))
+        size = (x.shape[-2], x.shape[-1])
+        if self.has_details:
+            main = self.synthesise_main((round_through(y - mean) + mean) * inverse, size)
+            y = self.details_left(y, gain, main)
         scale = torch.exp(log_scale.float().clamp(max=log(SCALE_HIGH)))
         y_noisy, y_likelihood = self.conditional(y.float(), scale, mean.float())
         y_used = y_noisy if noisy else round_through(y - mean) + mean
-        reconstruction = self.synthesise(y_used * inverse, (x.shape[-2], x.shape[-1]))
+        if self.has_details and not noisy:
+            reconstruction = main + self.synthesise_details(y_used * inverse, size)
+        else:
+            reconstruction = self.synthesise(y_used * inverse, size)
         y_bits, z_bits = (-torch.log2(p).flatten(1).sum(1) for p in (y_likelihood, z_likelihood))
         return reconstruction, y_bits + z_bits
 

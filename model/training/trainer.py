@@ -17,6 +17,7 @@ from model.network import Compass, channels_last
 from model.training.average import Average
 from model.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, take_over
 from model.training.data import Pictures
+from model.training.details import begin, begun, hold
 from model.training.muon import MuonAdam
 from model.training.network import TrainedHyperprior, initialise
 from model.training.speed import Speed
@@ -27,6 +28,10 @@ WARMUP = 0.03
 FLOOR = 0.005
 """The last learning rate as a share of the highest."""
 CLIP = 1.0
+DETAILS_AT = 0.5
+"""Share of its first time box after which a hyperprior's details begin."""
+CODING_STAGES = {"base": {"base"}, "enhancement": {"residual", "joint"}}
+"""The stages that train each hyperprior."""
 SAVE_SECONDS = 120
 REPORT_STEPS = 50
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "muon": MuonAdam}
@@ -52,14 +57,13 @@ def train(
     seed: int = 0,
     steps: float = math.inf,
     base: Path | None = None,
-    revive: bool = False,
 ) -> Compass:
     """Train one stage for ``minutes`` or ``steps``, whichever end first; return the network.
 
     An unfinished run of the same stage in ``checkpoint`` is continued where it stopped (weights,
     optimiser, random state, schedule); else the weights come from ``start`` or are new, and those
-    of the base layer from ``base``, if given; ``revive``: latents that have become nothing begin
-    anew. Prints a progress bar, appends JSON lines to ``log``,
+    of the base layer from ``base``, if given. Details begin where the part has been trained without
+    them, in the middle of the time box where it is new. Prints a progress bar, appends JSON lines to ``log``,
     and ends with the validation loss. The result has the averaged weights, if the recipe wants an
     average.
     """
@@ -75,12 +79,14 @@ def train(
     )
     history: tuple[str, ...] = before.history if before else ()
     if before is not None:
-        take_over(network, before.weights, revive and not resumed)
+        take_over(network, before.weights)
     if base is not None and not resumed:
         weights = load_checkpoint(base).weights
         take_over(network, {name: w for name, w in weights.items() if name.startswith("base.")})
-    if recipe.stage in ("residual", "joint") and not {"residual", "joint"} & set(history):
+    if recipe.stage in CODING_STAGES["enhancement"] and not CODING_STAGES["enhancement"] & {*history}:
         network.enhancement.load_state_dict(network.base.state_dict())
+    part = "base" if recipe.stage == "base" else "enhancement"
+    details_at = 0.0 if {*history} & CODING_STAGES[part] and not resumed else DETAILS_AT
     history += () if resumed else (recipe.stage,)
     network.requires_grad_(False)
     for module in trained_modules(network, recipe.stage):
@@ -91,6 +97,9 @@ def train(
     optimisers = [OPTIMISERS[recipe.optimiser](parameters, lr=recipe.lr)]
     if quantiles:
         optimisers.append(torch.optim.Adam(quantiles, lr=1e-3))
+    waiting = bool(quantiles) and not begun(network.get_submodule(part))
+    if waiting:
+        hold(network.get_submodule(part))
     average = Average(trained, recipe.average) if recipe.average else None
     generator = torch.Generator(device).manual_seed(seed)
     first, done = 0, 0.0
@@ -113,6 +122,9 @@ def train(
     network.train()
     with tqdm(total=100.0, initial=100 * done, desc=recipe.stage, unit="%", bar_format=_BAR) as bar:
         while progress < 1:
+            if waiting and progress >= details_at:
+                begin(network, part, recipe, pictures[0], seed)
+                waiting = False
             for group in optimisers[0].param_groups:
                 group["lr"] = recipe.lr * schedule(progress)
             counting = step == first or step % REPORT_STEPS == 0
@@ -126,7 +138,7 @@ def train(
                     optimisers[0].step()
             if quantiles and step % 4 == 0:
                 optimisers[1].zero_grad()
-                _quantile_loss(network, recipe.stage).backward()
+                _quantile_loss(network, part).backward()
                 optimisers[1].step()
             step += 1
             if average is not None:
@@ -193,8 +205,8 @@ def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, 
     }
 
 
-def _quantile_loss(network: Compass, stage: str) -> torch.Tensor:
-    hyperprior = network.base if stage == "base" else network.enhancement
+def _quantile_loss(network: Compass, part: str) -> torch.Tensor:
+    hyperprior = network.get_submodule(part)
     assert isinstance(hyperprior, TrainedHyperprior)
     auxiliary: torch.Tensor = hyperprior.bottleneck.loss()
     return auxiliary

@@ -12,8 +12,9 @@ from model.training.network import initialise
 
 TINY = Config(
     channels=6,
-    latents=8,
+    latents=11,
     hyper_channels=8,
+    details=3,
     features=4,
     blocks=1,
     convs=2,
@@ -39,6 +40,9 @@ def lively_network(config: Config = TINY, seed: int = 1) -> Compass:
             log_scale.uniform_(-2.3, 2)
             mean.uniform_(-4, 4)
             hyperprior.hyper_synthesis[2].weight *= 2
+            if hyperprior.has_details:
+                hyperprior.detail_analysis.normal_(std=0.03)
+                hyperprior.detail_synthesis.normal_(std=0.03)
         network.liff.last.weight.normal_(std=0.05)
         network.liff.last.bias.normal_(std=0.05)
     return network
