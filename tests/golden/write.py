@@ -1,12 +1,14 @@
-"""Write the golden streams (see README.md): once for every version of the format.
+"""Write golden streams (see README.md): each once, for a version of the format or of the network.
 
-python -m tests.golden.write FOLDER
+python -m tests.golden.write FOLDER STREAM [STREAM ...]
 """
 
 import argparse
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,17 +22,37 @@ from model.training.export import export
 from tests.model.tiny import lively_network, picture
 
 CONFIG = Config(
-    channels=4, latents=6, features=4, blocks=1, convs=1, growth=4, hidden=4, hidden_layers=1, levels=3
+    channels=4,
+    latents=6,
+    hyper_channels=6,
+    features=4,
+    blocks=1,
+    convs=1,
+    growth=4,
+    hidden=4,
+    hidden_layers=1,
+    levels=3,
 )
+WEIGHTS = {"tiny": CONFIG, "detailed": replace(CONFIG, latents=9, details=3)}
+LAYERS = [(23, 15), (61, 41), (97, 61)]
+
+
+class Golden(NamedTuple):
+    """A stream: its weights, its layers (width, height), its quality, whether its pixels are kept."""
+
+    weights: str
+    sizes: list[tuple[int, int]]
+    quality: int
+    drawn: bool = False
+
+
 STREAMS = {
-    "pixel": ([(1, 1)], 60),
-    "small": ([(7, 5)], 1),
-    "layers": ([(23, 15), (61, 41), (97, 61)], 75),
-    "tiles": ([(131, 127), (300, 290)], 40),
+    "pixel": Golden("tiny", [(1, 1)], 60),
+    "small": Golden("tiny", [(7, 5)], 1),
+    "layers": Golden("tiny", LAYERS, 75, drawn=True),
+    "tiles": Golden("tiny", [(131, 127), (300, 290)], 40),
+    "details": Golden("detailed", LAYERS, 75, drawn=True),
 }
-"""Layers (width, height) and quality of each."""
-DRAWN = "layers"
-"""The stream whose pixels are kept too."""
 
 
 def latents_digest(codec: Codec, stream: bytes, layer: int) -> str:
@@ -40,26 +62,33 @@ def latents_digest(codec: Codec, stream: bytes, layer: int) -> str:
 
 
 def main() -> None:
-    """Write weights, streams, pixels and the manifest into a folder."""
+    """Write streams, their weights if not there yet, pixels and the manifest into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("streams", nargs="+", choices=STREAMS)
+    options = parser.parse_args()
+    folder: Path = options.folder
+    manifest_file = folder / "manifest.json"
+    manifest = json.loads(manifest_file.read_text()) if manifest_file.exists() else {}
     torch.set_num_threads(1)
-    export(lively_network(CONFIG, seed=3), folder / "tiny.safetensors")
-    codec = Codec.load(str(folder / "tiny.safetensors"))
-    manifest = {}
-    for name, (sizes, quality) in STREAMS.items():
-        stream = codec.encode(picture(*sizes[-1], seed=len(name)), sizes, quality)
+    for name in options.streams:
+        golden = STREAMS[name]
+        weights = folder / f"{golden.weights}.safetensors"
+        if not weights.exists():
+            export(lively_network(WEIGHTS[golden.weights], seed=3), weights)
+        codec = Codec.load(str(weights))
+        stream = codec.encode(picture(*golden.sizes[-1], seed=len(name)), golden.sizes, golden.quality)
         (folder / f"{name}.cmps").write_bytes(stream)
+        layers = range(len(read_header(stream).layers))
         manifest[name] = {
+            "weights": golden.weights,
             "sha256": hashlib.sha256(stream).hexdigest(),
-            "latents": [latents_digest(codec, stream, k) for k in range(len(read_header(stream).layers))],
+            "latents": [latents_digest(codec, stream, k) for k in layers],
         }
-    stream = (folder / f"{DRAWN}.cmps").read_bytes()
-    for k in range(len(read_header(stream).layers)):
-        pixels: np.ndarray = codec.decode(stream, k)
-        Image.fromarray(pixels).save(folder / f"{DRAWN}-{k}.png", optimize=True)
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        for k in layers if golden.drawn else ():
+            pixels: np.ndarray = codec.decode(stream, k)
+            Image.fromarray(pixels).save(folder / f"{name}-{k}.png", optimize=True)
+    manifest_file.write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 if __name__ == "__main__":

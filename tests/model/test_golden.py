@@ -19,9 +19,19 @@ FOLDER = Path(__file__).parents[1] / "golden"
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text())
 
 
+DRAWN = [path.stem.rsplit("-", 1) for path in sorted(FOLDER.glob("*.png"))]
+
+
 @pytest.fixture(scope="module")
-def codec():
-    return Codec.load(str(FOLDER / "tiny.safetensors"))
+def codecs():
+    """By the name of their weights."""
+    return {path.stem: Codec.load(str(path)) for path in FOLDER.glob("*.safetensors")}
+
+
+@pytest.fixture
+def codec(codecs, name):
+    """That of the stream ``name``."""
+    return codecs[MANIFEST[name]["weights"]]
 
 
 def read(name):
@@ -53,7 +63,8 @@ def test_latents_are_those_of_the_past(codec, name):
         assert hashlib.sha256(data).hexdigest() == digest
 
 
-def test_the_streams_are_worth_keeping(codec, monkeypatch):
+@pytest.mark.parametrize("name", ["tiles"])
+def test_the_streams_are_worth_keeping(codec, name, monkeypatch):
     """Symbols from many tables, skipped ones and escapes among them."""
     tables, seen = codec.weights.latent_tables, []
 
@@ -65,7 +76,7 @@ def test_the_streams_are_worth_keeping(codec, monkeypatch):
         return symbols
 
     monkeypatch.setattr(model.latents, "decode_all", recorded)
-    assert len(np.unique(latents(codec, read("tiles"), 1))) > 1000
+    assert len(np.unique(latents(codec, read(name), 1))) > 1000
     indexes = np.concatenate([i for i, _, used in seen if used is tables])
     symbols = np.concatenate([s for _, s, used in seen if used is tables])
     assert len(np.unique(indexes)) > 30
@@ -75,13 +86,14 @@ def test_the_streams_are_worth_keeping(codec, monkeypatch):
     assert 0.005 < np.mean(escapes & (indexes >= tables.skip)) < 0.5
 
 
-@pytest.mark.parametrize("layer", range(3))
-def test_pixels_are_within_1(codec, layer):
+@pytest.mark.parametrize(("name", "layer"), DRAWN)
+def test_pixels_are_within_1(codec, name, layer):
     """Each layer by itself: the one below is taken from the past as well."""
 
     def past(k):
-        return np.asarray(Image.open(FOLDER / f"layers-{k}.png"))
+        return np.asarray(Image.open(FOLDER / f"{name}-{k}.png"))
 
+    layer = int(layer)
     start = (layer - 1, past(layer - 1)) if layer else None
-    decoded = codec.decode(read("layers"), layer, start=start)
+    decoded = codec.decode(read(name), layer, start=start)
     assert np.abs(decoded.astype(int) - past(layer)).max() <= 1
