@@ -1,8 +1,8 @@
 """Ways to train side by side: `make bench-training DATA=PHOTOS OPTIONS="--minutes 4 --threads 1"`.
 
-The base layer is trained from new weights with each recipe for the same number of minutes or steps. All are
-judged alike: by the loss on the held-out pictures, cut into the same crops, of what the run ended with. On a
-machine that others use too, `--steps` compares what `--minutes` cannot.
+The base layer is trained from new weights, or from those of `--start`, with each recipe for the same number
+of minutes or steps. All are judged alike: by the loss on the held-out pictures, cut into the same crops, of
+what the run ended with. On a machine that others use too, `--steps` compares what `--minutes` cannot.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.report import finish, table
-from model.config import PROFILES
+from model.config import PROFILES, Config
 from model.training.data import load_pictures
 from model.training.stages import Recipe
 from model.training.trainer import train, validate
@@ -31,7 +31,19 @@ RECIPES: dict[str, Recipe] = {
     "large crops": replace(USUAL, batch=4, side=192),
     "adam 1e-3": replace(USUAL, optimiser="adam", lr=1e-3),
     "adam 1e-4": replace(USUAL, optimiser="adam", lr=1e-4),
+    "going on": replace(USUAL, lr=5e-4),
+    "going on, no details": replace(USUAL, lr=5e-4),
 }
+NO_DETAILS = ("going on, no details",)
+"""Recipes of a network whose latents are all the paper's."""
+
+
+def config_of(profile: str, name: str) -> Config:
+    """The network that a recipe trains."""
+    config = PROFILES[profile]
+    if name in NO_DETAILS:
+        return replace(config, latents=config.latents - config.details, details=0)
+    return config
 
 
 def describe(recipe: Recipe) -> str:
@@ -48,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--profile", choices=sorted(PROFILES), default="lite")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of each recipe")
     parser.add_argument("--steps", type=float, default=math.inf, help="of each recipe")
+    parser.add_argument("--start", type=Path, help="weights to go on with, instead of new ones")
     parser.add_argument("--only", choices=RECIPES, action="append", help="this recipe; repeatable")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads")
@@ -66,11 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log.unlink(missing_ok=True)
         with TemporaryDirectory() as folder:
             network = train(
-                PROFILES[options.profile],
+                config_of(options.profile, name),
                 recipe,
                 options.minutes,
                 pictures,
                 Path(folder) / "run.safetensors",
+                options.start,
                 log=log,
                 steps=options.steps,
             )
@@ -79,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results[name] = final if same_crops else final | validate(network, USUAL, pictures[1])
     rows = [
         (
-            describe(RECIPES[name]),
+            describe(RECIPES[name]) + (", no details" if name in NO_DETAILS else ""),
             result["steps"],
             result["seconds"],
             f"{result['share_of_peak']:.1%}",
@@ -90,8 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, result in sorted(results.items(), key=lambda item: item[1]["loss"])
     ]
     box = f"{options.steps:g} steps" if options.steps < math.inf else f"{options.minutes:g} minutes"
+    start = options.start.name if options.start else "new weights"
     text = [
-        f"# Training the base layer from new weights for {box}: {options.profile}, {options.data.name}",
+        f"# Training the base layer from {start} for {box}: {options.profile}, {options.data.name}",
         table(["recipe", "steps", "seconds", "of peak", "validation loss", "bpp", "PSNR, dB"], rows),
     ]
     finish(options.out, "training", text, {"recipes": results})

@@ -137,7 +137,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def take_over(network: Compass, weights: dict[str, Tensor]) -> None:
     """Load every weight that the network has too, and print which it has not.
 
-    A hyperprior that has details continues one without (:mod:`model.training.details`).
+    A hyperprior continues one with dead latents or without details (:mod:`model.training.details`).
     """
     wanted = network.state_dict()
     for part in ("base.", "enhancement."):

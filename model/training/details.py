@@ -32,12 +32,12 @@ def alive(weights: dict[str, Tensor]) -> Tensor:
 
 
 def continued(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a hyperprior without details for one like ``new``, which has some.
+    """The weights of a hyperprior without details for one like ``new``, which has some, or none either.
 
     Latents that have become nothing make room. The details are 0 as yet and cost nothing. Returns
     ``old`` if it does not fit.
     """
-    if "detail_analysis" in old or "detail_analysis" not in new or "analysis.3.weight" not in old:
+    if "detail_analysis" in old or "analysis.3.weight" not in old:
         return old
     kept = alive(old)
     if kept.sum() != len(new["analysis.3.weight"]):

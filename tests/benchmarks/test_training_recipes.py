@@ -14,7 +14,11 @@ from tests.model.tiny import picture
 def test_whole(tmp_path, monkeypatch, capsys):
     usual = Recipe("base", batch=1, side=64)
     monkeypatch.setattr(training, "USUAL", usual)
-    recipes = {"usual": usual, "larger": Recipe("base", batch=1, side=80, optimiser="adam", average=0.9)}
+    recipes = {
+        "usual": usual,
+        "larger": Recipe("base", batch=1, side=80, optimiser="adam", average=0.9),
+        "going on, no details": usual,
+    }
     monkeypatch.setattr(training, "RECIPES", recipes)
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -27,6 +31,8 @@ def test_whole(tmp_path, monkeypatch, capsys):
     assert results.keys() == recipes.keys()
     assert all(r["steps"] == 2 and r["loss"] > 0 and r["steps_per_second"] > 0 for r in results.values())
     assert results["usual"]["loss"] != results["larger"]["loss"]
+    assert results["usual"]["loss"] != results["going on, no details"]["loss"]
     assert "adam 2e-3, 1 of 80 x 80, average 0.9" in printed
+    assert "1 of 64 x 64, no details" in printed
     with pytest.raises(SystemExit):
         training.main(common)

@@ -219,12 +219,14 @@ def test_a_network_with_details_begins_as_the_one_without(dead):
         weights[f"{part}.analysis.3.weight"][3 : 3 + dead] *= 0.01
         weights[f"{part}.synthesis.0.weight"][3 : 3 + dead] = 0
         weights[f"{part}.hyper_analysis.0.weight"][:, 3 : 3 + dead] = 0
-    wide = initialise(DETAILED, 2)
+    wide, plain = initialise(DETAILED, 2), initialise(CONFIG, 2)
     take_over(wide, weights)
+    take_over(plain, weights)
     x = as_tensor(picture(80, 72, 3))
     for part in ("base", "enhancement"):
         assert not begun(getattr(wide, part))
-        before, after = (in_all_levels(getattr(network, part), x) for network in (narrow, wide))
+        before, after, fewer = (in_all_levels(getattr(network, part), x) for network in (narrow, wide, plain))
+        assert [error for _, error in fewer] == pytest.approx([error for _, error in before], rel=0.02)
         for (bits, error), (new_bits, new_error) in zip(before, after, strict=True):
             assert math.isclose(error, new_error, rel_tol=0.02)
             assert new_bits - bits < 0.2 * 32 * 25  # what noise on a latent that is always 0 is charged
