@@ -118,7 +118,7 @@ class Codec:
                 y = self._analyse(hyperprior, downscale(pixels, (width, height)), prediction) * gain
                 z = hyperprior.hyper_analyse(y) - hyperprior.medians()
             if hyperprior.has_details:
-                self._leave_details(hyperprior, coder, y, z, quality, clock)
+                self._leave_details(hyperprior, coder, y, z, gain, inverse, clock)
             hyper_latents, tiles, y = coder.encode(y[0], z[0], clock)
             coded.append(CodedLayer(width, height, quality, hyper_latents, tiles))
             latents.append(y)
@@ -330,11 +330,11 @@ class Codec:
         coder: LatentCoder,
         y: Tensor,
         z: Tensor,
-        quality: int,
+        gain: Tensor,
+        inverse: Tensor,
         clock: StageClock,
     ) -> None:
         """Take from the details in ``y`` (1, M, h, w), gained, those that the decoder will know."""
-        gain, inverse = self._gains(hyperprior, quality)
         known = coder.quantise(y[0], z[0], clock) * inverse
         box, size = whole(coder.latents), coder.size
 

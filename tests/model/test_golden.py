@@ -17,9 +17,8 @@ from model.integer import FRACTION
 
 FOLDER = Path(__file__).parents[1] / "golden"
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text())
-
-
 DRAWN = [path.stem.rsplit("-", 1) for path in sorted(FOLDER.glob("*.png"))]
+"""The pictures kept: stream and layer."""
 
 
 @pytest.fixture(scope="module")
