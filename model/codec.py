@@ -22,7 +22,7 @@ from model.container import MAX_EDGE, CodedLayer, Header, Index, read_header, re
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, divide, fine, whole
 from model.latents import LatentCoder
-from model.network import DETAIL, Hyperprior, channels_last, quality_to_level
+from model.network import LATENT, Hyperprior, channels_last, quality_to_level
 from model.parallel import Threads
 from model.transforms import (
     analyse,
@@ -339,7 +339,7 @@ class Codec:
         box, size = whole(coder.latents), coder.size
 
         def fill(part: Box) -> None:
-            main = synthesise_main(hyperprior, known, box, fine(part, DETAIL, size), size)
+            main = synthesise_main(hyperprior, known, box, fine(part, LATENT, size), size)
             at = (..., *_slices(part))
             y[at] = hyperprior.details_left(y[at], gain, main)
 

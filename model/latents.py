@@ -14,11 +14,10 @@ from model.container import Index, Substream
 from model.entropy import MAX_SYMBOL, MIN_SYMBOL, Tables, decode, decode_all, encode
 from model.geometry import Box, Size, coarse, divide, fine, halved, whole
 from model.integer import FRACTION
+from model.network import LATENT
 from model.parallel import Threads
 from model.weights import Prior
 
-LATENT, HYPER_LATENT = 16, 64
-"""Edge of the pixels that one latent, one hyper-latent covers."""
 _BLOCK = 32  # latents whose priors are computed at a time: enough blocks for every thread
 
 

@@ -17,8 +17,8 @@ from model.geometry import Box, Size, halved, whole
 
 LEAK = 2.0**-7
 """Slope of the hyper-transforms' leaky rectifier: a shift, for integer evaluation."""
-DETAIL = 16
-"""Edge of the pixels that a detail latent covers: as many as any other."""
+LATENT = 16
+"""Edge of the pixels that one latent covers."""
 SCALE_LOW, SCALE_HIGH, SCALE_COUNT = 0.11, 64.0, 64
 """The table of Gaussian scales: geometric, in units of the (gained) latent's quantiser step."""
 
@@ -104,8 +104,8 @@ class Hyperprior(nn.Module):
             [up(N, J), up(J, J * 3 // 2), nn.Conv2d(J * 3 // 2, M * 2, 3, padding=1)]
         )
         if D:
-            self.detail_analysis = nn.Parameter(torch.zeros(D, 3 * DETAIL**2))
-            self.detail_synthesis = nn.Parameter(torch.zeros(3 * DETAIL**2, D))
+            self.detail_analysis = nn.Parameter(torch.zeros(D, 3 * LATENT**2))
+            self.detail_synthesis = nn.Parameter(torch.zeros(3 * LATENT**2, D))
         self.log_gain = nn.Parameter(torch.zeros(config.levels, M))
         self.log_inverse_gain = nn.Parameter(torch.zeros(config.levels, M))
         self.center: Tensor
@@ -161,14 +161,14 @@ class Hyperprior(nn.Module):
 
     def details(self, x: Tensor) -> Tensor:
         """Picture or residual (B, 3, h, w) -> its details (B, D, ceil h/16, ceil w/16), before the gain."""
-        bottom, right = (-edge % DETAIL for edge in x.shape[-2:])
+        bottom, right = (-edge % LATENT for edge in x.shape[-2:])
         x = F.pad(x, (0, right, 0, bottom), mode="replicate")
-        return F.conv2d(F.pixel_unshuffle(x, DETAIL), self.detail_analysis[:, :, None, None])
+        return F.conv2d(F.pixel_unshuffle(x, LATENT), self.detail_analysis[:, :, None, None])
 
     def synthesise_details(self, y: Tensor, size: Size) -> Tensor:
         """What the details of a latent add to the picture (B, 3, *size)."""
         blocks = F.conv2d(y[:, self.main :], self.detail_synthesis[:, :, None, None])
-        return crop(F.pixel_shuffle(blocks, DETAIL), size)
+        return crop(F.pixel_shuffle(blocks, LATENT), size)
 
     def hyper_analyse(self, y: Tensor) -> Tensor:
         """Gained latent (B, M, h, w) -> hyper-latent (B, N, ceil h/4, ceil w/4)."""

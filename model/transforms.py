@@ -19,7 +19,7 @@ from model.geometry import (
     inputs_of_enlargement,
     inputs_of_up,
 )
-from model.network import DETAIL, LIFF, Hyperprior, pad_even
+from model.network import LATENT, LIFF, Hyperprior, pad_even
 
 _CACHED = 2**18  # values that a CPU's level-2 cache holds beside the weights
 _BICUBIC = -0.75  # the kernel's parameter, as in torch.nn.functional.interpolate
@@ -52,8 +52,8 @@ def synthesise(hyperprior: Hyperprior, y: Tensor, window: Box, box: Box, size: S
     """
     x = synthesise_main(hyperprior, y, window, box, size)
     if hyperprior.has_details:
-        cells = coarse(box, DETAIL)
-        covered = fine(cells, DETAIL, size)
+        cells = coarse(box, LATENT)
+        covered = fine(cells, LATENT, size)
         details = hyperprior.synthesise_details(y[..., *cells.inside(window)], covered.size)
         x = x + details[..., *box.inside(covered)]
     return x
@@ -105,7 +105,7 @@ def analyse(hyperprior: Hyperprior, x: Tensor, window: Box, box: Box, size: Size
         if i < 3:
             y = hyperprior.analysis_norms[i](y)
     if hyperprior.has_details:
-        covered = fine(box, DETAIL, size)
+        covered = fine(box, LATENT, size)
         y = torch.cat([y, hyperprior.details(x[..., *covered.inside(window)])], 1)
     return y
 

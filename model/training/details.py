@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.network import DETAIL, SCALE_LOW, Compass
+from model.network import LATENT, SCALE_LOW, Compass
 from model.training.data import Pictures
 from model.training.network import TrainedHyperprior, lagrange_multiplier
 from model.training.stages import Recipe, loss
@@ -131,8 +131,8 @@ def _left(hyperprior: TrainedHyperprior, x: Tensor, level: Tensor) -> tuple[Tens
     log_scale, mean = hyperprior.hyper_synthesise(z, (y.shape[-2], y.shape[-1]))
     y = torch.round(y - mean) + mean
     left = x - hyperprior.synthesise_main(y * inverse, (x.shape[-2], x.shape[-1]))
-    rows, columns = x.shape[-2] // DETAIL, x.shape[-1] // DETAIL
-    blocks = F.pixel_unshuffle(left[..., : rows * DETAIL, : columns * DETAIL], DETAIL)
+    rows, columns = x.shape[-2] // LATENT, x.shape[-1] // LATENT
+    blocks = F.pixel_unshuffle(left[..., : rows * LATENT, : columns * LATENT], LATENT)
     scales = log_scale[:, : hyperprior.main, :rows, :columns].mean(1, keepdim=True).exp()
     gains = gain[:, hyperprior.main :].mean(1, keepdim=True).expand_as(scales)
     blocks, gains, scales = (t.permute(0, 2, 3, 1).flatten(0, 2) for t in (blocks, gains, scales))
