@@ -16,11 +16,9 @@ from model.integer import IntegerHyperSynthesis
 from model.network import Compass
 from model.training.checkpoint import Checkpoint, load_checkpoint, take_over
 from model.training.details import alive
-from model.training.network import TrainedHyperprior, initialise
+from model.training.network import SKIPPED_TABLES, TrainedHyperprior, initialise
 from model.weights import FOLDER, PARTS, load, model_id, scale_table
 
-SKIPPED_TABLES = 3
-"""Latents whose scale is below about 0.14 of the quantiser's step are not coded."""
 _HYPER_RANGE = 127
 
 

@@ -4,12 +4,19 @@ from collections.abc import Iterator
 from math import log, sqrt
 
 import torch
-from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from compressai.entropy_models import EntropyBottleneck
 from compressai.layers import GDN
+from compressai.ops import LowerBound
 from torch import Tensor, nn
 
 from model.config import Config
-from model.network import SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
+from model.network import SCALE_COUNT, SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
+
+SKIPPED_TABLES = 3
+"""Latents of a scale that belongs to the first tables, below 0.14 of the quantiser's step, are not coded."""
+_LOWEST_CODED = log(SCALE_LOW) + (SKIPPED_TABLES - 0.5) * log(SCALE_HIGH / SCALE_LOW) / (SCALE_COUNT - 1)
+FEW_BITS = 16.0
+"""What a latent may cost before its cost is damped in training."""
 
 
 class TrainedHyperprior(Hyperprior):
@@ -25,7 +32,7 @@ class TrainedHyperprior(Hyperprior):
         self.analysis_norms = nn.ModuleList([GDN(N) for _ in range(3)])
         self.synthesis_norms = nn.ModuleList([GDN(N, inverse=True) for _ in range(3)])
         self.bottleneck = EntropyBottleneck(N)
-        self.conditional = GaussianConditional(None, scale_bound=SCALE_LOW)
+        self.lowest = LowerBound(log(SCALE_LOW))
 
     def medians(self) -> Tensor:
         """Centres (1, N, 1, 1) of the hyper-latent's distributions."""
@@ -45,23 +52,43 @@ class TrainedHyperprior(Hyperprior):
         log_scale, mean = self.hyper_synthesise(z_rounded, (y.shape[-2], y.shape[-1]))
         size = (x.shape[-2], x.shape[-1])
         if self.has_details:
-            main = self.synthesise_main((round_through(y - mean) + mean) * inverse, size)
+            main = self.synthesise_main(quantise(y, mean, log_scale) * inverse, size)
             y = self.details_left(y, gain, main)
-        scale = torch.exp(log_scale.float().clamp(max=log(SCALE_HIGH)))
-        y_noisy, y_likelihood = self.conditional(y.float(), scale, mean.float())
-        y_used = y_noisy if noisy else round_through(y - mean) + mean
+        y, mean = y.float(), mean.float()
+        y_rounded = quantise(y, mean, log_scale)
+        y_noisy = y + torch.rand_like(y) - 0.5 if self.training else y_rounded
+        scale = torch.exp(self.lowest(log_scale.float()).clamp(max=log(SCALE_HIGH)))
+        y_bits = gaussian_bits(y_noisy - mean, scale).flatten(1).sum(1)
+        y_used = y_noisy if noisy else y_rounded
         if self.has_details and not noisy:
             reconstruction = main + self.synthesise_details(y_used * inverse, size)
         else:
             reconstruction = self.synthesise(y_used * inverse, size)
-        y_bits, z_bits = (-torch.log2(p).flatten(1).sum(1) for p in (y_likelihood, z_likelihood))
-        return reconstruction, y_bits + z_bits
+        return reconstruction, y_bits - torch.log2(z_likelihood).flatten(1).sum(1)
 
 
 def lagrange_multiplier(config: Config, level: Tensor) -> Tensor:
     """Lambda of the rate-distortion loss at gain level 0 to ``levels - 1``, in between geometric."""
     ratio = log(config.lambda_high / config.lambda_low) / (config.levels - 1)
     return config.lambda_low * torch.exp(ratio * level)
+
+
+def quantise(y: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """What the decoder has of latents, of those not coded the means; with the gradient of the identity."""
+    known = torch.where(log_scale < _LOWEST_CODED, mean, torch.round(y - mean) + mean)
+    return y + (known - y).detach()
+
+
+def gaussian_bits(x: Tensor, scale: Tensor) -> Tensor:
+    """Bits of the interval of width 1 around ``x`` under a Gaussian of mean 0, elementwise.
+
+    Computed from logarithms: a likelihood would be 0, without a gradient, 13 scales from the mean, and a
+    scale that is far too small, whose latents the codec leaves out, would never be mended. Beyond
+    ``FEW_BITS`` the bits grow logarithmically, lest one latent outweigh all others.
+    """
+    upper, lower = (torch.special.log_ndtr((half - x.abs()) / scale) for half in (0.5, -0.5))
+    bits = -(upper + torch.log1p(-torch.exp(lower - upper))) / log(2)
+    return torch.where(bits > FEW_BITS, FEW_BITS * (1 + torch.log(bits.clamp(min=FEW_BITS) / FEW_BITS)), bits)
 
 
 def round_through(x: Tensor) -> Tensor:

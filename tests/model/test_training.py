@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from compressai.entropy_models import GaussianConditional
 from PIL import Image
 
 from model.codec import Codec
 from model.config import Config
+from model.entropy import gaussian_tables
 from model.errors import WeightsError
 from model.training import cli, trainer
 from model.training.average import Average
@@ -19,10 +21,11 @@ from model.training.data import Pictures, load_pictures
 from model.training.details import begin, begun, detail_log_gain
 from model.training.export import export, network_of
 from model.training.muon import MuonAdam, orthogonalise
-from model.training.network import initialise
+from model.training.network import FEW_BITS, SKIPPED_TABLES, gaussian_bits, initialise, quantise
 from model.training.speed import Speed
 from model.training.stages import STAGES, Recipe, loss, trained_modules
 from model.training.trainer import schedule, train
+from model.weights import scale_table
 from tests.model.tiny import picture
 
 CONFIG = Config(
@@ -285,6 +288,50 @@ def test_checkpoints_of_older_versions_go_on():
     assert trainer._same(recipe("base"), old)
     assert not trainer._same(recipe("base", average=0.9), old)
     assert not trainer._same(recipe("base", optimiser="adam"), old)
+
+
+@pytest.mark.parametrize("scale", [0.11, 0.5, 3.0, 64.0])
+def test_bits_are_those_of_the_likelihood(scale):
+    x = torch.linspace(-20, 20, 201)
+    likelihood = GaussianConditional(None)._likelihood(x.double(), torch.full_like(x, scale).double())
+    few = likelihood > 2**-FEW_BITS
+    assert few.any()
+    bits = gaussian_bits(x, torch.full_like(x, scale))
+    torch.testing.assert_close(bits[few], -torch.log2(likelihood)[few].float(), rtol=1e-4, atol=1e-4)
+
+
+def test_bits_far_from_the_mean_rise_slowly_and_still_ask_for_a_larger_scale():
+    x = torch.tensor([2.0, 10.0, 100.0, 1000.0]).requires_grad_()
+    log_scale = torch.full((4,), math.log(0.11)).requires_grad_()
+    bits = gaussian_bits(x, log_scale.exp())
+    bits.sum().backward()
+    assert (bits[:-1] > FEW_BITS).all()
+    assert (bits.diff() > 0).all()
+    assert bits[-1] < 20 * FEW_BITS
+    assert (log_scale.grad < -1).all()
+    assert (log_scale.grad >= -2.01 * FEW_BITS).all()
+    assert (x.grad > 0).all()
+
+
+def test_latents_are_quantised_as_the_decoder_has_them():
+    scales = torch.from_numpy(scale_table()).float()
+    tables = gaussian_tables(scales, SKIPPED_TABLES)
+    y = torch.full_like(scales, 5.4).requires_grad_()
+    known = quantise(y, torch.full_like(scales, 0.25), scales.log())
+    assert known.tolist() == [0.25] * tables.skip + [5.25] * (len(scales) - tables.skip)
+    known.sum().backward()
+    assert (y.grad == 1).all()
+
+
+def test_a_scale_far_too_small_is_mended():
+    base = initialise(CONFIG).base
+    last, M = base.hyper_synthesis[-1], CONFIG.latents
+    base.log_gain.data.fill_(math.log(100))  # latents of 5 and more
+    last.weight.data.zero_()
+    last.bias.data[:M] = -8  # the logarithms of the scales; those below the table's lowest count as that
+    _, bits = base(torch.rand(2, 3, 64, 64), torch.full((2,), 2.0))
+    bits.sum().backward()
+    assert (last.bias.grad[:M] < -1).all()
 
 
 def test_a_moving_average():
