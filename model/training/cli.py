@@ -16,7 +16,7 @@ from model.training.trainer import OPTIMISERS, train
 
 RECIPES = {
     "lite": {
-        "base": Recipe("base"),
+        "base": Recipe("base", batch=2, side=256),
         "liff": Recipe("liff", lr=1e-3),
         "residual": Recipe("residual", batch=4, side=192, lr=1e-3),
         "joint": Recipe("joint", batch=4, side=192, lr=1e-3),

@@ -12,7 +12,8 @@ from model.container import MODEL_ID_BYTES
 from model.entropy import PRECISION
 from model.errors import UnknownModel, WeightsError
 from model.network import SCALE_COUNT
-from model.training.export import SKIPPED_TABLES, export, hyper_tables
+from model.training.export import export, hyper_tables
+from model.training.network import SKIPPED_TABLES
 from model.weights import installed, load, model_id, path_of_model, path_of_profile
 from tests.model.tiny import TINY, lively_network
 
