@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from math import log, sqrt
 
+import numpy as np
 import torch
 from compressai.entropy_models import EntropyBottleneck
 from compressai.layers import GDN
@@ -10,11 +11,12 @@ from compressai.ops import LowerBound
 from torch import Tensor, nn
 
 from model.config import Config
-from model.network import SCALE_COUNT, SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
+from model.network import SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
+from model.weights import scale_table
 
 SKIPPED_TABLES = 3
 """Latents of a scale that belongs to the first tables, below 0.14 of the quantiser's step, are not coded."""
-_LOWEST_CODED = log(SCALE_LOW) + (SKIPPED_TABLES - 0.5) * log(SCALE_HIGH / SCALE_LOW) / (SCALE_COUNT - 1)
+_LOWEST_CODED = float(np.log(scale_table()[SKIPPED_TABLES - 1 : SKIPPED_TABLES + 1]).mean())
 FEW_BITS = 16.0
 """What a latent may cost before its cost is damped in training."""
 
