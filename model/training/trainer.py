@@ -20,7 +20,7 @@ from model.training.data import Pictures
 from model.training.details import begin, begun, hold
 from model.training.muon import MuonAdam
 from model.training.network import TrainedHyperprior, initialise
-from model.training.speed import Speed
+from model.training.speed import Speed, matrix_dtype
 from model.training.stages import Recipe, loss, trained_modules
 
 WARMUP = 0.03
@@ -107,7 +107,7 @@ def train(
         first, done = before.step, before.progress
         before.restore(network, average, optimisers, generator)
     compiled: Callable = torch.compile(loss, dynamic=True) if compile_network else loss
-    dtype = _dtype(device)
+    dtype = matrix_dtype(device)
     speed = Speed(device, dtype)
     began = reported = saved = time.monotonic()
     step, progress = first, done
@@ -210,12 +210,6 @@ def _quantile_loss(network: Compass, part: str) -> torch.Tensor:
     assert isinstance(hyperprior, TrainedHyperprior)
     auxiliary: torch.Tensor = hyperprior.bottleneck.loss()
     return auxiliary
-
-
-def _dtype(device: torch.device) -> torch.dtype:
-    """What matrix products are computed in: bfloat16 where the device is fast at it."""
-    fast = device.type == "cuda" or getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return torch.bfloat16 if fast else torch.float32
 
 
 def _autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
