@@ -74,6 +74,7 @@ class Codec:
             for part, prior in weights.priors.items()
         }
         self.threads = Threads(threads)
+        self._thread_limit = threads
         self._block_threads = self.threads if self.device.type == "cpu" else Threads(1)
         self._others: dict[bytes, Codec] = {}
 
@@ -239,7 +240,7 @@ class Codec:
 
     def _other(self, model_id: bytes) -> "Codec":
         if model_id not in self._others:
-            self._others[model_id] = Codec(load(path_of_model(model_id)), str(self.device))
+            self._others[model_id] = Codec(load(path_of_model(model_id)), str(self.device), self._thread_limit)
         return self._others[model_id]
 
     def _hyperprior(self, layer: int) -> Hyperprior:

@@ -8,7 +8,7 @@ order of additions, the number of threads and the hardware cannot change the res
 """
 
 from dataclasses import dataclass
-from math import log
+from math import log, log2
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ ACTIVATION_LIMIT = 2**24
 """Activations and hyper-latents are clamped to less than this."""
 EXACT = 2**53
 """Integers below this are exact in float64."""
+_LARGEST_SHIFT = 30
 _LEAK_SHIFT = 7
 _BLOCK = 64  # latents: bounds the memory of one evaluation
 
@@ -32,7 +33,8 @@ _BLOCK = 64  # latents: bounds the memory of one evaluation
 class IntegerLayer:
     """A convolution with integer ``weight`` in units of 2^-shift; ``bias`` in units of a sum.
 
-    Raises WeightsError if a sum could reach 2^53 for any input below ACTIVATION_LIMIT.
+    Raises WeightsError if one of them is no integer, if the shift is not 0 to 30, or if a sum could reach
+    2^53 for any input below ACTIVATION_LIMIT.
     """
 
     weight: Tensor  # float64 of integers
@@ -40,14 +42,20 @@ class IntegerLayer:
     shift: int
 
     def __post_init__(self) -> None:
-        if self.headroom() <= 0:
+        if not all(torch.equal(numbers, numbers.round()) for numbers in (self.weight, self.bias)):
+            raise WeightsError("an integer layer has numbers that are no integers")
+        if not 0 <= self.shift <= _LARGEST_SHIFT:
+            raise WeightsError(f"an integer layer's shift is {self.shift}")
+        if not self._largest_sum() < EXACT:
             raise WeightsError("an integer layer's sums could exceed 2^53")
 
     def headroom(self) -> float:
         """Bits between the largest possible sum of any output channel and 2^53."""
+        return log2(EXACT) - log2(max(self._largest_sum(), 1))
+
+    def _largest_sum(self) -> float:
         axes = (0, 2, 3) if self.transposed else (1, 2, 3)
-        largest = self.weight.abs().sum(axes) * ACTIVATION_LIMIT + self.bias.abs()
-        return log(EXACT, 2) - log(float(largest.max()), 2)
+        return float((self.weight.abs().sum(axes) * ACTIVATION_LIMIT + self.bias.abs()).max())
 
     @property
     def transposed(self) -> bool:
@@ -73,6 +81,10 @@ class IntegerLayer:
         """The layer's sums divided by 2^shift, halves rounded up, clamped."""
         scaled = torch.floor(self.sums(x) * 2.0**-shift + 0.5)
         return scaled.clamp(1 - ACTIVATION_LIMIT, ACTIVATION_LIMIT - 1)
+
+
+_DTYPES = {"medians": torch.int32, "weight": torch.int16, "bias": torch.int64, "shift": torch.int16}
+"""Of the arrays of a weight file, by the end of their names."""
 
 
 def leaky(x: Tensor) -> Tensor:
@@ -171,6 +183,10 @@ class IntegerHyperSynthesis:
     @classmethod
     def from_arrays(cls, arrays: dict[str, Tensor]) -> "IntegerHyperSynthesis":
         """The inverse of :meth:`to_arrays`; raises WeightsError."""
+        for name, dtype in _DTYPES.items():
+            for key, array in arrays.items():
+                if key.endswith(name) and array.dtype != dtype:
+                    raise WeightsError(f"integer hyper-synthesis: {key} is {array.dtype}, not {dtype}")
         try:
             layers = [
                 IntegerLayer(
@@ -181,7 +197,7 @@ class IntegerHyperSynthesis:
                 for name in ("up1", "up2", "index", "mean")
             ]
             return cls(arrays["medians"].double().view(-1, 1, 1), *layers)
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, IndexError, RuntimeError) as error:
             raise WeightsError(f"integer hyper-synthesis: {error}") from error
 
     @classmethod

@@ -119,4 +119,8 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _tables(tensors: dict[str, Tensor]) -> Tables:
-    return Tables.from_arrays({k: v.numpy() for k, v in tensors.items()})
+    try:
+        arrays = {k: v.numpy() for k, v in tensors.items()}
+    except TypeError as error:
+        raise WeightsError(f"entropy tables: {error}") from error
+    return Tables.from_arrays(arrays)

@@ -23,7 +23,8 @@ class Checkpoint:
 
     ``weights`` are those to be used; where they are a moving average, ``latest`` holds those that
     training goes on from. ``optimiser`` by parameter; ``progress`` 0 to 1 of the time box of the
-    stage in ``recipe``; ``history``: the stages trained so far, this one included.
+    stage in ``recipe``; ``history``: the stages trained so far, this one included; ``origin``: model ids
+    of the files that the stage began with, "" for none: its weights, its base layer.
     """
 
     weights: dict[str, Tensor]
@@ -35,6 +36,7 @@ class Checkpoint:
     step: int
     progress: float
     history: tuple[str, ...] = ()
+    origin: tuple[str, ...] = ("", "")
 
     @classmethod
     def of(
@@ -48,6 +50,7 @@ class Checkpoint:
         step: int,
         progress: float,
         history: tuple[str, ...],
+        origin: tuple[str, ...],
     ) -> "Checkpoint":
         """A snapshot of a run."""
         names: dict[Tensor, str] = {p: n for n, p in network.named_parameters()}
@@ -69,6 +72,7 @@ class Checkpoint:
             step,
             progress,
             history,
+            origin,
         )
 
     def restore(
@@ -106,6 +110,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "step": checkpoint.step,
         "progress": checkpoint.progress,
         "history": checkpoint.history,
+        "origin": checkpoint.origin,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -131,6 +136,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         meta.get("step", 0),
         meta.get("progress", 1.0),
         tuple(meta.get("history", ())),
+        tuple(meta.get("origin", ("", ""))),
     )
 
 

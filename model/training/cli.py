@@ -71,7 +71,7 @@ def stages_left(checkpoint: Path) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stages; their result is ``runs/<profile>.safetensors``. The same command goes on with what
-    was broken off.
+    was broken off, where ``--start`` and ``--base`` have done their part.
     """
     options = parser()
     args = options.parse_args(argv)
@@ -84,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.runs.mkdir(parents=True, exist_ok=True)
     checkpoint = args.runs / f"{args.profile}.safetensors"
     stages = stages_left(checkpoint) if args.stage == "all" else [args.stage]
+    begins = args.stage != "all" or stages == list(SHARES)
     pictures = load_pictures(args.data, torch.device(args.device))
     for stage in stages:
         share = SHARES[stage] if args.stage == "all" else 1.0
@@ -93,10 +94,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             share * args.minutes,
             pictures,
             checkpoint,
-            args.start if stage == stages[0] else None,
+            args.start if begins and stage == stages[0] else None,
             args.runs / f"{args.profile}.jsonl",
             compile_network=args.compile,
             seed=args.seed,
             steps=math.ceil(share * args.steps) if args.steps else math.inf,
-            base=args.base if stage == stages[0] else None,
+            base=args.base if begins and stage == stages[0] else None,
         )

@@ -22,6 +22,7 @@ from model.training.muon import MuonAdam
 from model.training.network import TrainedHyperprior, initialise
 from model.training.speed import Speed, matrix_dtype
 from model.training.stages import Recipe, loss, trained_modules
+from model.weights import model_id
 
 WARMUP = 0.03
 """Share of the time box over which the learning rate rises; afterwards it falls as a cosine."""
@@ -60,23 +61,28 @@ def train(
 ) -> Compass:
     """Train one stage for ``minutes`` or ``steps``, whichever end first; return the network.
 
-    An unfinished run of the same stage in ``checkpoint`` is continued where it stopped (weights,
-    optimiser, random state, schedule); else the weights come from ``start`` or are new, and those
-    of the base layer from ``base``, if given. Details begin where the part has been trained without
+    An unfinished run of the same stage in ``checkpoint``, begun from the same files if any are given, is
+    continued where it stopped (weights, optimiser, random state, schedule); else the weights come from
+    ``start``, from ``checkpoint`` or are new, and those of the base layer from ``base``, if given. Details begin where the part has been trained without
     them, in the middle of the time box where it is new. Prints a progress bar, appends JSON lines to ``log``,
     and ends with the validation loss. The result has the averaged weights, if the recipe wants an
     average.
     """
     device = pictures[0].buffer.device
     network = channels_last(initialise(config, seed).to(device))
-    before = load_checkpoint(start or checkpoint) if start or checkpoint.exists() else None
+    before = load_checkpoint(checkpoint) if checkpoint.exists() else None
+    origin = tuple(model_id(path).hex() if path else "" for path in (start, base))
     resumed = (
         before is not None
-        and start is None
         and before.progress < 1
         and _same(recipe, before.recipe)
         and Config.from_dict(before.config) == config
+        and (origin == before.origin or not any(origin))
     )
+    if before is not None and resumed:
+        origin = before.origin
+    elif start is not None:
+        before = load_checkpoint(start)
     history: tuple[str, ...] = before.history if before else ()
     if before is not None:
         take_over(network, before.weights)
@@ -115,7 +121,7 @@ def train(
 
     def save() -> None:
         state = Checkpoint.of(
-            network, average, optimisers, generator, config, asdict(recipe), step, progress, history
+            network, average, optimisers, generator, config, asdict(recipe), step, progress, history, origin
         )
         save_checkpoint(checkpoint, state)
 
@@ -123,6 +129,7 @@ def train(
     with tqdm(total=100.0, initial=100 * done, desc=recipe.stage, unit="%", bar_format=_BAR) as bar:
         while progress < 1:
             if waiting and progress >= details_at:
+                torch.manual_seed(seed)
                 begin(network, part, recipe, pictures[0], seed)
                 waiting = False
             for group in optimisers[0].param_groups:
@@ -150,10 +157,12 @@ def train(
                 ("mse", losses.mse),
                 ("loss", float(losses.total.detach())),
             ):
-                report[name] += value / REPORT_STEPS
+                report[name] += value
             if step % REPORT_STEPS == 0:
+                count = min(step - first, REPORT_STEPS)
+                report = {name: total / count for name, total in report.items()}
                 psnr = -10 * math.log10(report["mse"] + 1e-12)
-                pace = speed.of(min(step - first, REPORT_STEPS), now - reported)
+                pace = speed.of(count, now - reported)
                 bar.set_postfix_str(
                     f"step {step} loss {report['loss']:.3f} {report['bpp']:.3f} bpp {psnr:.2f} dB "
                     f"{pace['steps_per_second']:.2f} steps/s"

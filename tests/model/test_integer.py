@@ -214,6 +214,36 @@ def test_missing_arrays(name):
         IntegerHyperSynthesis.from_arrays(arrays)
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("up1.weight", lambda weight: weight.float() + 0.5),
+        ("up2.weight", lambda weight: weight.double()),
+        ("index.weight", lambda weight: weight.flatten()),
+        ("mean.bias", lambda bias: bias.double() * torch.nan),
+        ("mean.bias", lambda bias: bias + 2**53),
+        ("up1.shift", lambda shift: shift + 2000),
+        ("up1.shift", lambda shift: shift - 30),
+        ("up1.shift", lambda shift: shift.double()),
+        ("medians", lambda medians: medians + 0.25),
+    ],
+)
+def test_what_is_not_exact_is_refused(name, wrong):
+    arrays = EXACT.to_arrays()
+    arrays[name] = wrong(arrays[name])
+    with pytest.raises(WeightsError):
+        IntegerHyperSynthesis.from_arrays(arrays)
+
+
+@pytest.mark.parametrize("number", [0.5, float("nan"), float("inf")])
+def test_layers_are_of_integers(number):
+    weight = torch.zeros(1, 1, 3, 3, dtype=torch.float64)
+    IntegerLayer(weight, torch.zeros(1, dtype=torch.float64), 0)
+    weight[0, 0, 1, 1] = number
+    with pytest.raises(WeightsError):
+        IntegerLayer(weight, torch.zeros(1, dtype=torch.float64), 0)
+
+
 def test_huge_weights_lose_fractional_bits_but_stay_16_bit():
     hyperprior = Hyperprior(TINY)
     with torch.no_grad():

@@ -183,6 +183,35 @@ def test_a_stopped_run_ends_as_one_in_one_go(choices, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_validations")
+def test_a_stopped_run_from_given_weights_goes_on_with_the_same_ones_only(tmp_path, monkeypatch):
+    first, other = tmp_path / "first.safetensors", tmp_path / "other.safetensors"
+    for seed, path in enumerate((first, other)):
+        export(initialise(CONFIG, seed), path, ("base",))
+    steps = []
+    for start in (first, first, None, other):
+        with monkeypatch.context() as patch:
+            saves = stop_after(patch, 2)
+            with pytest.raises(Stopped):
+                run("base", tmp_path, start, minutes=60)
+        steps.append([step for step, _ in saves])
+    assert steps == [[1, 2], [3, 4], [5, 6], [1, 2]]
+
+
+@pytest.mark.usefixtures("few_validations")
+def test_the_log_tells_means_of_the_steps_since_the_run_went_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "REPORT_STEPS", 10)
+    log, made = tmp_path / "log", (pictures(), pictures(2, 50))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 8)
+        with pytest.raises(Stopped):
+            train(CONFIG, recipe("base"), math.inf, made, tmp_path / "run.safetensors", steps=30)
+    train(CONFIG, recipe("base"), math.inf, made, tmp_path / "run.safetensors", log=log, steps=30)
+    after_two, after_ten = (json.loads(line)["loss"] for line in log.read_text().splitlines()[:2])
+    assert after_two == pytest.approx(after_ten, rel=0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_validations")
 def test_the_averaged_weights_are_the_ones_used(tmp_path):
     path = tmp_path / "run.safetensors"
     network = train(
@@ -456,7 +485,8 @@ def test_pictures_too_small_are_passed_over():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_validations")
-def test_all_stages_in_one_command_go_on_where_they_were(tmp_path, monkeypatch):
+@pytest.mark.parametrize("started", [False, True])
+def test_all_stages_in_one_command_go_on_where_they_were(started, tmp_path, monkeypatch):
     """Broken off in every stage, then run again; and once more from the first stage when all is done."""
     monkeypatch.setitem(cli.PROFILES, "lite", CONFIG)
     photos, runs = tmp_path / "photos", tmp_path / "runs"
@@ -476,6 +506,10 @@ def test_all_stages_in_one_command_go_on_where_they_were(tmp_path, monkeypatch):
         "--side",
         "64",
     ]
+    if started:
+        export(initialise(CONFIG, 5), tmp_path / "start.safetensors", ("base",))
+        command += ["--start", str(tmp_path / "start.safetensors")]
+    before = ("base",) if started else ()
     checkpoint = runs / "lite.safetensors"
     with monkeypatch.context() as patch:
         stop_after(patch, 2)
@@ -488,13 +522,19 @@ def test_all_stages_in_one_command_go_on_where_they_were(tmp_path, monkeypatch):
             cli.main(command)
     assert [step for step, _ in saves] == [3, 4, 1, 1, 2, 3]
     assert cli.stages_left(checkpoint) == list(cli.SHARES)
-    assert load_checkpoint(checkpoint).history == ("base", "liff", "joint")
+    assert load_checkpoint(checkpoint).history == (*before, "base", "liff", "joint")
     with monkeypatch.context() as patch:
-        stop_after(patch, 5)
+        stop_after(patch, 6)
         with pytest.raises(Stopped):
             cli.main(command)
     assert cli.stages_left(checkpoint) == ["joint"]
-    assert load_checkpoint(checkpoint).history == ("base", "liff", "joint", "base", "liff")
+    with monkeypatch.context() as patch:
+        saves = stop_after(patch, 1)
+        with pytest.raises(Stopped):
+            cli.main(command)
+    assert saves[0][0] == 2
+    again = before if started else ("base", "liff", "joint")
+    assert load_checkpoint(checkpoint).history == (*again, "base", "liff", "joint")
 
 
 def test_folders_of_pictures(tmp_path):

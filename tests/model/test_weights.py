@@ -177,7 +177,13 @@ def one_mean_less(tensors):
         tensors[f"prior.base.mean.{name}"] = tensors[f"prior.base.mean.{name}"][:-1].clone()
 
 
-@pytest.mark.parametrize("change", [double_frequency, wide_prior, fewer_tables, other_prior, one_mean_less])
+def half_tables(tensors):
+    tensors["tables.latent.offsets"] = tensors["tables.latent.offsets"].bfloat16()
+
+
+@pytest.mark.parametrize(
+    "change", [double_frequency, wide_prior, fewer_tables, other_prior, one_mean_less, half_tables]
+)
 def test_priors_that_do_not_fit(changed, change):
     with pytest.raises(WeightsError):
         load(changed(change))
