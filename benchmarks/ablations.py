@@ -32,16 +32,16 @@ from model.geometry import Box, Size, whole
 from model.latents import LatentCoder
 from model.network import Hyperprior
 from model.training.checkpoint import Checkpoint, load_checkpoint
+from model.training.cli import RECIPES
 from model.training.data import Pictures, load_pictures
 from model.training.export import export, network_of
-from model.training.stages import Recipe
 from model.training.trainer import train
 from model.weights import load, path_of_profile
 
 QUALITIES = (10, 50, 90)
 LADDER = Ladder((1, 1.6, 2.56))
 FULL = "full"
-JOINT = Recipe("joint", batch=4, side=160, lr=1e-3)
+JOINT = RECIPES["lite"]["joint"]
 TRAINED = {
     FULL: JOINT,
     "bicubic prediction": replace(JOINT, stage="residual"),

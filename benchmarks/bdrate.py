@@ -26,8 +26,17 @@ def bd_rate(anchor: Sequence[Point], test: Sequence[Point]) -> float:
     return float(np.expm1((areas[1] - areas[0]) / (high - low)) * 100)
 
 
+def rate_at(points: Sequence[Point], psnr: float) -> float | None:
+    """Bits per pixel of a curve at a PSNR, interpolated in the same way; None outside the curve."""
+    if not min(p for _, p in points) <= psnr <= max(p for _, p in points):
+        return None
+    return float(np.exp(_log_rate(points)(psnr)))
+
+
 def overlap(anchor: Sequence[Point], test: Sequence[Point]) -> tuple[float, float]:
     """The PSNR range in decibels that both curves cover; raises NoOverlap."""
+    if not anchor or not test:
+        raise NoOverlap("a curve has no points")
     low = max(min(psnr for _, psnr in points) for points in (anchor, test))
     high = min(max(psnr for _, psnr in points) for points in (anchor, test))
     if low >= high:

@@ -1,7 +1,8 @@
-"""JPEG, WebP, AVIF and JPEG 2000 as Pillow codes them, each set up for the best PSNR it gives.
+"""JPEG, WebP, AVIF and JPEG 2000 as Pillow codes them, each set up for a high PSNR.
 
-AVIF: 4:4:4, tuned for PSNR, the encoder's default speed. JPEG: 4:2:0 with optimised tables. WebP: the
-slowest method. JPEG 2000: the irreversible wavelet and colour transform, no container.
+AVIF: 4:4:4, tuned for PSNR, speed 4, which takes 8 % fewer bytes and 5 times as long as the encoder's
+default 6 (speed 2: 11 % and 13 times, speed 0: 12 % and 44 times). JPEG: 4:2:0 with optimised tables. WebP:
+the slowest method. JPEG 2000: the irreversible wavelet and colour transform, no container.
 """
 
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ CLASSIC_CODECS = (
         "avif",
         "AVIF",
         (1, 3, 6, 12, 20, 30, 40, 50, 60),
-        {"subsampling": "4:4:4", "advanced": {"tune": "psnr"}},
+        {"subsampling": "4:4:4", "speed": 4, "max_threads": 1, "advanced": {"tune": "psnr"}},
     ),
     ClassicCodec(
         "jpeg2000",

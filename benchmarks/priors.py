@@ -1,8 +1,9 @@
 """What the integer hyper-synthesis costs: `make bench-priors DATA=folder PROFILE=lite`.
 
 Every picture is coded in three layers, each twice as wide as the one below, with the priors of the format
-and with floating-point ones from the same weights. Real stream bytes, 8-bit decoded pictures. Streams of the
-second kind are for this comparison only: another machine need not decode them.
+and with floating-point ones from the weights as they are stored, in half precision. Real stream bytes,
+8-bit decoded pictures. Streams of the second kind are for this comparison only: another machine need not
+decode them.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,8 @@
 The tables of the COMPASS paper from real streams: two layers, three layers, factors outside the trained
 range, and up to nine layers. The largest layer is always the whole picture; the others are that much
 smaller. BD-rates compare the largest layer at the bytes of everything up to it. Simulcast codes every
-size separately, at the same quality setting.
+size separately, at the same quality setting. Our smaller layers have a lower PSNR than an AVIF file of such
+a setting, so "avif matched" is simulcast whose files have, in every size, the mean PSNR of our layer.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from benchmarks import command
 from benchmarks.averages import curve_points, mean_point, together
-from benchmarks.bdrate import Point
+from benchmarks.bdrate import Point, rate_at
 from benchmarks.cache import Measurement
 from benchmarks.classic import CLASSIC_CODECS, ClassicCodec
 from benchmarks.curves import Curve
@@ -28,6 +29,7 @@ from model.ladder import Size
 
 QUALITIES = (10, 30, 50, 70, 90)
 SIMULCAST_CODECS = tuple(codec for codec in CLASSIC_CODECS if codec.name in {"avif", "webp", "jpeg"})
+MATCHED = next(codec for codec in CLASSIC_CODECS if codec.name == "avif")
 PUBLISHED = "mbt2018-mean"
 """The single-layer model that the paper compares with."""
 
@@ -119,7 +121,7 @@ class Bench:
             for quality in self._progress(self._qualities, ladder.name)
         ]
         points = curve_points(self._pictures, rows)
-        rivals = self._rivals(ladder)
+        rivals = [*self._rivals(ladder), self._matched(ladder, rows)]
         middle = len(rows) // 2
         return Result(
             ladder,
@@ -154,6 +156,24 @@ class Bench:
 
         rows = [[simulcast(p, q) for p in self._pictures] for q in self._progress(codec.ladder[::2], name)]
         return Curve(name, curve_points(self._pictures, rows))
+
+    def _matched(self, ladder: Ladder, rows: Sequence[Sequence[Measurement]]) -> Curve:
+        """AVIF files with the PSNR of our layers in every size; ``rows`` of our streams by quality."""
+        rates = []
+        for k in range(len(ladder.factors)):
+            files = [scaled(p, ladder.sizes(p.size)[k]) for p in self._pictures]
+            measured = [
+                [MATCHED.measure(file, quality, self._inputs.classic_cache) for file in files]
+                for quality in MATCHED.ladder[::2]
+            ]
+            curve = curve_points(self._pictures, measured)
+            rates.append([rate_at(curve, mean_point(self._pictures, row, k)[1]) for row in rows])
+        points = [
+            (sum(bpp for bpp in sizes if bpp is not None), mean_point(self._pictures, row)[1])
+            for sizes, row in zip(zip(*rates, strict=True), rows, strict=True)
+            if None not in sizes
+        ]
+        return Curve(f"{MATCHED.name} matched", tuple(points))
 
     def _progress(self, qualities: Sequence[int], name: str) -> tqdm:
         alone = len(self._pictures) == 1

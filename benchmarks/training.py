@@ -18,22 +18,23 @@ import torch
 
 from benchmarks.report import finish, table
 from model.config import PROFILES, Config
+from model.training.cli import RECIPES as USUAL
 from model.training.data import load_pictures
 from model.training.stages import Recipe
 from model.training.trainer import train, validate
 
-USUAL = Recipe("base")
-RECIPES: dict[str, Recipe] = {
-    "usual": USUAL,
-    "half rate": replace(USUAL, lr=1e-3),
-    "average": replace(USUAL, average=0.999),
-    "half rate, average": replace(USUAL, lr=1e-3, average=0.999),
-    "large crops": replace(USUAL, batch=4, side=192),
-    "adam 1e-3": replace(USUAL, optimiser="adam", lr=1e-3),
-    "adam 1e-4": replace(USUAL, optimiser="adam", lr=1e-4),
-    "going on": replace(USUAL, lr=5e-4),
-    "going on, no details": replace(USUAL, lr=5e-4),
+CHANGES: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "half rate": {"lr": 1e-3},
+    "average": {"average": 0.999},
+    "half rate, average": {"lr": 1e-3, "average": 0.999},
+    "small crops": {"batch": 8, "side": 128},
+    "adam 1e-3": {"optimiser": "adam", "lr": 1e-3},
+    "adam 1e-4": {"optimiser": "adam", "lr": 1e-4},
+    "going on": {"lr": 5e-4},
+    "going on, no details": {"lr": 5e-4},
 }
+"""Recipes: what each changes of the profile's usual one."""
 NO_DETAILS = ("going on, no details",)
 """Recipes of a network whose latents are all the paper's."""
 
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="of each recipe")
     parser.add_argument("--steps", type=float, default=math.inf, help="of each recipe")
     parser.add_argument("--start", type=Path, help="weights to go on with, instead of new ones")
-    parser.add_argument("--only", choices=RECIPES, action="append", help="this recipe; repeatable")
+    parser.add_argument("--only", choices=CHANGES, action="append", help="this recipe; repeatable")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the table")
@@ -73,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = load_pictures(options.data, torch.device(options.device))
     results: dict[str, dict[str, Any]] = {}
-    for name in options.only or RECIPES:
-        recipe = RECIPES[name]
+    usual = USUAL[options.profile]["base"]
+    recipes = {name: replace(usual, **CHANGES[name]) for name in options.only or CHANGES}
+    for name, recipe in recipes.items():
         log = options.out / f"{name}.jsonl"
         log.unlink(missing_ok=True)
         with TemporaryDirectory() as folder:
@@ -89,11 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 steps=options.steps,
             )
         final = json.loads(log.read_text().splitlines()[-1])["final"]
-        same_crops = (recipe.batch, recipe.side) == (USUAL.batch, USUAL.side)
-        results[name] = final if same_crops else final | validate(network, USUAL, pictures[1])
+        same_crops = (recipe.batch, recipe.side) == (usual.batch, usual.side)
+        results[name] = final if same_crops else final | validate(network, usual, pictures[1])
     rows = [
         (
-            describe(RECIPES[name]) + (", no details" if name in NO_DETAILS else ""),
+            describe(recipes[name]) + (", no details" if name in NO_DETAILS else ""),
             result["steps"],
             result["seconds"],
             f"{result['share_of_peak']:.1%}",

@@ -240,7 +240,8 @@ class Codec:
 
     def _other(self, model_id: bytes) -> "Codec":
         if model_id not in self._others:
-            self._others[model_id] = Codec(load(path_of_model(model_id)), str(self.device), self._thread_limit)
+            weights = load(path_of_model(model_id))
+            self._others[model_id] = Codec(weights, str(self.device), self._thread_limit)
         return self._others[model_id]
 
     def _hyperprior(self, layer: int) -> Hyperprior:

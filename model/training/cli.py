@@ -18,14 +18,14 @@ RECIPES = {
     "lite": {
         "base": Recipe("base", batch=2, side=256),
         "liff": Recipe("liff", lr=1e-3),
-        "residual": Recipe("residual", batch=4, side=192, lr=1e-3),
-        "joint": Recipe("joint", batch=4, side=192, lr=1e-3),
+        "residual": Recipe("residual", batch=2, side=320, lr=1e-3),
+        "joint": Recipe("joint", batch=2, side=320, lr=1e-3),
     },
     "paper": {
         "base": Recipe("base", batch=32, side=256),
         "liff": Recipe("liff", batch=16, side=192, lr=1e-3),
-        "residual": Recipe("residual", batch=16, side=256, lr=1e-3),
-        "joint": Recipe("joint", batch=16, side=256, lr=1e-3),
+        "residual": Recipe("residual", batch=8, side=384, lr=1e-3),
+        "joint": Recipe("joint", batch=8, side=384, lr=1e-3),
     },
 }
 """How each profile is trained unless the options say otherwise: on a CPU, on a large GPU."""

@@ -61,12 +61,12 @@ def train(
 ) -> Compass:
     """Train one stage for ``minutes`` or ``steps``, whichever end first; return the network.
 
-    An unfinished run of the same stage in ``checkpoint``, begun from the same files if any are given, is
-    continued where it stopped (weights, optimiser, random state, schedule); else the weights come from
-    ``start``, from ``checkpoint`` or are new, and those of the base layer from ``base``, if given. Details begin where the part has been trained without
-    them, in the middle of the time box where it is new. Prints a progress bar, appends JSON lines to ``log``,
-    and ends with the validation loss. The result has the averaged weights, if the recipe wants an
-    average.
+    An unfinished run of the same stage in ``checkpoint``, begun from the same files if any are given,
+    is continued where it stopped (weights, optimiser, random state, schedule); else the weights come
+    from ``start``, from ``checkpoint`` or are new, and those of the base layer from ``base``, if given.
+    Details begin where the part has been trained without them, in the middle of the time box where it
+    is new. Prints a progress bar, appends JSON lines to ``log``, and ends with the validation loss. The
+    result has the averaged weights, if the recipe wants an average.
     """
     device = pictures[0].buffer.device
     network = channels_last(initialise(config, seed).to(device))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.bdrate import NoOverlap, bd_rate, overlap
+from benchmarks.bdrate import NoOverlap, bd_rate, overlap, rate_at
 
 ANCHOR = [(0.12, 27.7), (0.2, 29.4), (0.31, 31.1), (0.46, 33.0), (0.66, 35.0)]
 
@@ -50,6 +50,19 @@ def test_of_two_points_with_equal_psnr_the_cheaper_counts():
 def test_curves_apart_cannot_be_compared():
     with pytest.raises(NoOverlap):
         bd_rate(ANCHOR, [(1.0, 40.0), (2.0, 45.0)])
+
+
+def test_no_point_is_no_curve():
+    with pytest.raises(NoOverlap):
+        bd_rate(ANCHOR, [])
+
+
+def test_the_rate_at_a_psnr():
+    points = [(0.4, 32.0), (0.1, 28.0), (0.2, 30.0)]
+    assert rate_at(points, 30.0) == pytest.approx(0.2)
+    assert rate_at(points, 29.0) == pytest.approx(0.1 * 2**0.5)  # the logarithm is linear here
+    assert rate_at(points, 27.9) is None
+    assert rate_at(points, 32.1) is None
 
 
 def test_one_point_is_no_curve():

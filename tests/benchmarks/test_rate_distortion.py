@@ -111,7 +111,7 @@ def test_bench_scalable_whole(weights, data, anchors, tmp_path, capsys):
     assert set(result["bd_rate"]) == {"1 : 2", "1 : 2 : 4", "1 : 2 : 6", even_steps(6).name}
     rivals = {f"{name} {way}" for name in ("avif", "webp", "jpeg") for way in ("simulcast", "single")}
     for rates in result["bd_rate"].values():
-        assert set(rates) == rivals | {"single layer", "simulcast", "mbt2018-mean"}
+        assert set(rates) == rivals | {"single layer", "simulcast", "mbt2018-mean", "avif matched"}
     assert "11.11" in printed
     assert "-22.22" in printed
     assert (out / "three_layers.png").exists()

@@ -12,14 +12,10 @@ from tests.model.tiny import picture
 
 @pytest.mark.slow
 def test_whole(tmp_path, monkeypatch, capsys):
-    usual = Recipe("base", batch=1, side=64)
-    monkeypatch.setattr(training, "USUAL", usual)
-    recipes = {
-        "usual": usual,
-        "larger": Recipe("base", batch=1, side=80, optimiser="adam", average=0.9),
-        "going on, no details": usual,
-    }
-    monkeypatch.setattr(training, "RECIPES", recipes)
+    monkeypatch.setattr(training, "USUAL", {"lite": {"base": Recipe("base", batch=1, side=64)}})
+    larger = {"side": 80, "optimiser": "adam", "average": 0.9}
+    recipes: dict[str, dict] = {"usual": {}, "larger": larger, "going on, no details": {}}
+    monkeypatch.setattr(training, "CHANGES", recipes)
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(18):
