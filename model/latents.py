@@ -164,7 +164,7 @@ def _quantise(x: Tensor) -> Tensor:
 
 
 def dequantise(symbols: Tensor, mean: Tensor) -> Tensor:
-    """Symbols and fixed-point means (M, h, w) -> latents (1, M, h, w), exact in float32."""
+    """Symbols and fixed-point means (M, h, w) -> latents (1, M, h, w): the float32 nearest to the exact sum."""
     return (symbols.float() + mean.float() * 2.0**-FRACTION)[None]
 
 
