@@ -83,25 +83,24 @@ class Library:
         quality = quality or limits.quality
         await asyncio.to_thread(pictures.inspect, data, limits.max_pixels)
         picture = await asyncio.to_thread(picture_id, data, self.pool.model_id, quality, widths, max_width)
-        expires = None if ttl is None else time.time() + ttl
-        known = await self._known(picture, expires)
+        known = await self._known(picture, ttl)
         if known is not None:
             return known, False
         job = Upload(data, quality, widths, max_width)
-        record = await self._coding.join(picture, lambda: self._code(picture, job, expires))
-        return await self.store.extend(record, expires) or record, True
+        record = await self._coding.join(picture, lambda: self._code(picture, job, ttl))
+        return await self.store.extend(record, _end(ttl)) or record, True
 
-    async def _known(self, picture: str, expires: float | None) -> Record | None:
+    async def _known(self, picture: str, ttl: int | None) -> Record | None:
         try:
             record = await self.store.record(picture, fresh=True)
         except NotFound:
             return None
-        extended = await self.store.extend(record, expires)
+        extended = await self.store.extend(record, _end(ttl))
         if extended is not None:
             await self.store.reindex(extended)
         return extended
 
-    async def _code(self, picture: str, job: Upload, expires: float | None) -> Record:
+    async def _code(self, picture: str, job: Upload, ttl: int | None) -> Record:
         coded = await self.pool.upload(job)
         facts = Facts(
             created=time.time(),
@@ -111,11 +110,11 @@ class Library:
             alpha=tuple(len(plane) for plane in coded.alpha),
             thumbhash=coded.thumbhash,
             average=coded.average,
-            expires=expires,
+            expires=_end(ttl),
         )
         record = Record(picture, read_header(coded.stream), facts)
         start = time.perf_counter()
-        await self.store.put(record, coded.stream, coded.alpha)
+        record = await self.store.put(record, coded.stream, coded.alpha)
         self._observe({**coded.seconds, "store": time.perf_counter() - start})
         self.metrics.pictures_stored.inc()
         self.metrics.source_bytes.inc(len(job.data))
@@ -203,3 +202,8 @@ class Library:
     def _observe(self, seconds: dict[str, float]) -> None:
         for stage, value in seconds.items():
             self.metrics.stage_seconds.labels(stage).observe(value)
+
+
+def _end(ttl: int | None) -> float | None:
+    """When a life of ``ttl`` seconds that begins now ends; None: never."""
+    return None if ttl is None else time.time() + ttl

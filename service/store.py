@@ -1,20 +1,23 @@
 """Pictures in Redis: one stream a picture, read by prefix, checked on every read.
 
 Keys of a picture: ``{id}:stream``, ``{id}:facts`` (JSON) and ``{id}:alpha:<layer>``, written in one
-MULTI; the braces keep them together in a cluster. ``compass:index`` is a sorted set that lists
+MULTI; the braces keep them together in a cluster. Who writes watches ``{id}:facts``, so that of several
+times to live the longest holds, whoever comes last. ``compass:index`` is a sorted set that lists
 pictures by age; it only serves listing and can be rebuilt from the rest (``compass fsck``).
 """
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 import redis.asyncio as redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
 
 from model.container import MAX_HEADER_BYTES, MAX_LAYERS, Header, read_header, read_layer
 from model.errors import StreamError
@@ -25,6 +28,8 @@ from service.settings import Settings
 
 INDEX = "compass:index"
 _RETRIES = 3
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Store:
 
     def __init__(self, url: str, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._patience = (_RETRIES + 1) * settings.store_timeout
         self._records: BoundedCache[str, Record] = BoundedCache(2 * settings.header_cache)
         pool = redis.BlockingConnectionPool.from_url(
             url,
@@ -93,24 +99,38 @@ class Store:
             facts = await self._redis.info("memory")
         return int(facts["used_memory"]), int(facts["maxmemory"])
 
-    async def put(self, record: Record, stream: bytes, alpha: tuple[bytes, ...]) -> None:
-        """Store a picture, whole or not at all."""
-        expires = record.facts.expires
-        ttl = None if expires is None else max(1, round(expires - time.time()))
+    async def put(self, record: Record, stream: bytes, alpha: tuple[bytes, ...]) -> Record:
+        """Store a picture, whole or not at all; returns its record as it is stored.
+
+        A picture that is there already, whatever its state, is written anew, keeps its age and lives as
+        long as the longer of both lives.
+        """
+
+        async def write(pipe: Pipeline) -> Record:
+            facts = record.facts
+            with suppress(DamagedStream):
+                stored = _parse_facts(_raw(await pipe.get(_facts(record.id))))
+                if not _expired(stored):
+                    expires = _later(facts.expires, stored.expires)
+                    facts = replace(facts, created=stored.created, expires=expires)
+            left = _milliseconds_left(facts.expires)
+            pipe.multi()
+            pipe.set(_stream(record.id), stream, px=left)
+            pipe.set(_facts(record.id), json.dumps(asdict(facts)), px=left)
+            for k, plane in enumerate(alpha):
+                pipe.set(_alpha(record.id, k), plane, px=left)
+            return replace(record, facts=facts)
+
+        kept = await self._transaction(record.id, write)
         with self._errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.set(_stream(record.id), stream, ex=ttl)
-                pipe.set(_facts(record.id), json.dumps(asdict(record.facts)), ex=ttl)
-                for k, plane in enumerate(alpha):
-                    pipe.set(_alpha(record.id, k), plane, ex=ttl)
-                await pipe.execute()
-            await self._redis.zadd(INDEX, {record.index_entry: 0})
-        self._records.put(record.id, record)
+            await self._redis.zadd(INDEX, {kept.index_entry: 0})
+        self._records.put(kept.id, kept)
+        return kept
 
     async def record(self, picture: str, fresh: bool = False) -> Record:
         """What is known of a picture; ``fresh`` asks Redis even if the answer is in memory."""
         known = None if fresh else self._records.get(picture)
-        if known is not None and not _expired(known):
+        if known is not None and not _expired(known.facts):
             self._metrics.cache_hits.labels("headers").inc()
             return known
         with self._errors():
@@ -123,8 +143,8 @@ class Store:
             raise NotFound(f"no picture {picture}")
         self._metrics.bytes_read.inc(len(start))
         with self._errors():
-            record = Record(picture, _header(start), _parse_facts(facts))
-        if _expired(record):
+            record = Record(picture, _header(start), _parse_facts(_raw(facts)))
+        if _expired(record.facts):
             raise NotFound(f"no picture {picture}")
         self._records.put(picture, record)
         return record
@@ -189,21 +209,26 @@ class Store:
 
     async def extend(self, record: Record, expires: float | None) -> Record | None:
         """Let a picture live at least until ``expires`` (None: for ever); None if it is gone."""
-        if record.facts.expires is None or (expires is not None and expires <= record.facts.expires):
+        if _later(record.facts.expires, expires) == record.facts.expires:
             return record
-        longer = replace(record, facts=replace(record.facts, expires=expires))
         keys = [_stream(record.id), *(_alpha(record.id, k) for k in range(len(record.facts.alpha)))]
-        with self._errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                for key in keys:
-                    pipe.persist(key) if expires is None else pipe.expireat(key, round(expires))
-                facts = json.dumps(asdict(longer.facts))
-                until = None if expires is None else round(expires)
-                pipe.set(_facts(record.id), facts, exat=until, xx=True)
-                pipe.exists(*keys, _facts(record.id))
-                alive = (await pipe.execute())[-1] == len(keys) + 1
+
+        async def write(pipe: Pipeline) -> Record | None:
+            stored = _raw(await pipe.get(_facts(record.id)))
+            if not stored or await pipe.exists(*keys) < len(keys):
+                return None
+            facts = _parse_facts(stored)
+            facts = replace(facts, expires=_later(facts.expires, expires))
+            left = _milliseconds_left(facts.expires)
+            pipe.multi()
+            pipe.set(_facts(record.id), json.dumps(asdict(facts)), px=left)
+            for key in keys:
+                pipe.persist(key) if left is None else pipe.pexpire(key, left)
+            return replace(record, facts=facts)
+
+        longer = await self._transaction(record.id, write)
         self._records.discard(record.id)
-        return longer if alive else None
+        return longer
 
     async def page(self, cursor: str | None, limit: int) -> tuple[list[Record], str | None]:
         """Up to ``limit`` pictures, newest first, after ``cursor``; and the next cursor, if any."""
@@ -233,6 +258,26 @@ class Store:
         with self._errors():
             return bool(await self._redis.zadd(INDEX, {record.index_entry: 0}))
 
+    async def _transaction(self, picture: str, write: Callable[[Pipeline], Awaitable[R]]) -> R:
+        """Run ``write``, again whenever another client has changed the picture's facts meanwhile.
+
+        ``write`` reads what it needs, calls ``multi`` and queues its commands, which are carried out
+        together or not at all. Raises StoreUnavailable if that does not succeed in time.
+        """
+        until = time.monotonic() + self._patience
+        with self._errors():
+            while True:
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    try:
+                        await pipe.watch(_facts(picture))
+                        result = await write(pipe)
+                        await pipe.execute()
+                    except WatchError:  # also raised when the connection was lost
+                        if time.monotonic() > until:
+                            raise
+                    else:
+                        return result
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
         """Redis's errors as ours, counted; damage is counted, too."""
@@ -259,8 +304,18 @@ def _raw(value: object) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _expired(record: Record) -> bool:
-    return record.facts.expires is not None and record.facts.expires <= time.time()
+def _expired(facts: Facts) -> bool:
+    return facts.expires is not None and facts.expires <= time.time()
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    """The later end of two lives; None, for ever, is later than all others."""
+    return None if one is None or other is None else max(one, other)
+
+
+def _milliseconds_left(expires: float | None) -> int | None:
+    """How long a key still lives, in milliseconds; None: for ever."""
+    return None if expires is None else max(1, round(1000 * (expires - time.time())))
 
 
 def _header(start: bytes) -> Header:
@@ -270,9 +325,9 @@ def _header(start: bytes) -> Header:
         raise DamagedStream(f"the stored stream: {error}") from error
 
 
-def _parse_facts(text: bytes | None) -> Facts:
+def _parse_facts(text: bytes) -> Facts:
     try:
-        values = json.loads(text or b"")
+        values = json.loads(text)
         return Facts(**{**values, "alpha": tuple(values["alpha"])})
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedStream("the stored facts of the picture are damaged") from error

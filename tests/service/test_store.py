@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 import redis.asyncio as redis
 
@@ -134,6 +135,50 @@ async def test_extending_a_life(store, raw):
     assert all([await raw.ttl(key) == -1 for key in keys])
     await raw.delete(keys[0])
     assert await store.extend(kept, None) is None
+
+
+async def test_the_longest_life_holds_whoever_comes_last(valkey, store, raw):
+    """Both services have read the picture before either of them changes it."""
+    other = Store(valkey.url, Settings(), Metrics())
+    keys = [f"{{{record().id}}}:{name}" for name in ("stream", "facts", "alpha:0", "alpha:1")]
+    kept = await store.put(record(alpha=(7, 8), expires=time.time() + 50), STREAM, PLANES)
+    assert (await store.extend(kept, None)).facts.expires is None
+    assert (await other.extend(kept, time.time() + 100)).facts.expires is None
+    assert [await raw.ttl(key) for key in keys] == [-1] * 4
+    again = record(alpha=(7, 8), created=2000.0, expires=time.time() + 100)
+    assert await other.put(again, STREAM, PLANES) == record(alpha=(7, 8))  # for ever, and of its first age
+    assert [await raw.ttl(key) for key in keys] == [-1] * 4
+    assert await store.record(kept.id, fresh=True) == record(alpha=(7, 8))
+    assert len((await store.page(None, 10))[0]) == 1
+    await other.close()
+
+
+async def test_a_crowd_of_writers_leaves_the_longest_life(valkey, store, raw):
+    stores = [Store(valkey.url, Settings(), Metrics()) for _ in range(4)]
+    for _ in range(20):
+        ends = [time.time() + seconds for seconds in range(100, 108)]
+        kept = await store.put(record(expires=ends[0]), STREAM, ())
+        others = [stores[k % 4].extend(kept, end) for k, end in enumerate(ends)]
+        writers = [stores[k % 4].put(record(expires=end), STREAM, ()) for k, end in enumerate(ends[:4])]
+        await asyncio.gather(*others, *writers)
+        assert (await store.record(kept.id, fresh=True)).facts.expires == ends[-1]
+        assert await raw.pttl(f"{{{kept.id}}}:stream") > 106_000
+        await store.delete(kept.id)
+    for one in stores:
+        await one.close()
+
+
+async def test_writing_to_a_store_that_hangs_is_given_up(valkey, raw):
+    store = Store(valkey.url, Settings(store_timeout=0.2), Metrics())
+    await store.put(record(), STREAM, ())
+    server = psutil.Process((await raw.info("server"))["process_id"])
+    server.suspend()
+    try:
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(store.put(record(), STREAM, ()), 20)
+    finally:
+        server.resume()
+    await store.close()
 
 
 async def test_pages_are_newest_first_and_stable(store):
