@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from tqdm import tqdm
 
@@ -65,7 +65,8 @@ async def check(store: Store, delete: bool) -> int:
                 damaged += 1
                 print(f"{picture}: {error}")
                 if delete:
-                    await store.erase(picture)
+                    with suppress(NotFound):  # deleted meanwhile
+                        await store.delete(picture)
     print(f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing")
     return EXIT_DAMAGED if damaged else 0
 
@@ -75,12 +76,7 @@ async def check_one(store: Store, picture: str) -> bool:
 
     Raises DamagedStream, NotFound or StoreUnavailable.
     """
-    record = await store.record(picture, fresh=True)
-    await store.prefix(record, len(record.header.layers) - 1)
-    for k in range(len(record.facts.alpha)):
-        await store.alpha(record, k)
-    await store.check_length(record)
-    return await store.reindex(record)
+    return await store.reindex(await store.verify(picture))
 
 
 async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:

@@ -1,13 +1,14 @@
 """The service's two jobs, free of HTTP: keep a picture, and give it back at a wanted size."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from model.container import read_header
 from service import pictures
-from service.errors import BadParameter, NotFound
+from service.errors import BadParameter, DamagedStream, NotFound
 from service.flights import Flights
 from service.identity import entity_tag, is_picture_id, picture_id
 from service.jobs import Render, Rendered, Upload
@@ -18,6 +19,8 @@ from service.pool import Pool
 from service.settings import Settings
 from service.sizing import Wanted, decoding_cost, plan
 from service.store import Facts, Record, Store
+
+log = logging.getLogger("compass")
 
 _ANSWER_OVERHEAD = 512
 """Bytes counted for each cached answer beside its body."""
@@ -72,6 +75,8 @@ class Library:
     ) -> tuple[Record, bool]:
         """Store an upload; returns its record and whether it is new. The same twice is stored once.
 
+        What is stored is checked first: if it is damaged, the upload is coded and stored anew.
+
         Raises a :class:`service.errors.ServiceError`; then nothing was stored.
         """
         limits = self.settings
@@ -91,11 +96,15 @@ class Library:
         return await self.store.extend(record, _end(ttl)) or record, True
 
     async def _known(self, picture: str, ttl: int | None) -> Record | None:
+        """A picture that is stored and whole, to live at least ``ttl`` seconds from now; else None."""
         try:
-            record = await self.store.record(picture, fresh=True)
+            record = await self.store.verify(picture)
+            extended = await self.store.extend(record, _end(ttl))
         except NotFound:
             return None
-        extended = await self.store.extend(record, _end(ttl))
+        except DamagedStream as error:
+            log.warning("picture %s is damaged and is stored again: %s", picture, error)
+            return None
         if extended is not None:
             await self.store.reindex(extended)
         return extended

@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
 
-from model.container import MAX_HEADER_BYTES, MAX_LAYERS, Header, read_header, read_layer
+from model.container import MAX_HEADER_BYTES, MAX_LAYERS, Header, read_header, read_layer, verify
 from model.errors import StreamError
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.lru import BoundedCache
@@ -62,7 +62,7 @@ class Record:
     @property
     def index_entry(self) -> str:
         """Its member of the sorted set ``compass:index``: sorts by age."""
-        return f"{round(self.facts.created * 1000):014d}:{self.id}"
+        return _index_entry(self.id, self.facts)
 
 
 class Store:
@@ -134,19 +134,35 @@ class Store:
             self._metrics.cache_hits.labels("headers").inc()
             return known
         with self._errors():
-            async with self._redis.pipeline(transaction=False) as pipe:
+            async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.get(_facts(picture))
                 pipe.getrange(_stream(picture), 0, MAX_HEADER_BYTES - 1)
                 facts, start = await pipe.execute()
         self._records.discard(picture)
-        if facts is None and not start:
-            raise NotFound(f"no picture {picture}")
         self._metrics.bytes_read.inc(len(start))
         with self._errors():
-            record = Record(picture, _header(start), _parse_facts(_raw(facts)))
-        if _expired(record.facts):
-            raise NotFound(f"no picture {picture}")
+            record = _record(picture, _raw(facts), _raw(start))
         self._records.put(picture, record)
+        return record
+
+    async def verify(self, picture: str) -> Record:
+        """Read all of a picture and check it: its facts, every checksum and length, every alpha plane.
+
+        Raises DamagedStream or NotFound. What is read is not counted: it is in no answer.
+        """
+        with self._errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(_facts(picture))
+                pipe.get(_stream(picture))
+                pipe.mget(_alphas(picture))
+                facts, stream, planes = await pipe.execute()
+            record = _record(picture, _raw(facts), _raw(stream))
+            try:
+                verify(_raw(stream))
+            except StreamError as error:
+                raise DamagedStream(f"the stored stream of {picture}: {error}") from error
+            for k in range(len(record.facts.alpha)):
+                _check_alpha(record, k, _raw(planes[k]))
         return record
 
     async def prefix(self, record: Record, layer: int) -> bytes:
@@ -175,37 +191,25 @@ class Store:
             return None
         with self._errors():
             data = _raw(await self._redis.get(_alpha(record.id, layer)))
-            if data and len(data) != record.facts.alpha[layer]:
-                raise DamagedStream(f"the alpha plane {layer} of {record.id} has the wrong length")
-        if not data:
-            self._records.discard(record.id)
-            raise NotFound(f"no picture {record.id}")
+            if not data:
+                self._records.discard(record.id)
+                raise NotFound(f"no picture {record.id}")
+            _check_alpha(record, layer, data)
         self._metrics.bytes_read.inc(len(data))
         return data
 
     async def delete(self, picture: str) -> None:
-        """Delete a picture. Raises NotFound if there is none."""
-        record = await self.record(picture, fresh=True)
-        keys = [_stream(picture), _facts(picture)]
-        keys += [_alpha(picture, k) for k in range(len(record.facts.alpha))]
+        """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing."""
         self._records.discard(picture)
         with self._errors():
-            await self._redis.delete(*keys)
-            await self._redis.zrem(INDEX, record.index_entry)
-
-    async def erase(self, picture: str) -> None:
-        """Delete whatever is stored under an id, readable or not."""
-        self._records.discard(picture)
-        keys = [_stream(picture), _facts(picture), *(_alpha(picture, k) for k in range(MAX_LAYERS))]
-        with self._errors():
-            await self._redis.delete(*keys)
-
-    async def check_length(self, record: Record) -> None:
-        """Raise DamagedStream if bytes follow the last layer."""
-        with self._errors():
-            stored = await self._redis.strlen(_stream(record.id))
-        if stored != record.header.total:
-            raise DamagedStream(f"the stream of {record.id} has {stored} bytes, not {record.header.total}")
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(_facts(picture))
+                pipe.delete(_stream(picture), _facts(picture), *_alphas(picture))
+                facts, deleted = await pipe.execute()
+            if not deleted:
+                raise NotFound(f"no picture {picture}")
+            with suppress(DamagedStream):  # then it goes from the listing when that is read
+                await self._redis.zrem(INDEX, _index_entry(picture, _parse_facts(_raw(facts))))
 
     async def extend(self, record: Record, expires: float | None) -> Record | None:
         """Let a picture live at least until ``expires`` (None: for ever); None if it is gone."""
@@ -318,11 +322,27 @@ def _milliseconds_left(expires: float | None) -> int | None:
     return None if expires is None else max(1, round(1000 * (expires - time.time())))
 
 
-def _header(start: bytes) -> Header:
+def _index_entry(picture: str, facts: Facts) -> str:
+    return f"{round(facts.created * 1000):014d}:{picture}"
+
+
+def _record(picture: str, facts: bytes, start: bytes) -> Record:
+    """A record out of the stored facts and the stream's first bytes. Raises NotFound or DamagedStream."""
+    if not facts and not start:
+        raise NotFound(f"no picture {picture}")
     try:
-        return read_header(start)
+        record = Record(picture, read_header(start), _parse_facts(facts))
     except StreamError as error:
-        raise DamagedStream(f"the stored stream: {error}") from error
+        raise DamagedStream(f"the stored stream of {picture}: {error}") from error
+    if _expired(record.facts):
+        raise NotFound(f"no picture {picture}")
+    return record
+
+
+def _check_alpha(record: Record, layer: int, data: bytes) -> None:
+    """Raise DamagedStream if ``data`` is not the alpha plane of this layer."""
+    if len(data) != record.facts.alpha[layer]:
+        raise DamagedStream(f"the alpha plane {layer} of {record.id} has the wrong length")
 
 
 def _parse_facts(text: bytes) -> Facts:
@@ -343,3 +363,8 @@ def _facts(picture: str) -> str:
 
 def _alpha(picture: str, layer: int) -> str:
     return f"{{{picture}}}:alpha:{layer}"
+
+
+def _alphas(picture: str) -> list[str]:
+    """The keys of all alpha planes that a picture may have."""
+    return [_alpha(picture, k) for k in range(MAX_LAYERS)]

@@ -99,6 +99,43 @@ async def test_truncated_stream_and_lost_keys_are_found(store, raw):
         await store.prefix(kept, 1)
 
 
+async def test_what_is_stored_is_verified_whole(store, raw):
+    kept = record(alpha=(7, 8))
+    await store.put(kept, STREAM, PLANES)
+    assert await store.verify(kept.id) == kept
+    keys = [f"{{{kept.id}}}:{name}" for name in ("stream", "facts", "alpha:0", "alpha:1")]
+    for key in keys:
+        whole = await raw.get(key)
+        for broken in (whole[:-1], whole + b"!", b""):
+            await raw.set(key, broken)
+            with pytest.raises(DamagedStream):
+                await store.verify(kept.id)
+        await raw.delete(key)
+        with pytest.raises(DamagedStream):
+            await store.verify(kept.id)
+        await raw.set(key, whole)
+    assert await store.verify(kept.id) == kept
+    await raw.delete(*keys)
+    with pytest.raises(NotFound):
+        await store.verify(kept.id)
+
+
+@pytest.mark.parametrize(("name", "at"), [("stream", 0), ("stream", 5000), ("facts", 0)])
+async def test_damaged_pictures_are_deleted_and_written_anew(store, raw, name, at):
+    kept = record(alpha=(7, 8))
+    for repair in (True, False):
+        await store.put(kept, STREAM, PLANES)
+        await raw.setrange(f"{{{kept.id}}}:{name}", at, b"!")
+        with pytest.raises(DamagedStream):
+            await store.verify(kept.id)
+        if repair:
+            assert await store.put(kept, STREAM, PLANES) == await store.verify(kept.id) == kept
+        else:
+            await store.delete(kept.id)
+            assert await store.page(None, 10) == ([], None)
+            assert not await raw.keys()
+
+
 async def test_delete(store, raw):
     await store.put(record(alpha=(7, 8)), STREAM, PLANES)
     await store.delete(record().id)
