@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from zlib import crc32
 
 from model.container import read_header
 from service import pictures
@@ -117,6 +118,7 @@ class Library:
             source_format=coded.source_format,
             quality=job.quality,
             alpha=tuple(len(plane) for plane in coded.alpha),
+            alpha_crcs=tuple(crc32(plane) for plane in coded.alpha),
             thumbhash=coded.thumbhash,
             average=coded.average,
             expires=_end(ttl),

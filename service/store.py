@@ -10,8 +10,9 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TypeVar
+from zlib import crc32
 
 import redis.asyncio as redis
 from redis.asyncio.client import Pipeline
@@ -34,7 +35,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Facts:
-    """What is stored beside a stream; times in seconds since 1970, ``alpha`` the planes' bytes."""
+    """What is stored beside a stream; times in seconds since 1970.
+
+    ``alpha`` is the length of each alpha plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored
+    before there were any have none, and their planes are checked by length alone.
+    """
 
     created: float
     source_bytes: int
@@ -44,6 +49,7 @@ class Facts:
     thumbhash: str = ""
     average: str = ""
     expires: float | None = None
+    alpha_crcs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ class Store:
             left = _milliseconds_left(facts.expires)
             pipe.multi()
             pipe.set(_stream(record.id), stream, px=left)
-            pipe.set(_facts(record.id), json.dumps(asdict(facts)), px=left)
+            pipe.set(_facts(record.id), _write_facts(facts), px=left)
             for k, plane in enumerate(alpha):
                 pipe.set(_alpha(record.id, k), plane, px=left)
             return replace(record, facts=facts)
@@ -225,7 +231,7 @@ class Store:
             facts = replace(facts, expires=_later(facts.expires, expires))
             left = _milliseconds_left(facts.expires)
             pipe.multi()
-            pipe.set(_facts(record.id), json.dumps(asdict(facts)), px=left)
+            pipe.set(_facts(record.id), _write_facts(facts), px=left)
             for key in keys:
                 pipe.persist(key) if left is None else pipe.pexpire(key, left)
             return replace(record, facts=facts)
@@ -343,14 +349,28 @@ def _check_alpha(record: Record, layer: int, data: bytes) -> None:
     """Raise DamagedStream if ``data`` is not the alpha plane of this layer."""
     if len(data) != record.facts.alpha[layer]:
         raise DamagedStream(f"the alpha plane {layer} of {record.id} has the wrong length")
+    if record.facts.alpha_crcs and crc32(data) != record.facts.alpha_crcs[layer]:
+        raise DamagedStream(f"the alpha plane {layer} of {record.id} does not fit its checksum")
+
+
+def _write_facts(facts: Facts) -> str:
+    """Facts as JSON, without ``alpha_crcs`` where there are none: older versions know no such field."""
+    values = asdict(facts)
+    return json.dumps({name: value for name, value in values.items() if name != "alpha_crcs" or value})
 
 
 def _parse_facts(text: bytes) -> Facts:
+    """Facts out of their JSON; fields of newer versions are left out. Raises DamagedStream."""
     try:
         values = json.loads(text)
-        return Facts(**{**values, "alpha": tuple(values["alpha"])})
-    except (ValueError, TypeError, KeyError) as error:
+        known = {field.name: values[field.name] for field in fields(Facts) if field.name in values}
+        facts = Facts(**known)
+        facts = replace(facts, alpha=tuple(facts.alpha), alpha_crcs=tuple(facts.alpha_crcs))
+    except (ValueError, TypeError) as error:
         raise DamagedStream("the stored facts of the picture are damaged") from error
+    if facts.alpha_crcs and len(facts.alpha_crcs) != len(facts.alpha):
+        raise DamagedStream("the stored facts of the picture contradict one another")
+    return facts
 
 
 def _stream(picture: str) -> str:

@@ -20,7 +20,9 @@ def transparent(seed: int) -> bytes:
     return encoded(image, "PNG")
 
 
-@pytest.mark.parametrize(("name", "at"), [("stream", 0), ("stream", -5), ("facts", 0), ("alpha:0", None)])
+@pytest.mark.parametrize(
+    ("name", "at"), [("stream", 0), ("stream", -5), ("facts", 0), ("alpha:0", None), ("alpha:0", 50)]
+)
 def test_the_same_upload_repairs(service, raw, name, at):
     data = transparent(seed=200)
     info = service.upload(data)
@@ -50,3 +52,11 @@ def test_damaged_pictures_can_be_deleted(service, raw, name, at):
     assert not raw.keys(f"{{{info['id']}}}:*")
     listed = service.client.get("/images?limit=500").json()["images"]
     assert info["id"] not in {image["id"] for image in listed}
+
+
+def test_a_damaged_alpha_plane_is_not_served(service, raw):
+    info = service.upload(transparent(seed=204), widths="30")
+    raw.setrange(f"{{{info['id']}}}:alpha:0", 50, b"!!")
+    problem(service.client.get(info["url"], params={"width": 30, "format": "png"}), 500)
+    assert service.client.get(info["url"], params={"format": "png"}).status_code == 200
+    assert service.client.delete(info["url"]).status_code == 204

@@ -1,8 +1,10 @@
 """The store on a real Valkey: written whole, read by prefix, checked on every read."""
 
 import asyncio
+import json
 import time
 from dataclasses import replace
+from zlib import crc32
 
 import psutil
 import pytest
@@ -134,6 +136,37 @@ async def test_damaged_pictures_are_deleted_and_written_anew(store, raw, name, a
             await store.delete(kept.id)
             assert await store.page(None, 10) == ([], None)
             assert not await raw.keys()
+
+
+async def test_alpha_planes_are_checked(store, raw, capsys):
+    crcs = tuple(crc32(plane) for plane in PLANES)
+    kept = await store.put(record(alpha=(7, 8), alpha_crcs=crcs), STREAM, PLANES)
+    assert await store.verify(kept.id) == kept
+    await raw.setrange(f"{{{kept.id}}}:alpha:1", 3, b"!")
+    assert await store.alpha(kept, 0) == PLANES[0]
+    with pytest.raises(DamagedStream):
+        await store.alpha(kept, 1)
+    assert await fsck.check(store, delete=False) == fsck.EXIT_DAMAGED
+    assert "alpha plane 1" in capsys.readouterr().out
+
+
+async def test_facts_of_other_versions_are_read(store, raw):
+    kept = await store.put(record(alpha=(7, 8)), STREAM, PLANES)
+    key = f"{{{kept.id}}}:facts"
+    values = json.loads(await raw.get(key))
+    assert "alpha_crcs" not in values  # as older versions wrote them, and can read them
+    await raw.setrange(f"{{{kept.id}}}:alpha:1", 3, b"!")  # nothing to check it by
+    assert await store.verify(kept.id) == kept
+    await raw.set(key, json.dumps({**values, "of_a_newer_version": 1}))
+    assert await store.verify(kept.id) == kept
+    for damage in ({"alpha_crcs": [1]}, {"alpha_crcs": 1}, {"alpha": None}):
+        await raw.set(key, json.dumps({**values, **damage}))
+        with pytest.raises(DamagedStream):
+            await store.verify(kept.id)
+    for text in (b"[]", b"7", b'"created"', b"{}", b"null"):
+        await raw.set(key, text)
+        with pytest.raises(DamagedStream):
+            await store.verify(kept.id)
 
 
 async def test_delete(store, raw):
