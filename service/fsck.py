@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, suppress
 
 from tqdm import tqdm
 
-from service.errors import DamagedStream, NotFound, StoreUnavailable
+from service.errors import DamagedStream, NotFound, ServiceError
 from service.metrics import Metrics
 from service.settings import Settings
 from service.store import Store
@@ -97,6 +97,6 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     log.error("picture %s is damaged: %s", picture, error)
                 await asyncio.sleep(_PAUSE)
             log.info("checked %d pictures, %d damaged", pictures, damaged)
-        except StoreUnavailable as error:
+        except ServiceError as error:
             log.warning("the check of the store was broken off: %s", error)
         await asyncio.sleep(max(0.0, hours * 3600 - (time.monotonic() - began)))

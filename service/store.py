@@ -128,8 +128,7 @@ class Store:
             return replace(record, facts=facts)
 
         kept = await self._transaction(record.id, write)
-        with self._errors():
-            await self._redis.zadd(INDEX, {kept.index_entry: 0})
+        await self.reindex(kept)
         self._records.put(kept.id, kept)
         return kept
 
@@ -264,9 +263,16 @@ class Store:
                 yield key.decode()[1 : -len("}:stream")]
 
     async def reindex(self, record: Record) -> bool:
-        """Put a picture into the listing; True if it was missing there."""
+        """Put a picture into the listing; True if it was missing there.
+
+        A full store leaves it out, to be put there by a later check: nothing else depends on it.
+        """
         with self._errors():
+            if await self._redis.zscore(INDEX, record.index_entry) is not None:
+                return False
+        with suppress(StoreFull), self._errors():
             return bool(await self._redis.zadd(INDEX, {record.index_entry: 0}))
+        return False
 
     async def _transaction(self, picture: str, write: Callable[[Pipeline], Awaitable[R]]) -> R:
         """Run ``write``, again whenever another client has changed the picture's facts meanwhile.

@@ -282,6 +282,49 @@ async def test_a_full_store_refuses_writes_and_goes_on_reading(tmp_path):
     await server.stop()
 
 
+async def fill(store, raw):
+    """Let the server refuse whatever needs more memory, as one that is full does."""
+    await raw.config_set("maxmemory", (await store.memory())[0] - 1000)
+    with pytest.raises(StoreFull):
+        await store.put(record(7), STREAM, ())
+
+
+async def test_a_full_store_is_checked_and_known_pictures_are_known(store, raw, caplog, capsys):
+    caplog.set_level("INFO", "compass")
+    for number in range(3):
+        await store.put(record(number), STREAM, ())
+    await raw.zrem(INDEX, record(1).index_entry)
+    await raw.setrange(f"{{{record(2).id}}}:stream", 5000, b"!")
+    await fill(store, raw)
+    assert not await store.reindex(record(0))
+    assert not await store.reindex(record(1))  # no room for it
+    assert await fsck.check(store, delete=False) == fsck.EXIT_DAMAGED
+    assert "3 pictures, 1 damaged, 0 were missing from the listing" in capsys.readouterr().out
+    checking = asyncio.create_task(fsck.watch(store, 0.5 / 3600, lambda: None))
+    while caplog.text.count("checked 3 pictures, 1 damaged") < 2:
+        assert not checking.done()
+        await asyncio.sleep(0.02)
+    checking.cancel()
+    assert await fsck.check(store, delete=True) == fsck.EXIT_DAMAGED
+    await raw.config_set("maxmemory", 0)
+    assert await store.reindex(record(1))
+
+
+async def test_the_background_check_outlasts_the_store(valkey, caplog):
+    store = Store(valkey.url, Settings(store_timeout=0.2), Metrics())
+    caplog.set_level("INFO", "compass")
+    await store.put(record(), STREAM, ())
+    await valkey.stop()
+    checking = asyncio.create_task(fsck.watch(store, 0.2 / 3600, lambda: None))
+    while "broken off" not in caplog.text:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    await valkey.start()
+    while "checked 1 pictures, 0 damaged" not in caplog.text:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    checking.cancel()
+    await store.close()
+
+
 async def test_a_lost_store_is_an_error_and_recovers(valkey):
     metrics = Metrics()
     store = Store(valkey.url, Settings(store_timeout=0.5), metrics)
