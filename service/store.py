@@ -28,6 +28,8 @@ from service.metrics import Metrics
 from service.settings import Settings
 
 INDEX = "compass:index"
+RECORD_SECONDS = 3.0
+"""How long a record is believed: so long a picture may be known here that another service has deleted."""
 _RETRIES = 3
 
 R = TypeVar("R")
@@ -77,7 +79,8 @@ class Store:
     def __init__(self, url: str, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
         self._patience = (_RETRIES + 1) * settings.store_timeout
-        self._records: BoundedCache[str, Record] = BoundedCache(2 * settings.header_cache)
+        self._records: BoundedCache[str, tuple[Record, float]] = BoundedCache(2 * settings.header_cache)
+        self._changes = 0  # of the store through this object; no read begun before one is remembered
         pool = redis.BlockingConnectionPool.from_url(
             url,
             max_connections=settings.store_connections,
@@ -129,15 +132,15 @@ class Store:
 
         kept = await self._transaction(record.id, write)
         await self.reindex(kept)
-        self._records.put(kept.id, kept)
         return kept
 
     async def record(self, picture: str, fresh: bool = False) -> Record:
         """What is known of a picture; ``fresh`` asks Redis even if the answer is in memory."""
-        known = None if fresh else self._records.get(picture)
-        if known is not None and not _expired(known.facts):
+        known = None if fresh else self._remembered(picture)
+        if known is not None:
             self._metrics.cache_hits.labels("headers").inc()
             return known
+        changes = self._changes
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.get(_facts(picture))
@@ -147,7 +150,8 @@ class Store:
         self._metrics.bytes_read.inc(len(start))
         with self._errors():
             record = _record(picture, _raw(facts), _raw(start))
-        self._records.put(picture, record)
+        if changes == self._changes:
+            self._records.put(picture, (record, time.monotonic()))
         return record
 
     async def verify(self, picture: str) -> Record:
@@ -205,12 +209,12 @@ class Store:
 
     async def delete(self, picture: str) -> None:
         """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing."""
-        self._records.discard(picture)
         with self._errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.get(_facts(picture))
-                pipe.delete(_stream(picture), _facts(picture), *_alphas(picture))
-                facts, deleted = await pipe.execute()
+            with self._changing(picture):
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    pipe.get(_facts(picture))
+                    pipe.delete(_stream(picture), _facts(picture), *_alphas(picture))
+                    facts, deleted = await pipe.execute()
             if not deleted:
                 raise NotFound(f"no picture {picture}")
             with suppress(DamagedStream):  # then it goes from the listing when that is read
@@ -235,9 +239,7 @@ class Store:
                 pipe.persist(key) if left is None else pipe.pexpire(key, left)
             return replace(record, facts=facts)
 
-        longer = await self._transaction(record.id, write)
-        self._records.discard(record.id)
-        return longer
+        return await self._transaction(record.id, write)
 
     async def page(self, cursor: str | None, limit: int) -> tuple[list[Record], str | None]:
         """Up to ``limit`` pictures, newest first, after ``cursor``; and the next cursor, if any."""
@@ -281,7 +283,7 @@ class Store:
         together or not at all. Raises StoreUnavailable if that does not succeed in time.
         """
         until = time.monotonic() + self._patience
-        with self._errors():
+        with self._errors(), self._changing(picture):
             while True:
                 async with self._redis.pipeline(transaction=True) as pipe:
                     try:
@@ -293,6 +295,22 @@ class Store:
                             raise
                     else:
                         return result
+
+    def _remembered(self, picture: str) -> Record | None:
+        """A record that was read not long ago, of a picture that still lives; else None."""
+        record, since = self._records.get(picture) or (None, 0.0)
+        if record is None or time.monotonic() >= since + RECORD_SECONDS or _expired(record.facts):
+            return None
+        return record
+
+    @contextmanager
+    def _changing(self, picture: str) -> Iterator[None]:
+        """Forget what is remembered of a picture, and what is being read, once it has been changed."""
+        try:
+            yield
+        finally:
+            self._changes += 1
+            self._records.discard(picture)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import suppress
 from dataclasses import replace
 from zlib import crc32
 
@@ -15,7 +16,7 @@ from service import fsck
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
-from service.store import INDEX, Facts, Record, Store
+from service.store import INDEX, RECORD_SECONDS, Facts, Record, Store
 from service.valkey import EmbeddedValkey
 
 LAYERS = [
@@ -177,6 +178,49 @@ async def test_delete(store, raw):
         await store.record(record().id)
     with pytest.raises(NotFound):
         await store.delete(record().id)
+
+
+async def test_deleted_pictures_are_not_remembered(valkey, store):
+    """However reads fall in time around the deletion, and whichever service deletes."""
+    kept = record(alpha=(7, 8))
+
+    async def read(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        with suppress(NotFound):
+            await store.record(kept.id)
+
+    async def check(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        with suppress(NotFound):
+            await store.verify(kept.id)  # never damaged
+
+    for _ in range(100):
+        await store.put(kept, STREAM, PLANES)
+        await store.record(kept.id)
+        reads = [read(turns) for turns in range(0, 24, 2)]
+        checks = [check(turns) for turns in range(0, 24, 6)]
+        await asyncio.gather(store.delete(kept.id), *reads, *checks)
+        with pytest.raises(NotFound):
+            await store.record(kept.id)
+    other = Store(valkey.url, Settings(), Metrics())
+    await store.put(kept, STREAM, PLANES)
+    assert await other.record(kept.id) == kept
+    await store.delete(kept.id)
+    await asyncio.sleep(RECORD_SECONDS)
+    with pytest.raises(NotFound):
+        await other.record(kept.id)
+    await other.close()
+
+
+async def test_records_are_remembered(store, raw):
+    kept = await store.put(record(), STREAM, ())
+    assert await store.record(kept.id) == kept
+    await raw.delete(f"{{{kept.id}}}:facts")
+    assert await store.record(kept.id) == kept
+    with pytest.raises(DamagedStream):
+        await store.record(kept.id, fresh=True)
 
 
 async def test_time_to_live(store, raw):
