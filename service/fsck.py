@@ -67,7 +67,11 @@ async def check(store: Store, delete: bool) -> int:
                 if delete:
                     with suppress(NotFound):  # deleted meanwhile
                         await store.delete(picture)
-    print(f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing")
+    removed = await store.prune()
+    print(
+        f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "
+        f"{removed} entries of it removed"
+    )
     return EXIT_DAMAGED if damaged else 0
 
 
@@ -96,6 +100,7 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     found()
                     log.error("picture %s is damaged: %s", picture, error)
                 await asyncio.sleep(_PAUSE)
+            await store.prune()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
         except ServiceError as error:
             log.warning("the check of the store was broken off: %s", error)

@@ -31,6 +31,7 @@ INDEX = "compass:index"
 RECORD_SECONDS = 3.0
 """How long a record is believed: so long a picture may be known here that another service has deleted."""
 _RETRIES = 3
+_BATCH = 500
 
 R = TypeVar("R")
 
@@ -242,21 +243,50 @@ class Store:
         return await self._transaction(record.id, write)
 
     async def page(self, cursor: str | None, limit: int) -> tuple[list[Record], str | None]:
-        """Up to ``limit`` pictures, newest first, after ``cursor``; and the next cursor, if any."""
+        """Up to ``limit`` pictures, newest first, after ``cursor``; and the next cursor, if any.
+
+        Entries of pictures that are gone are removed; damaged pictures are left out.
+        """
+        entries = await self._entries(cursor, limit)
+        records = []
+        for entry in entries:
+            with suppress(DamagedStream):
+                record = await self._listed(entry)
+                if record is not None:
+                    records.append(record)
+        return records, entries[-1] if len(entries) == limit else None
+
+    async def prune(self) -> int:
+        """Remove all entries of the listing whose pictures are gone; returns how many these were."""
+        removed, cursor = 0, None
+        while entries := await self._entries(cursor, _BATCH):
+            for entry in entries:
+                with suppress(DamagedStream):
+                    removed += await self._listed(entry) is None
+            cursor = entries[-1]
+        return removed
+
+    async def _entries(self, cursor: str | None, limit: int) -> list[str]:
+        """Up to ``limit`` entries of the listing, newest first, after ``cursor``."""
         top = f"({cursor}" if cursor else "+"
         with self._errors():
             members = await self._redis.zrange(INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit)
-        entries = [_raw(member).decode() for member in members]
-        records = []
-        for entry in entries:
-            try:
-                records.append(await self.record(entry.split(":", 1)[1]))
-            except NotFound:
-                with self._errors():
-                    await self._redis.zrem(INDEX, entry)
-            except DamagedStream:
-                continue
-        return records, entries[-1] if len(entries) == limit else None
+        return [_raw(member).decode() for member in members]
+
+    async def _listed(self, entry: str) -> Record | None:
+        """The record of an entry of the listing; None if there is none any more, and the entry is removed.
+
+        A picture stored again after it had expired has a new entry, and the old one is nobody's.
+        """
+        picture = entry.partition(":")[2]
+        with suppress(NotFound):
+            for fresh in (False, True):  # what is remembered may be the picture's last life
+                record = await self.record(picture, fresh)
+                if record.index_entry == entry:
+                    return record
+        with self._errors():
+            await self._redis.zrem(INDEX, entry)
+        return None
 
     async def ids(self) -> AsyncIterator[str]:
         """Every picture id in the store, in no order, perhaps more than once."""

@@ -307,6 +307,51 @@ async def test_pages_are_newest_first_and_stable(store):
     assert (await store.page(None, 1))[0] == [records[4]]
 
 
+async def expired_and_stored_again(store, raw):
+    """One picture with entries of two lives in the listing, one that is gone, one that lives."""
+    for number, created in ((0, 1000.0), (1, 1001.0)):
+        await store.put(record(number, created=created, expires=time.time() + 0.2), STREAM, ())
+    await asyncio.sleep(0.3)
+    await store.put(record(0, created=2000.0), STREAM, ())
+    await store.put(record(2, created=1500.0), STREAM, ())
+    assert await raw.zcard(INDEX) == 4
+
+
+async def test_a_picture_of_two_lives_is_listed_once(valkey, store, raw):
+    await expired_and_stored_again(store, raw)
+    pages, cursor = await store.page(None, 1)
+    while cursor:
+        page, cursor = await store.page(cursor, 1)
+        pages += page
+    assert [(kept.id, kept.facts.created) for kept in pages] == [(record(0).id, 2000), (record(2).id, 1500)]
+    assert await raw.zcard(INDEX) == 2
+    other = Store(valkey.url, Settings(), Metrics())  # deletes and stores what this one remembers
+    await other.delete(record(0).id)
+    await other.put(record(0, created=3000.0), STREAM, ())
+    assert [kept.facts.created for kept in (await store.page(None, 9))[0]] == [3000, 1500]
+    assert await raw.zcard(INDEX) == 2
+    await other.close()
+
+
+async def test_checks_remove_from_the_listing_what_is_gone(valkey, store, raw, caplog, capsys):
+    caplog.set_level("INFO", "compass")
+    await expired_and_stored_again(store, raw)
+    await raw.zadd(INDEX, {"nonsense": 0})
+    await raw.setrange(f"{{{record(2).id}}}:stream", 5000, b"!")
+    assert await fsck.check(store, delete=False) == fsck.EXIT_DAMAGED
+    out = capsys.readouterr().out
+    assert "2 pictures, 1 damaged, 0 were missing from the listing, 3 entries of it removed" in out
+    assert await raw.zcard(INDEX) == 2
+    await raw.delete(*await raw.keys("*:stream"), *await raw.keys("*:facts"))
+    other = Store(valkey.url, Settings(), Metrics())
+    checking = asyncio.create_task(fsck.watch(other, 1, lambda: None))
+    while "checked 0 pictures" not in caplog.text:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    checking.cancel()
+    assert not await raw.keys()
+    await other.close()
+
+
 async def put_all(store, records, stream):
     for kept in records:
         await store.put(kept, stream, ())
