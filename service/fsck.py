@@ -66,7 +66,7 @@ async def check(store: Store, delete: bool) -> int:
                 print(f"{picture}: {error}")
                 if delete:
                     with suppress(NotFound):  # deleted meanwhile
-                        await store.delete(picture)
+                        await store.delete_damaged(picture)
     removed = await store.prune()
     print(
         f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "

@@ -214,12 +214,27 @@ class Store:
             with self._changing(picture):
                 async with self._redis.pipeline(transaction=True) as pipe:
                     pipe.get(_facts(picture))
-                    pipe.delete(_stream(picture), _facts(picture), *_alphas(picture))
+                    pipe.delete(*_keys(picture))
                     facts, deleted = await pipe.execute()
             if not deleted:
                 raise NotFound(f"no picture {picture}")
             with suppress(DamagedStream):  # then it goes from the listing when that is read
                 await self._redis.zrem(INDEX, _index_entry(picture, _parse_facts(_raw(facts))))
+
+    async def delete_damaged(self, picture: str) -> None:
+        """Delete a picture if it is damaged, but not if it is repaired meanwhile. Raises NotFound.
+
+        Its entry in the listing goes when that is read.
+        """
+
+        async def write(pipe: Pipeline) -> None:
+            try:
+                await self.verify(picture)
+            except DamagedStream:
+                pipe.multi()
+                pipe.delete(*_keys(picture))
+
+        await self._transaction(picture, write)
 
     async def extend(self, record: Record, expires: float | None) -> Record | None:
         """Let a picture live at least until ``expires`` (None: for ever); None if it is gone."""
@@ -442,3 +457,8 @@ def _alpha(picture: str, layer: int) -> str:
 def _alphas(picture: str) -> list[str]:
     """The keys of all alpha planes that a picture may have."""
     return [_alpha(picture, k) for k in range(MAX_LAYERS)]
+
+
+def _keys(picture: str) -> list[str]:
+    """All keys that a picture may have."""
+    return [_stream(picture), _facts(picture), *_alphas(picture)]

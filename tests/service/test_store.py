@@ -139,6 +139,29 @@ async def test_damaged_pictures_are_deleted_and_written_anew(store, raw, name, a
             assert not await raw.keys()
 
 
+async def test_what_is_repaired_meanwhile_is_not_deleted(valkey, store, raw):
+    """However writing falls in time around the deletion: it is acknowledged, so it must be there."""
+    other = Store(valkey.url, Settings(), Metrics())
+
+    async def repair(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await other.put(record(), STREAM, ())
+
+    async def delete() -> None:
+        with suppress(NotFound):
+            await store.delete_damaged(record().id)
+
+    for turns in range(100):
+        await store.put(record(), STREAM, ())
+        await raw.setrange(f"{{{record().id}}}:stream", 5000, b"!")
+        await asyncio.gather(delete(), repair(turns // 3))
+        assert await store.verify(record().id) == record()
+    await delete()
+    assert await store.verify(record().id) == record()  # it is not damaged
+    await other.close()
+
+
 async def test_alpha_planes_are_checked(store, raw, capsys):
     crcs = tuple(crc32(plane) for plane in PLANES)
     kept = await store.put(record(alpha=(7, 8), alpha_crcs=crcs), STREAM, PLANES)
