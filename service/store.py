@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 from zlib import crc32
 
@@ -187,6 +187,7 @@ class Store:
         with self._errors():
             try:
                 if read_header(data) != record.header:
+                    self._records.discard(record.id)
                     raise DamagedStream(f"the stream of {record.id} has another header than expected")
                 for k in range(layer + 1):
                     read_layer(record.header, k, data)
@@ -429,11 +430,9 @@ def _write_facts(facts: Facts) -> str:
 
 
 def _parse_facts(text: bytes) -> Facts:
-    """Facts out of their JSON; fields of newer versions are left out. Raises DamagedStream."""
+    """Facts out of their JSON. Raises DamagedStream."""
     try:
-        values = json.loads(text)
-        known = {field.name: values[field.name] for field in fields(Facts) if field.name in values}
-        facts = Facts(**known)
+        facts = Facts(**json.loads(text))
         facts = replace(facts, alpha=tuple(facts.alpha), alpha_crcs=tuple(facts.alpha_crcs))
     except (ValueError, TypeError) as error:
         raise DamagedStream("the stored facts of the picture are damaged") from error
