@@ -8,11 +8,11 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from tqdm import tqdm
 
-from service.errors import DamagedStream, NotFound, StoreUnavailable
+from service.errors import DamagedStream, NotFound, ServiceError
 from service.metrics import Metrics
 from service.settings import Settings
 from service.store import Store
@@ -65,8 +65,13 @@ async def check(store: Store, delete: bool) -> int:
                 damaged += 1
                 print(f"{picture}: {error}")
                 if delete:
-                    await store.erase(picture)
-    print(f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing")
+                    with suppress(NotFound):  # deleted meanwhile
+                        await store.delete_damaged(picture)
+    removed = await store.prune()
+    print(
+        f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "
+        f"{removed} entries of it removed"
+    )
     return EXIT_DAMAGED if damaged else 0
 
 
@@ -75,12 +80,7 @@ async def check_one(store: Store, picture: str) -> bool:
 
     Raises DamagedStream, NotFound or StoreUnavailable.
     """
-    record = await store.record(picture, fresh=True)
-    await store.prefix(record, len(record.header.layers) - 1)
-    for k in range(len(record.facts.alpha)):
-        await store.alpha(record, k)
-    await store.check_length(record)
-    return await store.reindex(record)
+    return await store.reindex(await store.verify(picture))
 
 
 async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
@@ -100,7 +100,8 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     found()
                     log.error("picture %s is damaged: %s", picture, error)
                 await asyncio.sleep(_PAUSE)
+            await store.prune()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
-        except StoreUnavailable as error:
+        except ServiceError as error:
             log.warning("the check of the store was broken off: %s", error)
         await asyncio.sleep(max(0.0, hours * 3600 - (time.monotonic() - began)))

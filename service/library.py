@@ -1,13 +1,15 @@
 """The service's two jobs, free of HTTP: keep a picture, and give it back at a wanted size."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from zlib import crc32
 
 from model.container import read_header
 from service import pictures
-from service.errors import BadParameter, NotFound
+from service.errors import BadParameter, DamagedStream, NotFound
 from service.flights import Flights
 from service.identity import entity_tag, is_picture_id, picture_id
 from service.jobs import Render, Rendered, Upload
@@ -18,6 +20,8 @@ from service.pool import Pool
 from service.settings import Settings
 from service.sizing import Wanted, decoding_cost, plan
 from service.store import Facts, Record, Store
+
+log = logging.getLogger("compass")
 
 _ANSWER_OVERHEAD = 512
 """Bytes counted for each cached answer beside its body."""
@@ -72,6 +76,8 @@ class Library:
     ) -> tuple[Record, bool]:
         """Store an upload; returns its record and whether it is new. The same twice is stored once.
 
+        What is stored is checked first: if it is damaged, the upload is coded and stored anew.
+
         Raises a :class:`service.errors.ServiceError`; then nothing was stored.
         """
         limits = self.settings
@@ -83,25 +89,28 @@ class Library:
         quality = quality or limits.quality
         await asyncio.to_thread(pictures.inspect, data, limits.max_pixels)
         picture = await asyncio.to_thread(picture_id, data, self.pool.model_id, quality, widths, max_width)
-        expires = None if ttl is None else time.time() + ttl
-        known = await self._known(picture, expires)
+        known = await self._known(picture, ttl)
         if known is not None:
             return known, False
         job = Upload(data, quality, widths, max_width)
-        record = await self._coding.join(picture, lambda: self._code(picture, job, expires))
-        return await self.store.extend(record, expires) or record, True
+        record = await self._coding.join(picture, lambda: self._code(picture, job, ttl))
+        return await self.store.extend(record, _end(ttl)) or record, True
 
-    async def _known(self, picture: str, expires: float | None) -> Record | None:
+    async def _known(self, picture: str, ttl: int | None) -> Record | None:
+        """A picture that is stored and whole, to live at least ``ttl`` seconds from now; else None."""
         try:
-            record = await self.store.record(picture, fresh=True)
+            record = await self.store.verify(picture)
+            extended = await self.store.extend(record, _end(ttl))
         except NotFound:
             return None
-        extended = await self.store.extend(record, expires)
+        except DamagedStream as error:
+            log.warning("picture %s is damaged and is stored again: %s", picture, error)
+            return None
         if extended is not None:
             await self.store.reindex(extended)
         return extended
 
-    async def _code(self, picture: str, job: Upload, expires: float | None) -> Record:
+    async def _code(self, picture: str, job: Upload, ttl: int | None) -> Record:
         coded = await self.pool.upload(job)
         facts = Facts(
             created=time.time(),
@@ -109,13 +118,14 @@ class Library:
             source_format=coded.source_format,
             quality=job.quality,
             alpha=tuple(len(plane) for plane in coded.alpha),
+            alpha_crcs=tuple(crc32(plane) for plane in coded.alpha),
             thumbhash=coded.thumbhash,
             average=coded.average,
-            expires=expires,
+            expires=_end(ttl),
         )
         record = Record(picture, read_header(coded.stream), facts)
         start = time.perf_counter()
-        await self.store.put(record, coded.stream, coded.alpha)
+        record = await self.store.put(record, coded.stream, coded.alpha)
         self._observe({**coded.seconds, "store": time.perf_counter() - start})
         self.metrics.pictures_stored.inc()
         self.metrics.source_bytes.inc(len(job.data))
@@ -203,3 +213,8 @@ class Library:
     def _observe(self, seconds: dict[str, float]) -> None:
         for stage, value in seconds.items():
             self.metrics.stage_seconds.labels(stage).observe(value)
+
+
+def _end(ttl: int | None) -> float | None:
+    """When a life of ``ttl`` seconds that begins now ends; None: never."""
+    return None if ttl is None else time.time() + ttl

@@ -1,7 +1,10 @@
 """What the service promises under pressure: one decode for many, answers without workers, no bombs."""
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 
 import httpx
 import pytest
@@ -107,6 +110,18 @@ def test_everything_but_decoding_works_while_all_workers_are_stopped(service, bi
         assert get("/healthz").status_code == 200
         again = service.client.post("/images", files={"file": encoded(photo(*BIG, seed=100), "PNG")})
         assert (again.status_code, again.json()) == (200, big)
+
+
+def test_a_life_begins_when_the_picture_is_stored(service):
+    data = encoded(photo(40, 30, seed=101), "PNG")
+    with ThreadPoolExecutor(1) as thread:
+        with stopped_workers(service):
+            upload = thread.submit(service.upload, data, ttl=100)
+            time.sleep(2)
+            assert not upload.done()
+        resumed = time.time()
+        expires = datetime.fromisoformat(upload.result()["expires"]).timestamp()
+    assert expires >= resumed + 100
 
 
 def test_bombs_do_not_reach_memory(service):
