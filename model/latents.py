@@ -164,7 +164,7 @@ def _quantise(x: Tensor) -> Tensor:
 
 
 def dequantise(symbols: Tensor, mean: Tensor) -> Tensor:
-    """Symbols and fixed-point means (M, h, w) -> latents (1, M, h, w): the float32 nearest to the exact sum."""
+    """Symbols and fixed-point means (M, h, w) -> latents (1, M, h, w), sums rounded to float32."""
     return (symbols.float() + mean.float() * 2.0**-FRACTION)[None]
 
 
