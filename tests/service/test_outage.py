@@ -114,6 +114,26 @@ def test_iiif_needs_them_as_well(guarded, kept):
     assert 50 < int(answer.headers["cache-control"].removeprefix("public, max-age=")) <= 100
 
 
+def test_what_only_a_key_opens_is_private(guarded, kept):
+    pictures = (
+        f"/images/{kept['id']}",
+        f"/images/{kept['id']}/stream",
+        f"/iiif/3/{kept['id']}/full/40,/0/default.jpg",
+    )
+    for path in pictures:
+        by_key = guarded.client.get(path, headers=KEY)
+        assert (by_key.status_code, by_key.headers["cache-control"]) == (200, "private, no-cache")
+        assert guarded.client.head(path, headers=KEY).headers["cache-control"] == "private, no-cache"
+        fresh = guarded.client.get(path, headers={**KEY, "If-None-Match": by_key.headers["etag"]})
+        assert (fresh.status_code, fresh.headers["cache-control"]) == (304, "private, no-cache")
+        signed = f"{path}?{sign(path, '', 'sign-new')}"
+        for headers in ({}, KEY):  # the URL opens it for everybody, key or not
+            answer = guarded.client.get(signed, headers=headers)
+            assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    for path in (f"/images/{kept['id']}/info", f"/iiif/3/{kept['id']}/info.json"):
+        assert guarded.client.get(path, headers=KEY).headers["cache-control"] == "private, no-cache"
+
+
 def test_cors(guarded, kept):
     path = f"/images/{kept['id']}"
     here = {"Origin": "https://app.example.org"}
