@@ -79,7 +79,9 @@ async def respond(request: Request, here: Context, order: Order, headers: dict[s
     if matches(order.etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=order.media_type)
+        head = Response(headers=headers, media_type=order.media_type)
+        del head.headers["Content-Length"]  # GET's is not known before the picture is made
+        return head
     answer, cached = await while_connected(request, here.library.answer(order))
     here.metrics.bytes_served.labels(order.job.format).inc(len(answer.picture.body))
     headers |= _story(answer, cached)
