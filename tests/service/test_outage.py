@@ -1,5 +1,6 @@
 """A service on a Redis of its own that stops and starts, and whose access is restricted."""
 
+import socket
 import subprocess
 import threading
 import time
@@ -67,6 +68,8 @@ def guarded(tmp_path_factory, external):
         cors_origins="https://app.example.org",
         public_url="https://img.example.org/",
         jpeg_quality=50,
+        max_connections=20,
+        stall_seconds=10,
     )
     try:
         yield running.start()
@@ -148,6 +151,15 @@ def test_cors(guarded, kept):
         "Access-Control-Request-Headers": "authorization",
     }
     assert guarded.client.options(path, headers=asked).status_code == 200
+
+
+def test_connections_are_few_and_dropped_when_they_stall(guarded):
+    silent = [socket.create_connection(("127.0.0.1", guarded.port), timeout=60) for _ in range(20)]
+    assert httpx.get(f"{guarded.url}/healthz", timeout=60).status_code == 503
+    for connection in silent:
+        with connection:
+            assert connection.recv(1) == b""
+    guarded.wait_until_ready(60)
 
 
 def test_secrets_stay_out_of_the_log(guarded, kept):
