@@ -90,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Context:
     """Start store and pool; what was started is ended by the stack, last first."""
-    log.info("reads %s", ", ".join(pictures.readable_formats()))  # loads the readers before any upload
+    log.info("reads %s", ", ".join(pictures.readable_formats()))
     url = settings.redis_url
     if url is None:
         valkey = EmbeddedValkey(settings.data, settings.store_memory_bytes)

@@ -196,6 +196,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     from service.app import create_app
     from service.settings import Settings
+    from service.stalls import dropping_after
 
     given = {name: getattr(options, name) for name in ("host", "port") if getattr(options, name) is not None}
     settings = Settings(**given)
@@ -203,6 +204,8 @@ def _serve(options: argparse.Namespace) -> int:
         create_app(settings),
         host=settings.host,
         port=settings.port,
+        http=dropping_after(settings.stall_seconds),
+        limit_concurrency=settings.max_connections + 1,  # uvicorn refuses when so many are open
         log_config=_logging(),
         access_log=False,
         server_header=False,

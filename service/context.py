@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.access import has_api_key, require_api_key, require_signature
+from service.errors import Forbidden
 from service.library import Library
 from service.metrics import Metrics
 from service.pool import Pool
@@ -44,6 +45,15 @@ def may_read(request: Request, here: Here) -> None:
     """Dependency of picture routes: an API key reads everything. Raises Forbidden."""
     if not (here.settings.api_keys and has_api_key(request, here.settings.api_keys)):
         require_signature(request.url.path, request.url.query, here.settings.url_keys)
+
+
+def readable_by_all(request: Request, here: Context) -> bool:
+    """Whether the URL alone opens what it names; else no shared cache may keep the answer."""
+    try:
+        require_signature(request.url.path, request.url.query, here.settings.url_keys)
+    except Forbidden:
+        return False
+    return True
 
 
 def may_list(request: Request, here: Here) -> None:

@@ -87,7 +87,6 @@ class Library:
         if ttl is not None and ttl > limits.max_ttl:
             raise BadParameter(f"ttl: the limit is {limits.max_ttl} seconds")
         quality = quality or limits.quality
-        await asyncio.to_thread(pictures.inspect, data, limits.max_pixels)
         picture = await asyncio.to_thread(picture_id, data, self.pool.model_id, quality, widths, max_width)
         known = await self._known(picture, ttl)
         if known is not None:

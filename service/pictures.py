@@ -25,15 +25,6 @@ _BROKEN = (
 
 
 @dataclass(frozen=True)
-class Source:
-    """What an upload's header says: Pillow's format name, size in pixels before orientation."""
-
-    format: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class Picture:
     """An opened upload: ``rgb`` is upright sRGB, ``alpha`` a grey picture or None if opaque."""
 
@@ -52,17 +43,11 @@ def readable_formats() -> tuple[str, ...]:
     return (*FORMATS, "HEIF")
 
 
-def inspect(data: bytes, max_pixels: int) -> Source:
-    """Read an upload's header without decoding any pixel, and refuse what is too large.
-
-    Raises UnsupportedPicture, BadPicture or PictureTooLarge.
-    """
-    with _open(data, max_pixels) as image:
-        return Source(image.format or "", image.width, image.height)
-
-
 def read(data: bytes, max_pixels: int, max_width: int | None = None) -> Picture:
     """Decode an upload: first frame, upright, in sRGB, 8 bits; at most ``max_width`` wide.
+
+    What is too large is refused by its header, before any pixel is decoded. Even so a small file can take
+    gigabytes and half a minute to parse: for workers only, which are watched and can be ended.
 
     Raises UnsupportedPicture, BadPicture or PictureTooLarge.
     """

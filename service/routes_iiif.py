@@ -13,7 +13,7 @@ from service.jobs import Render
 from service.library import Order
 from service.pictures import MAX_OUTPUT_EDGE
 from service.problems import documented
-from service.routes_images import PictureId
+from service.routes_images import PRIVATE, PictureId
 from service.routes_pictures import picture_headers, respond
 from service.store import Record
 
@@ -50,7 +50,7 @@ async def information(request: Request, here: Here, picture: PictureId) -> Respo
     content = iiif.information(_base(request, here, picture), layers, _limits(here, layers[-1]))
     linked = "application/ld+json" in request.headers.get("accept", "")
     link = f'<{iiif.PROFILE}>;rel="profile"'
-    headers = {**OPEN, "Cache-Control": "no-cache", "Vary": "Accept", "Link": link}
+    headers = {**OPEN, "Cache-Control": PRIVATE, "Vary": "Accept", "Link": link}
     return JSONResponse(content, headers=headers, media_type=LINKED_DATA if linked else None)
 
 
@@ -84,7 +84,7 @@ async def image(
     order = _order(here, record, wanted)
     canonical = f"{_base(request, here, picture)}/{wanted.canonical(layers[-1])}"
     links = f'<{canonical}>;rel="canonical", <{iiif.PROFILE}>;rel="profile"'
-    known = picture_headers(order, here.settings.max_age, request.url.query)
+    known = picture_headers(request, here, order)
     headers = {**known, **OPEN, "Link": links}
     return await respond(request, here, order, headers)
 

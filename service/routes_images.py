@@ -14,6 +14,9 @@ from service.uploads import read_upload
 
 router = APIRouter(tags=["pictures"])
 
+PRIVATE = "private, no-cache"
+"""Cache-Control of what only the client itself may keep, if it asks each time whether it is still right."""
+
 PictureId = Annotated[str, Path(description="id of a picture", max_length=64)]
 
 _BODY: dict[str, Any] = {
@@ -89,7 +92,7 @@ async def listing(here: Here, response: Response, parameters: Annotated[PagePara
 )
 async def info(here: Here, response: Response, picture: PictureId) -> PictureInfo:
     """Sizes, bytes a layer, a placeholder, the mean colour and a ready `srcset`."""
-    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Cache-Control"] = PRIVATE
     return picture_info(await here.library.find(picture), here.settings.public_url)
 
 

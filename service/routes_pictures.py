@@ -9,7 +9,7 @@ from model.container import Header
 from service.access import seconds_valid
 from service.conditional import Unsatisfiable, matches, requested_span
 from service.connection import while_connected
-from service.context import Context, Here, may_read
+from service.context import Context, Here, may_read, readable_by_all
 from service.errors import BadParameter, NotFound
 from service.identity import stream_tag
 from service.library import Answer, Order
@@ -17,7 +17,7 @@ from service.parameters import PictureParameters, StreamParameters
 from service.pictures import MEDIA_TYPES
 from service.problems import documented
 from service.problems import response as problem
-from service.routes_images import PictureId
+from service.routes_images import PRIVATE, PictureId
 from service.sizing import choose
 from service.store import Record
 
@@ -70,7 +70,7 @@ async def picture_at_size(
         parameters.q,
         "#" + parameters.background.lower().removeprefix("#"),
     )
-    headers = picture_headers(order, here.settings.max_age, request.url.query)
+    headers = picture_headers(request, here, order)
     return await respond(request, here, order, headers)
 
 
@@ -79,18 +79,20 @@ async def respond(request: Request, here: Context, order: Order, headers: dict[s
     if matches(order.etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=order.media_type)
+        head = Response(headers=headers, media_type=order.media_type)
+        del head.headers["Content-Length"]  # GET's is not known before the picture is made
+        return head
     answer, cached = await while_connected(request, here.library.answer(order))
     here.metrics.bytes_served.labels(order.job.format).inc(len(answer.picture.body))
     headers |= _story(answer, cached)
     return Response(answer.picture.body, headers=headers, media_type=answer.picture.media_type)
 
 
-def picture_headers(order: Order, max_age: int, query: str) -> dict[str, str]:
-    """Headers that are known before anything is decoded; ``max_age`` in seconds, ``query`` the URL's."""
+def picture_headers(request: Request, here: Context, order: Order) -> dict[str, str]:
+    """Headers that are known before anything is decoded."""
     headers = {
         "ETag": order.etag,
-        "Cache-Control": _cache_control(order.record, max_age, query),
+        "Cache-Control": _cache_control(request, here, order.record),
         "Compass-Layer": str(order.job.layer),
         "Compass-Bytes-Stored": str(order.record.bytes),
     }
@@ -99,9 +101,12 @@ def picture_headers(order: Order, max_age: int, query: str) -> dict[str, str]:
     return headers
 
 
-def _cache_control(record: Record, max_age: int, query: str) -> str:
-    """Pictures never change, but they and signed URLs may end."""
-    expires, url_valid = record.facts.expires, seconds_valid(query)
+def _cache_control(request: Request, here: Context, record: Record) -> str:
+    """Pictures never change, but they and signed URLs may end; what a key opened is for its holder."""
+    if not readable_by_all(request, here):
+        return PRIVATE
+    max_age = here.settings.max_age
+    expires, url_valid = record.facts.expires, seconds_valid(request.url.query)
     if expires is None and url_valid is None:
         return f"public, max-age={max_age}, immutable"
     picture_valid = max_age if expires is None else max(0, int(expires - time.time()))
@@ -150,7 +155,7 @@ async def stream(
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
-        "Cache-Control": _cache_control(record, here.settings.max_age, request.url.query),
+        "Cache-Control": _cache_control(request, here, record),
     }
     if matches(etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)

@@ -61,6 +61,14 @@ class Settings(BaseSettings):
         default=120, gt=0, description="longest time an upload's body may take to arrive"
     )
     max_uploads: int = Field(default=16, ge=1, description="uploads whose bodies are held in memory at once")
+    max_connections: int = Field(
+        default=800, ge=1, description="open connections; a request on a further one is answered 503"
+    )
+    stall_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="a connection is dropped if so long no request's headers end, or no answer is taken in",
+    )
 
     check_hours: float = Field(
         default=24, ge=0, description="hours between checks of every stored checksum; 0: never"

@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
+from service.connection import ClientGone
 from service.errors import BadRequest, PictureTooLarge, RequestTimeout, UnsupportedPicture
 
 FIELD = "file"
@@ -24,7 +26,7 @@ async def read_upload(request: Request, max_bytes: int, seconds: float) -> bytes
     """The picture's bytes, from the form field ``file`` or the raw body.
 
     Raises PictureTooLarge as soon as more than ``max_bytes`` are announced or have come,
-    RequestTimeout after ``seconds``, BadRequest or UnsupportedPicture.
+    RequestTimeout after ``seconds``, ClientGone, BadRequest or UnsupportedPicture.
     """
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     form = media == MULTIPART
@@ -36,6 +38,8 @@ async def read_upload(request: Request, max_bytes: int, seconds: float) -> bytes
     try:
         async with asyncio.timeout(seconds):
             data = await (_file_field(request, limit) if form else _raw(request, limit))
+    except ClientDisconnect as error:
+        raise ClientGone from error
     except TimeoutError as error:
         raise RequestTimeout(f"the body did not arrive within {seconds:g} s") from error
     if len(data) > max_bytes:

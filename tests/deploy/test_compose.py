@@ -41,8 +41,10 @@ def test_the_service_waits_for_a_healthy_store():
         assert SERVICES[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
 
 
-def test_only_service_and_dashboard_are_published():
+def test_only_service_and_dashboard_are_published_and_on_this_host_alone():
     assert {name for name in SERVICES if "ports" in SERVICES[name]} == {*IMAGE, "grafana"}
+    for name in IMAGE:
+        assert SERVICES[name]["ports"] == ["${COMPASS_PUBLISH:-127.0.0.1:8000}:8000"]
     assert SERVICES["grafana"]["ports"] == ["${GRAFANA_PUBLISH:-127.0.0.1:3000}:3000"]
     assert SERVICES["redis"]["networks"] == ["store"]
     assert yaml.safe_load(TEXT)["networks"]["store"] == {"internal": True}

@@ -1,5 +1,6 @@
 """A service on a Redis of its own that stops and starts, and whose access is restricted."""
 
+import socket
 import subprocess
 import threading
 import time
@@ -67,6 +68,8 @@ def guarded(tmp_path_factory, external):
         cors_origins="https://app.example.org",
         public_url="https://img.example.org/",
         jpeg_quality=50,
+        max_connections=20,
+        stall_seconds=10,
     )
     try:
         yield running.start()
@@ -114,6 +117,26 @@ def test_iiif_needs_them_as_well(guarded, kept):
     assert 50 < int(answer.headers["cache-control"].removeprefix("public, max-age=")) <= 100
 
 
+def test_what_only_a_key_opens_is_private(guarded, kept):
+    pictures = (
+        f"/images/{kept['id']}",
+        f"/images/{kept['id']}/stream",
+        f"/iiif/3/{kept['id']}/full/40,/0/default.jpg",
+    )
+    for path in pictures:
+        by_key = guarded.client.get(path, headers=KEY)
+        assert (by_key.status_code, by_key.headers["cache-control"]) == (200, "private, no-cache")
+        assert guarded.client.head(path, headers=KEY).headers["cache-control"] == "private, no-cache"
+        fresh = guarded.client.get(path, headers={**KEY, "If-None-Match": by_key.headers["etag"]})
+        assert (fresh.status_code, fresh.headers["cache-control"]) == (304, "private, no-cache")
+        signed = f"{path}?{sign(path, '', 'sign-new')}"
+        for headers in ({}, KEY):  # the URL opens it for everybody, key or not
+            answer = guarded.client.get(signed, headers=headers)
+            assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    for path in (f"/images/{kept['id']}/info", f"/iiif/3/{kept['id']}/info.json"):
+        assert guarded.client.get(path, headers=KEY).headers["cache-control"] == "private, no-cache"
+
+
 def test_cors(guarded, kept):
     path = f"/images/{kept['id']}"
     here = {"Origin": "https://app.example.org"}
@@ -128,6 +151,15 @@ def test_cors(guarded, kept):
         "Access-Control-Request-Headers": "authorization",
     }
     assert guarded.client.options(path, headers=asked).status_code == 200
+
+
+def test_connections_are_few_and_dropped_when_they_stall(guarded):
+    silent = [socket.create_connection(("127.0.0.1", guarded.port), timeout=60) for _ in range(20)]
+    assert httpx.get(f"{guarded.url}/healthz", timeout=60).status_code == 503
+    for connection in silent:
+        with connection:
+            assert connection.recv(1) == b""
+    guarded.wait_until_ready(60)
 
 
 def test_secrets_stay_out_of_the_log(guarded, kept):

@@ -1,10 +1,12 @@
 """What the service promises under pressure: one decode for many, answers without workers, no bombs."""
 
 import asyncio
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -134,3 +136,15 @@ def test_bombs_do_not_reach_memory(service):
     for _ in range(20):
         problem(service.client.post("/images", files={"file": data}), 413)
     assert sum(process.memory_info().rss for process in family) < before + 8 * 2**20
+
+
+def test_no_upload_is_parsed_in_the_http_process(service):
+    """A million empty segments before the picture: Pillow takes 160 MiB to find that there is none."""
+    data = b"\xff\xd8" + b"\xff\xe0\x00\x02" * 2**20
+    folder = Path("/proc") / str(service.process.pid)
+    (folder / "clear_refs").write_text("5")  # the peak begins anew
+    before = service.process.memory_info().rss
+    problem(service.client.post("/images", content=data), 415)
+    peak = re.search(r"VmHWM:\s+(\d+) kB", (folder / "status").read_text())
+    assert peak
+    assert 1024 * int(peak[1]) < before + 10 * len(data)

@@ -1,5 +1,7 @@
 """Keeping, listing and deleting pictures, against the running service."""
 
+import socket
+import time
 from contextlib import suppress
 
 import httpx
@@ -207,3 +209,19 @@ def test_unknown_pictures(service, name):
 def test_unknown_routes_and_methods(service, stored):
     problem(service.client.get("/nothing"), 404)
     problem(service.client.put(stored["url"]), 405)
+
+
+@pytest.mark.parametrize("media", ["image/png", "multipart/form-data; boundary=x"])
+def test_an_upload_that_is_broken_off_is_no_error(service, media):
+    head = f"POST /images HTTP/1.1\r\nHost: x\r\nContent-Type: {media}\r\nContent-Length: 1000\r\n\r\n"
+    gone = service.metric("compass_requests_total", route="/images", status="499")
+    failed = service.metric("compass_requests_total", route="/images", status="500")
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        connection.sendall(head.encode() + b"--x\r\n")
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if service.metric("compass_requests_total", route="/images", status="499") == gone + 1:
+            break
+        time.sleep(0.05)
+    assert service.metric("compass_requests_total", route="/images", status="499") == gone + 1
+    assert service.metric("compass_requests_total", route="/images", status="500") == failed

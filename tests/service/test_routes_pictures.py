@@ -106,6 +106,17 @@ def test_caching_headers(service, stored):
     assert same.headers["etag"] == answer.headers["etag"]
 
 
+def test_head_does_not_tell_another_length_than_get(service, stored):
+    iiif = f"/iiif/3/{stored['id']}/full/50,/0/default.jpg"
+    for path in (f"{stored['url']}?width=60", f"{stored['url']}/stream", iiif):
+        got = service.client.get(path)
+        head = service.client.head(path)
+        assert head.status_code == 200
+        assert head.headers.get("content-length") in (None, got.headers["content-length"])
+        for name in ("content-type", "etag", "cache-control"):
+            assert head.headers[name] == got.headers[name]
+
+
 def test_answers_are_cached(service, stored):
     get(service, stored, width=61)
     hits = service.metric("compass_cache_hits_total", cache="answers")
