@@ -44,6 +44,7 @@ MAX_PIXELS = 2**28
 """Layers of more pixels are neither written nor decoded."""
 _SYNTHESIS_BLOCK = 384  # pixels: large enough to be efficient, small enough for the caches
 _ANALYSIS_BLOCK = 32  # latents, 512 pixels
+_SETTLING = 7  # times that a layer is coded at most, until its hyper-latents have settled
 _NOWHERE = Box(0, 0, 0, 0)
 
 Source = Callable[[Box], Tensor]
@@ -118,9 +119,17 @@ class Codec:
             with clock.stage("analysis"):
                 y = self._analyse(hyperprior, downscale(pixels, (width, height)), prediction) * gain
                 z = hyperprior.hyper_analyse(y) - hyperprior.medians()
-            if hyperprior.has_details:
-                self._leave_details(hyperprior, coder, y, z, gain, inverse, clock)
-            hyper_latents, tiles, y = coder.encode(y[0], z[0], clock)
+            details = y[:, hyperprior.main :].clone()
+            for _ in range(_SETTLING):
+                y[:, hyperprior.main :] = details
+                if hyperprior.has_details:
+                    self._leave_details(hyperprior, coder, y, z, gain, inverse, clock)
+                hyper_latents, tiles, known = coder.encode(y[0], z[0], clock)
+                settled = coder.settle(y, z, known)
+                if settled is None:
+                    break
+                z = settled
+            y = known
             coded.append(CodedLayer(width, height, quality, hyper_latents, tiles))
             latents.append(y)
             if k < len(sizes) - 1:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,6 +19,8 @@ from model.network import LATENT
 from model.parallel import Threads
 from model.weights import Prior
 
+_MISSING = 50.0
+"""Squared quantiser steps that may be missing in the latents of a hyper-latent: two for each of a dozen."""
 _BLOCK = 32  # latents whose priors are computed at a time: enough blocks for every thread
 
 
@@ -67,6 +70,19 @@ class LatentCoder:
     def quantise(self, y: Tensor, z: Tensor, clock: StageClock) -> Tensor:
         """The latents as :meth:`encode` returns them; nothing is coded."""
         return self._code(y, _quantise(z), clock, None)
+
+    def settle(self, y: Tensor, z: Tensor, known: Tensor) -> Tensor | None:
+        """Hyper-latents (1, N, h, w) nearer to 0 where too much of ``y`` is missing in ``known``, or None.
+
+        Latents that are not coded are their means. Where hyper-latents are unlike all that training saw, as on
+        flat areas, these can be far off, with nothing to bring them back; a block would have another colour.
+        ``y``, ``known``: latents (1, M, h, w), unrounded and as the decoder will have them.
+        """
+        error = (y - known).square_()
+        missing = error.mul_(error > 1).sum(1, keepdim=True)
+        by_hyper_latent = F.avg_pool2d(missing, 4, ceil_mode=True, divisor_override=1)
+        wrong = F.max_pool2d((by_hyper_latent > _MISSING).float(), 3, stride=1, padding=1) > 0
+        return torch.where(wrong, torch.trunc(z.round() / 2), z) if wrong.any() else None
 
     def _code(self, y: Tensor, z: Tensor, clock: StageClock, tiles: dict[Box, bytes] | None) -> Tensor:
         """The latents (1, M, h, w) as the decoder will have them; fills in their bytes, if asked."""
