@@ -74,8 +74,8 @@ class LatentCoder:
     def settle(self, y: Tensor, z: Tensor, known: Tensor) -> Tensor | None:
         """Hyper-latents (1, N, h, w) nearer to 0 where too much of ``y`` is missing in ``known``, or None.
 
-        Latents that are not coded are their means. Where hyper-latents are unlike all that training saw, as on
-        flat areas, these can be far off, with nothing to bring them back; a block would have another colour.
+        Latents that are not coded are their means. Where hyper-latents are unlike all that training saw, as
+        on flat areas, these can be far off, with nothing to bring them back: a block has another colour.
         ``y``, ``known``: latents (1, M, h, w), unrounded and as the decoder will have them.
         """
         error = (y - known).square_()
