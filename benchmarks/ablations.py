@@ -36,6 +36,7 @@ from model.training.cli import RECIPES
 from model.training.data import Pictures, load_pictures
 from model.training.export import export, network_of
 from model.training.trainer import train
+from model.transforms import analyse_whole
 from model.weights import load, path_of_profile
 
 QUALITIES = (10, 50, 90)
@@ -67,7 +68,9 @@ class PaddedCodec(Codec):
         if prediction is not None:
             residual = residual - prediction(whole(size))
         bottom, right = (a - b for a, b in zip(padded(size), size, strict=True))
-        return hyperprior.analyse(F.pad(residual, (0, right, 0, bottom), mode="replicate"))
+        margins = (0, right, 0, bottom)
+        seen = F.pad(prediction(whole(size)), margins, mode="replicate") if prediction else None
+        return analyse_whole(hyperprior.transforms, F.pad(residual, margins, mode="replicate"), seen)
 
     def _decode_latents(
         self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock
@@ -86,13 +89,20 @@ class PaddedCodec(Codec):
         prediction: Source | None,
         clock: StageClock,
     ) -> Pixels:
-        return super()._reconstruct(hyperprior, y, window, region, padded(size), prediction, clock)
+        def beyond(box: Box) -> Tensor:
+            assert prediction is not None
+            inside = Box(box.top, box.left, min(box.bottom, size[0]), min(box.right, size[1]))
+            margins = (0, box.right - inside.right, 0, box.bottom - inside.bottom)
+            return F.pad(prediction(inside), margins, mode="replicate")
+
+        source = beyond if prediction else None
+        return super()._reconstruct(hyperprior, y, window, region, padded(size), source, clock)
 
 
 def neutral(weights: Checkpoint, path: Path) -> None:
     """Weights whose enhancement layer is a copy of the base layer, so that no variant has a lead."""
     network = network_of(weights, "lite")
-    network.enhancement.load_state_dict(network.base.state_dict())
+    network.enhancement.load_state_dict(network.base.state_dict(), strict=False)
     export(network, path, ("base", "liff"))
 
 

@@ -27,6 +27,7 @@ from model.codec import Codec
 from model.geometry import halved
 from model.ladder import Size, layer_sizes
 from model.training.speed import peak
+from model.transforms import synthesise_whole
 from service.devices import CUDA_PIPELINES
 from service.errors import ServiceError
 from service.jobs import Render
@@ -40,14 +41,16 @@ def operations(codec: Codec, sizes: Sequence[Size]) -> int:
     """Floating-point operations of the synthesis and prediction of all layers, (width, height) each."""
     network = deepcopy(codec.network).to("meta")
     channels = codec.weights.config.latents
-    below = None
+    below: tuple[int, int] | None = None
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         for width, height in sizes:
             size = height, width
             part = network.base if below is None else network.enhancement
-            part.synthesise(torch.empty((1, channels, *halved(size, 4)), device="meta"), size)
+            prediction = None
             if below is not None:
-                network.liff(torch.empty((1, 3, *below), device="meta"), size)
+                prediction = network.liff(torch.empty((1, 3, *below), device="meta"), size)
+            latents = torch.empty((1, channels, *halved(size, 4)), device="meta")
+            synthesise_whole(part.transforms, latents, size, prediction)
             below = size
     return int(counter.get_total_flops())
 

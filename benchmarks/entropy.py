@@ -41,7 +41,7 @@ from model.container import read_header
 from model.entropy import PRECISION, Tables, decode, decode_all, encode, gaussian_tables
 from model.geometry import divide, whole
 from model.ladder import layer_sizes
-from model.network import LATENT
+from model.transforms import LATENT
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
 SKIPPED = int(np.searchsorted(SCALES, 0.13))

@@ -19,8 +19,10 @@ from model.clock import StageClock
 from model.codec import Pixels, downscale
 from model.entropy import PRECISION, Tables
 from model.geometry import Size, halved
-from model.network import LIFF, Hyperprior, bicubic, nearest, quality_to_level
+from model.liff import LIFF, bicubic_whole, nearest
+from model.network import Hyperprior, quality_to_level
 from model.training.network import to_8_bit
+from model.transforms import analyse_whole, synthesise_whole
 from model.weights import Weights, scale_table
 
 _STRIP = 2**14  # output pixels of LIFF at a time
@@ -57,17 +59,14 @@ class PlainCodec:
             picture = torch.from_numpy(downscale(pixels, (width, height)).copy())
             x = picture.permute(2, 0, 1)[None].float() / 255
             with clock.stage("prediction"):
-                prediction = 0.0 if below is None else self._predict(below, size)
+                prediction = None if below is None else self._predict(below, size)
             with clock.stage("analysis"):
-                y = hyperprior.analyse(x - prediction) * gain
+                x = x if prediction is None else x - prediction
+                y = analyse_whole(hyperprior.transforms, x, prediction) * gain
                 z = torch.round(hyperprior.hyper_analyse(y) - hyperprior.medians())
             with clock.stage("priors"):
                 index, mean = self._priors(hyperprior, z, size)
             symbols = torch.round(y - mean)
-            if hyperprior.has_details:
-                with clock.stage("synthesis"):
-                    main = hyperprior.synthesise_main((symbols + mean) * inverse, size)
-                    symbols = torch.round(hyperprior.details_left(y, gain, main) - mean)
             with clock.stage("entropy"):
                 strings = [
                     RansEncoder().encode_with_indexes(_integers(values), indexes, *model)
@@ -78,7 +77,7 @@ class PlainCodec:
                 ]
             with clock.stage("synthesis"):
                 if k < len(sizes) - 1:
-                    below = to_8_bit(prediction + hyperprior.synthesise((symbols + mean) * inverse, size))
+                    below = _synthesise(hyperprior, (symbols + mean) * inverse, size, prediction)
             layers.append(PlainLayer(size, *strings))
         return layers
 
@@ -96,9 +95,9 @@ class PlainCodec:
             with clock.stage("entropy"):
                 symbols = self._decode(layer.latents, _integers(index), self.latent_model, mean)
             with clock.stage("prediction"):
-                prediction = 0.0 if below is None else self._predict(below, size)
+                prediction = None if below is None else self._predict(below, size)
             with clock.stage("synthesis"):
-                below = to_8_bit(prediction + hyperprior.synthesise((symbols + mean) * inverse, size))
+                below = _synthesise(hyperprior, (symbols + mean) * inverse, size, prediction)
         assert below is not None
         answer: Pixels = torch.round(below[0] * 255).byte().permute(1, 2, 0).numpy()
         return answer
@@ -124,7 +123,13 @@ class PlainCodec:
 
     def _predict(self, below: Tensor, size: Size) -> Tensor:
         prediction = literal_liff(self.network.liff, below, size)
-        return prediction + bicubic(below, size) if self.network.liff.skip else prediction
+        return prediction + bicubic_whole(below, size) if self.network.liff.skip else prediction
+
+
+def _synthesise(hyperprior: Hyperprior, y: Tensor, size: Size, prediction: Tensor | None) -> Tensor:
+    """A layer (1, 3, *size) from its latents after the inverse gain, rounded to 8 bits."""
+    x = synthesise_whole(hyperprior.transforms, y, size, prediction)
+    return to_8_bit(x if prediction is None else x + prediction)
 
 
 AnsModel = tuple[list[list[int]], list[int], list[int]]
@@ -134,14 +139,16 @@ AnsModel = tuple[list[list[int]], list[int], list[int]]
 def literal_liff(liff: LIFF, x: Tensor, size: Size) -> Tensor:
     """Equations 3 and 4 of the paper for a picture (1, 3, h, w): (1, 3, *size), without bicubic skip."""
     small = (x.shape[2], x.shape[3])
-    unfolded = F.unfold(liff.features(x), 3, padding=1)[0].T  # (h w, 9 C)
-    rows, r_rows = nearest((0, size[0]), small[0], size[0])
-    columns, r_columns = nearest((0, size[1]), small[1], size[1])
+    features = liff.features(liff.patches(x))
+    width = features.shape[3]
+    unfolded = F.unfold(features, 3, padding=1)[0].T  # (h w, 9 C)
+    rows, r_rows = nearest((0, size[0]), small[0], size[0], liff.step)
+    columns, r_columns = nearest((0, size[1]), small[1], size[1], liff.step)
     token = torch.tensor([2 * small[0] / size[0], 2 * small[1] / size[1]])
     strips = []
     count = max(1, _STRIP // size[1])
     for some, r_some in zip(rows.split(count), r_rows.split(count), strict=True):
-        feature = unfolded[(some[:, None] * small[1] + columns).flatten()]
+        feature = unfolded[(some[:, None] * width + columns).flatten()]
         r = torch.stack(torch.meshgrid(r_some, r_columns, indexing="ij"), -1).flatten(0, 1)
         h = F.relu(liff.first(torch.cat([feature, r, token.expand_as(r)], 1)))
         for layer in liff.hidden:

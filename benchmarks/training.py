@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.report import finish, table
-from model.config import PROFILES, Config
+from model.config import PROFILES
 from model.training.cli import RECIPES as USUAL
 from model.training.data import load_pictures
 from model.training.stages import Recipe
@@ -32,19 +32,14 @@ CHANGES: dict[str, dict[str, Any]] = {
     "adam 1e-3": {"optimiser": "adam", "lr": 1e-3},
     "adam 1e-4": {"optimiser": "adam", "lr": 1e-4},
     "going on": {"lr": 5e-4},
-    "going on, no details": {"lr": 5e-4},
 }
 """Recipes: what each changes of the profile's usual one."""
-NO_DETAILS = ("going on, no details",)
-"""Recipes of a network whose latents are all the paper's."""
-
-
-def config_of(profile: str, name: str) -> Config:
-    """The network that a recipe trains."""
-    config = PROFILES[profile]
-    if name in NO_DETAILS:
-        return replace(config, latents=config.latents - config.details, details=0)
-    return config
+NETWORKS: dict[str, dict[str, Any]] = {
+    "light analysis": {"analysis_channels": 96, "analysis_blocks": 3, "analysis_deep_blocks": 2},
+    "192 latents": {"latents": 192},
+    "320 latents": {"latents": 320},
+}
+"""Networks trained by the usual recipe: what each changes of the profile's configuration."""
 
 
 def describe(recipe: Recipe) -> str:
@@ -62,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="of each recipe")
     parser.add_argument("--steps", type=float, default=math.inf, help="of each recipe")
     parser.add_argument("--start", type=Path, help="weights to go on with, instead of new ones")
-    parser.add_argument("--only", choices=CHANGES, action="append", help="this recipe; repeatable")
+    parser.add_argument(
+        "--only", choices=[*CHANGES, *NETWORKS], action="append", help="this recipe; repeatable"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the table")
@@ -75,13 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pictures = load_pictures(options.data, torch.device(options.device))
     results: dict[str, dict[str, Any]] = {}
     usual = USUAL[options.profile]["base"]
-    recipes = {name: replace(usual, **CHANGES[name]) for name in options.only or CHANGES}
+    recipes = {
+        name: replace(usual, **CHANGES.get(name, {})) for name in options.only or [*CHANGES, *NETWORKS]
+    }
     for name, recipe in recipes.items():
         log = options.out / f"{name}.jsonl"
         log.unlink(missing_ok=True)
         with TemporaryDirectory() as folder:
             network = train(
-                config_of(options.profile, name),
+                replace(PROFILES[options.profile], **NETWORKS.get(name, {})),
                 recipe,
                 options.minutes,
                 pictures,
@@ -95,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results[name] = final if same_crops else final | validate(network, usual, pictures[1])
     rows = [
         (
-            describe(recipes[name]) + (", no details" if name in NO_DETAILS else ""),
+            describe(recipes[name]) + (f", {name}" if name in NETWORKS else ""),
             result["steps"],
             result["seconds"],
             f"{result['share_of_peak']:.1%}",

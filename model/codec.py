@@ -1,7 +1,7 @@
 """Pictures to streams and back.
 
 encode   every layer of the ladder: predict from the layer below as decoded, analyse the
-         residual, code its latents tile by tile, of the details what the others leave
+         residual, code its latents tile by tile
 decode   the latents of the wanted layer and of those below, entropy-decoded exactly, then
          synthesis upon prediction, block by block, 8-bit after every layer
 """
@@ -20,19 +20,10 @@ from torch import Tensor
 from model.clock import StageClock
 from model.container import MAX_EDGE, CodedLayer, Header, Index, read_header, read_index, write
 from model.errors import EncodeError, InvalidStream
-from model.geometry import Box, Size, divide, fine, whole
+from model.geometry import Box, Size, divide, halved, whole
 from model.latents import LatentCoder
-from model.network import LATENT, Hyperprior, channels_last, quality_to_level
+from model.network import Hyperprior, channels_last, quality_to_level
 from model.parallel import Threads
-from model.transforms import (
-    analyse,
-    latents_for_pixels,
-    pixels_for_latents,
-    pixels_for_prediction,
-    predict,
-    synthesise,
-    synthesise_main,
-)
 from model.weights import Prior, Weights, load, path_of_model, path_of_profile
 
 Pixels = NDArray[np.uint8]
@@ -42,8 +33,8 @@ TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
 MAX_PIXELS = 2**28
 """Layers of more pixels are neither written nor decoded."""
-_SYNTHESIS_BLOCK = 384  # pixels: large enough to be efficient, small enough for the caches
-_ANALYSIS_BLOCK = 32  # latents, 512 pixels
+_SYNTHESIS_BLOCK = 768  # pixels: what is computed around a block, and cut off, stays a small share
+_ANALYSIS_BLOCK = 48  # latents, 768 pixels
 _SETTLING = 7  # times that a layer is coded at most, until its hyper-latents have settled
 _NOWHERE = Box(0, 0, 0, 0)
 
@@ -119,11 +110,7 @@ class Codec:
             with clock.stage("analysis"):
                 y = self._analyse(hyperprior, downscale(pixels, (width, height)), prediction) * gain
                 z = hyperprior.hyper_analyse(y) - hyperprior.medians()
-            details = y[:, hyperprior.main :].clone()
             for _ in range(_SETTLING):
-                y[:, hyperprior.main :] = details
-                if hyperprior.has_details:
-                    self._leave_details(hyperprior, coder, y, z, gain, inverse, clock)
                 hyper_latents, tiles, known = coder.encode(y[0], z[0], clock)
                 settled = coder.settle(y, z, known)
                 if settled is None:
@@ -244,7 +231,8 @@ class Codec:
         boxes = [region]
         for k in range(layer, first, -1):
             small, large = _size(header, k - 1), _size(header, k)
-            boxes.append(pixels_for_prediction(self.network.liff, boxes[-1], small, large))
+            needed = self.network.enhancement.transforms.prediction_for_pixels(boxes[-1], large)
+            boxes.append(self.network.liff.pixels_for_prediction(needed, small, large))
         return [_NOWHERE] * first + boxes[::-1]
 
     def _other(self, model_id: bytes) -> "Codec":
@@ -275,7 +263,8 @@ class Codec:
         """Where a region of layer ``k`` lies: in whose charge, by which index, in which latents."""
         size = _size(header, k)
         coder = self._coder(k, size, header.tile)
-        return coder, read_index(header, k, stream), latents_for_pixels(region, size)
+        box = self._hyperprior(k).transforms.latents_for_pixels(region, size)
+        return coder, read_index(header, k, stream), box
 
     def _decode_layer(
         self,
@@ -298,7 +287,7 @@ class Codec:
             pixels, small = self._to_device(below), _size(headers[0], k - 1)
 
             def prediction(block: Box) -> Tensor:
-                return predict(self.network.liff, pixels, held, block, small, size)
+                return self.network.liff.predict(pixels, held, block, small, size)
 
         y = latents[0] if len(latents) == 1 else torch.cat(latents)
         return self._reconstruct(hyperprior, y, window, region, size, prediction, clock)
@@ -314,7 +303,7 @@ class Codec:
         out = torch.empty((1, 3, *size), device=self.device)
 
         def fill(box: Box) -> None:
-            out[..., *_slices(box)] = predict(self.network.liff, x, whole(small), box, small, size)
+            out[..., *_slices(box)] = self.network.liff.predict(x, whole(small), box, small, size)
 
         self._block_threads.map(fill, divide(whole(size), _SYNTHESIS_BLOCK))
         return lambda box: out[..., *_slices(box)]
@@ -322,40 +311,19 @@ class Codec:
     def _analyse(self, hyperprior: Hyperprior, picture: Pixels, prediction: Source | None) -> Tensor:
         """Latents (1, M, h, w), before the gain, of a picture or of its residual."""
         size = (picture.shape[0], picture.shape[1])
-        box = latents_for_pixels(whole(size), size)
+        box = whole(halved(size, 4))
         shape = (1, self.weights.config.latents, *box.size)
         y = torch.empty(shape, device=self.device).contiguous(memory_format=torch.channels_last)
 
         def fill(part: Box) -> None:
-            window = pixels_for_latents(part, size)
+            window = hyperprior.transforms.pixels_for_latents(part, size)
             x = self._to_device(picture[None, *_slices(window)])
-            x = x if prediction is None else x - prediction(window)
-            y[..., *_slices(part)] = analyse(hyperprior, x, window, part, size)
+            p = prediction(window) if prediction else None
+            x = x if p is None else x - p
+            y[..., *_slices(part)] = hyperprior.transforms.analyse(x, window, part, size, p)
 
         self._block_threads.map(fill, divide(box, _ANALYSIS_BLOCK))
         return y
-
-    def _leave_details(
-        self,
-        hyperprior: Hyperprior,
-        coder: LatentCoder,
-        y: Tensor,
-        z: Tensor,
-        gain: Tensor,
-        inverse: Tensor,
-        clock: StageClock,
-    ) -> None:
-        """Take from the details in ``y`` (1, M, h, w), gained, those that the decoder will know."""
-        known = coder.quantise(y[0], z[0], clock) * inverse
-        box, size = whole(coder.latents), coder.size
-
-        def fill(part: Box) -> None:
-            main = synthesise_main(hyperprior, known, box, fine(part, LATENT, size), size)
-            at = (..., *_slices(part))
-            y[at] = hyperprior.details_left(y[at], gain, main)
-
-        with clock.stage("synthesis"):
-            self._block_threads.map(fill, divide(box, _ANALYSIS_BLOCK))
 
     def _reconstruct(
         self,
@@ -372,12 +340,14 @@ class Codec:
 
         def fill(box: Box) -> StageClock:
             watch = StageClock()
-            with watch.stage("synthesis"):
-                x = synthesise(hyperprior, y, window, box, size)
+            seen, p = hyperprior.transforms.prediction_for_pixels(box, size), None
             if prediction is not None:
                 with watch.stage("prediction"):
-                    x = x + prediction(box)
+                    p = prediction(seen)
             with watch.stage("synthesis"):
+                x = hyperprior.transforms.synthesise(y, window, box, size, p)
+                if p is not None:
+                    x = x + p[..., *box.inside(seen)]
                 rounded = torch.round(x.clamp(0, 1) * 255).to(torch.uint8)
                 out[:, *box.inside(region)] = rounded.permute(0, 2, 3, 1).cpu().numpy()
             return watch

@@ -92,22 +92,18 @@ def inputs_of_down(box: Box, size: Size) -> Box:
     )
 
 
-def inputs_of_enlargement(box: Box, small: Size, large: Size, margin: int) -> Box:
-    """Pixels of the small picture that a box of the enlarged one depends on.
-
-    The pixel nearest to an output pixel, and ``margin`` more on each side.
-    """
+def nearest_pixels(box: Box, small: Size, large: Size) -> Box:
+    """The pixels of the small picture that are nearest to a box of the enlarged one."""
 
     def nearest(at: int, axis: int) -> int:
         return (2 * at + 1) * small[axis] // (2 * large[axis])
 
-    near = Box(
+    return Box(
         nearest(box.top, 0),
         nearest(box.left, 1),
         nearest(box.bottom - 1, 0) + 1,
         nearest(box.right - 1, 1) + 1,
     )
-    return grow(near, margin, small)
 
 
 def divide(box: Box, edge: int) -> Iterator[Box]:

@@ -15,8 +15,8 @@ from model.container import Index, Substream
 from model.entropy import MAX_SYMBOL, MIN_SYMBOL, Tables, decode, decode_all, encode
 from model.geometry import Box, Size, coarse, divide, fine, halved, whole
 from model.integer import FRACTION
-from model.network import LATENT
 from model.parallel import Threads
+from model.transforms import LATENT
 from model.weights import Prior
 
 _MISSING = 50.0
@@ -67,10 +67,6 @@ class LatentCoder:
             hyper = encode(hyper_symbols.ravel(), _channels(hyper_symbols.shape).ravel(), self.prior.tables)
         return hyper, [tiles[cell] for cell in divide(whole(self.grid), 1)], out
 
-    def quantise(self, y: Tensor, z: Tensor, clock: StageClock) -> Tensor:
-        """The latents as :meth:`encode` returns them; nothing is coded."""
-        return self._code(y, _quantise(z), clock, None)
-
     def settle(self, y: Tensor, z: Tensor, known: Tensor) -> Tensor | None:
         """Hyper-latents (1, N, h, w) nearer to 0 where too much of ``y`` is missing in ``known``, or None.
 
@@ -84,8 +80,8 @@ class LatentCoder:
         wrong = F.max_pool2d((by_hyper_latent > _MISSING).float(), 3, stride=1, padding=1) > 0
         return torch.where(wrong, torch.trunc(z.round() / 2), z) if wrong.any() else None
 
-    def _code(self, y: Tensor, z: Tensor, clock: StageClock, tiles: dict[Box, bytes] | None) -> Tensor:
-        """The latents (1, M, h, w) as the decoder will have them; fills in their bytes, if asked."""
+    def _code(self, y: Tensor, z: Tensor, clock: StageClock, tiles: dict[Box, bytes]) -> Tensor:
+        """The latents (1, M, h, w) as the decoder will have them; fills in their bytes."""
         out = torch.empty_like(y, dtype=torch.float32)[None].contiguous(memory_format=torch.channels_last)
 
         def code_block(cells: Box, watch: StageClock) -> None:
@@ -95,8 +91,6 @@ class LatentCoder:
             symbols = _quantise(y[:, *window.inside(whole(self.latents))] - mean * 2.0**-FRACTION)
             symbols = torch.where(index < self.tables.skip, 0, symbols)
             out[..., *window.inside(whole(self.latents))] = dequantise(symbols, mean)
-            if tiles is None:
-                return
             values, indexes = symbols.cpu().numpy(), index.cpu().numpy()
             with watch.stage("entropy"):
                 for cell in divide(cells, 1):

@@ -7,6 +7,7 @@ streams may still need.
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,7 +90,11 @@ def load(path: Path) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         config = Config.from_dict(meta["config"])
         network = Compass(config)
-        state = {k: v.float() for k, v in _below(tensors, "weights").items() if ".bottleneck." not in k}
+        state = {
+            _renamed(name): weight.float()
+            for name, weight in _below(tensors, "weights").items()
+            if ".bottleneck." not in name
+        }
         missing = network.load_state_dict(state, strict=False)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{path} is not a weight file: {error}") from error
@@ -112,6 +117,11 @@ def load(path: Path) -> Weights:
     for part, prior in priors.items():
         getattr(network, part).center.copy_(prior.synthesis.centers())
     return Weights(model_id(path), config, network.eval().requires_grad_(False), priors, latent_tables)
+
+
+def _renamed(name: str) -> str:
+    """Files written before 2026-11-25 keep the transforms beside the gains, not in a module of their own."""
+    return re.sub(r"^(base|enhancement)\.((?:analysis|synthesis)(?:_norms)?\.)", r"\1.transforms.\2", name)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

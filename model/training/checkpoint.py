@@ -14,7 +14,6 @@ from torch import Tensor
 from model.errors import WeightsError
 from model.network import Compass
 from model.training.average import Average
-from model.training.details import continued
 
 
 @dataclass
@@ -141,17 +140,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def take_over(network: Compass, weights: dict[str, Tensor]) -> None:
-    """Load every weight that the network has too, and print which it has not.
-
-    A hyperprior continues one with dead latents or without details (:mod:`model.training.details`).
-    """
+    """Load every weight that the network has too, and print which it has not."""
     wanted = network.state_dict()
-    for part in ("base.", "enhancement."):
-        old, new = (
-            {k.removeprefix(part): w for k, w in tensors.items() if k.startswith(part)}
-            for tensors in (weights, wanted)
-        )
-        weights = weights | {part + k: w for k, w in continued(old, new).items()}
     fitting = {k: w for k, w in weights.items() if k in wanted and w.shape == wanted[k].shape}
     network.load_state_dict(fitting, strict=False)
     if len(fitting) < len(weights):

@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from model.training.screens import screens
+
 SUFFIXES = {".avif", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -78,10 +80,17 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def load_pictures(folder: Path, device: torch.device, held_out: int = 16) -> tuple[Pictures, Pictures]:
+SCREENS = 0.05
+"""Share of the training pictures that are synthetic screen content."""
+
+
+def load_pictures(
+    folder: Path, device: torch.device, held_out: int = 16, screen_share: float = SCREENS
+) -> tuple[Pictures, Pictures]:
     """Decode every picture below ``folder``: (training set, ``held_out`` pictures for validation).
 
-    The validation pictures are spread evenly over the sorted file names.
+    The validation pictures are spread evenly over the sorted file names. ``screen_share`` of the training
+    set is synthetic screen content (:mod:`model.training.screens`), none of the validation pictures.
     """
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if len(paths) <= held_out:
@@ -91,7 +100,9 @@ def load_pictures(folder: Path, device: torch.device, held_out: int = 16) -> tup
             tqdm(threads.map(read_picture, paths), total=len(paths), desc="reading", unit="picture")
         )
     chosen = set(range(0, len(paths), -(-len(paths) // held_out)))
+    photographs = [p for i, p in enumerate(pictures) if i not in chosen]
+    synthetic = screens(round(len(photographs) * screen_share / (1 - screen_share)), seed=0)
     return (
-        Pictures([p for i, p in enumerate(pictures) if i not in chosen], device),
+        Pictures(photographs + synthetic, device),
         Pictures([p for i, p in enumerate(pictures) if i in chosen], device),
     )

@@ -15,7 +15,6 @@ from model.entropy import Tables, gaussian_tables, quantise_pmf
 from model.integer import IntegerHyperSynthesis
 from model.network import Compass
 from model.training.checkpoint import Checkpoint, load_checkpoint, take_over
-from model.training.details import alive
 from model.training.network import SKIPPED_TABLES, TrainedHyperprior, initialise
 from model.weights import FOLDER, PARTS, load, model_id, scale_table
 
@@ -117,8 +116,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     size = sum(p.numel() for p in weights.network.parameters())
     print(f"{out}: model {identity.hex()}, {out.stat().st_size:,} bytes, {size:,} parameters")
     for part, prior in weights.priors.items():
-        used = alive(weights.network.get_submodule(part).state_dict())
-        print(f"  {part}: {int(used.sum())} of {len(used)} latents in use")
         for name in ("up1", "up2", "index", "mean"):
             layer = getattr(prior.synthesis, name)
             print(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model.config import Config
 from model.network import SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
+from model.transforms import Convolutions, analyse_whole, synthesise_whole
 from model.weights import scale_table
 
 SKIPPED_TABLES = 3
@@ -28,11 +29,12 @@ class TrainedHyperprior(Hyperprior):
     gradients that keep them positive.
     """
 
-    def __init__(self, config: Config):
-        super().__init__(config)
+    def __init__(self, config: Config, enhancement: bool = False):
+        super().__init__(config, enhancement)
         N = config.channels
-        self.analysis_norms = nn.ModuleList([GDN(N) for _ in range(3)])
-        self.synthesis_norms = nn.ModuleList([GDN(N, inverse=True) for _ in range(3)])
+        if isinstance(self.transforms, Convolutions):
+            self.transforms.analysis_norms = nn.ModuleList([GDN(N) for _ in range(3)])
+            self.transforms.synthesis_norms = nn.ModuleList([GDN(N, inverse=True) for _ in range(3)])
         self.bottleneck = EntropyBottleneck(N)
         self.lowest = LowerBound(log(SCALE_LOW))
 
@@ -40,33 +42,29 @@ class TrainedHyperprior(Hyperprior):
         """Centres (1, N, 1, 1) of the hyper-latent's distributions."""
         return self.bottleneck.quantiles[:, 0, 1].detach().view(1, -1, 1, 1)
 
-    def forward(self, x: Tensor, level: Tensor, noisy: bool = False) -> tuple[Tensor, Tensor]:
-        """(B, 3, h, w) at gain levels (B,) -> reconstruction and bits (B,).
+    def forward(
+        self, x: Tensor, level: Tensor, noisy: bool = False, prediction: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Pictures, or residuals to ``prediction``, (B, 3, h, w) at gain levels (B,).
 
-        The rate is that of the latents with uniform noise, the distortion that of the rounded ones
-        (section 3.3), or of the noisy ones too if ``noisy`` (the ablation of Table 4).
+        Returns their reconstruction and bits (B,). The rate is that of the latents with uniform noise, the
+        distortion that of the rounded ones (section 3.3), or of the noisy ones too if ``noisy`` (the
+        ablation of Table 4).
         """
         gain, inverse = self.gains(level)
-        y = self.analyse(x) * gain
+        y = analyse_whole(self.transforms, x, prediction).float() * gain
         z = self.hyper_analyse(y)
         _, z_likelihood = self.bottleneck(z)
         z_rounded = round_through(z - self.medians()) + self.medians()
         log_scale, mean = self.hyper_synthesise(z_rounded, (y.shape[-2], y.shape[-1]))
-        size = (x.shape[-2], x.shape[-1])
-        if self.has_details:
-            main = self.synthesise_main(quantise(y, mean, log_scale) * inverse, size)
-            y = self.details_left(y, gain, main)
-        y, mean = y.float(), mean.float()
+        mean, log_scale = mean.float(), log_scale.float()
         y_rounded = quantise(y, mean, log_scale)
         y_noisy = y + torch.rand_like(y) - 0.5 if self.training else y_rounded
-        scale = torch.exp(self.lowest(log_scale.float()).clamp(max=log(SCALE_HIGH)))
+        scale = torch.exp(self.lowest(log_scale).clamp(max=log(SCALE_HIGH)))
         y_bits = gaussian_bits(y_noisy - mean, scale).flatten(1).sum(1)
-        y_used = y_noisy if noisy else y_rounded
-        if self.has_details and not noisy:
-            reconstruction = main + self.synthesise_details(y_used * inverse, size)
-        else:
-            reconstruction = self.synthesise(y_used * inverse, size)
-        return reconstruction, y_bits - torch.log2(z_likelihood).flatten(1).sum(1)
+        used = (y_noisy if noisy else y_rounded) * inverse
+        reconstruction = synthesise_whole(self.transforms, used, (x.shape[-2], x.shape[-1]), prediction)
+        return reconstruction.float(), y_bits - torch.log2(z_likelihood).flatten(1).sum(1)
 
 
 def lagrange_multiplier(config: Config, level: Tensor) -> Tensor:

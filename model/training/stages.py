@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.network import Compass, bicubic
+from model.liff import bicubic_whole
+from model.network import Compass
 from model.training.data import Pictures, resize
 from model.training.network import lagrange_multiplier, to_8_bit
 
@@ -89,7 +90,7 @@ def liff_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: t
     small = resize(x, shrunk(recipe.side, uniform(0.25, 0.9, generator)))
     with torch.no_grad():
         below = to_8_bit(network.base(small, level)[0])
-    difference = network.predict(below, (recipe.side, recipe.side)) - x
+    difference = network.liff(below, (recipe.side, recipe.side)) - x
     return Losses(difference.abs().mean(), 0.0, float(difference.detach().square().mean()))
 
 
@@ -106,8 +107,8 @@ def layers_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator:
     parts = []
     for size in sizes[1:]:
         target = resize(x, size)
-        prediction = bicubic(below, size) if recipe.stage == "residual" else network.predict(below, size)
-        residual, bits = network.enhancement(target - prediction, level, recipe.noisy)
+        prediction = bicubic_whole(below, size) if recipe.stage == "residual" else network.liff(below, size)
+        residual, bits = network.enhancement(target - prediction, level, recipe.noisy, prediction)
         below = to_8_bit(prediction + residual)
         parts.append(rate_distortion(network, level, bits, prediction + residual, target))
     count = len(parts)

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from model.config import Config
 from model.network import Compass, channels_last
 from model.training.average import Average
+from model.training.begin import begin
 from model.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, take_over
 from model.training.data import Pictures
-from model.training.details import begin, begun, hold
 from model.training.muon import MuonAdam
 from model.training.network import TrainedHyperprior, initialise
 from model.training.speed import Speed, matrix_dtype
@@ -29,8 +29,6 @@ WARMUP = 0.03
 FLOOR = 0.005
 """The last learning rate as a share of the highest."""
 CLIP = 1.0
-DETAILS_AT = 0.5
-"""Share of its first time box after which a hyperprior's details begin."""
 CODING_STAGES = {"base": {"base"}, "enhancement": {"residual", "joint"}}
 """The stages that train each hyperprior."""
 SAVE_SECONDS = 120
@@ -64,9 +62,9 @@ def train(
     An unfinished run of the same stage in ``checkpoint``, begun from the same files if any are given,
     is continued where it stopped (weights, optimiser, random state, schedule); else the weights come
     from ``start``, from ``checkpoint`` or are new, and those of the base layer from ``base``, if given.
-    Details begin where the part has been trained without them, in the middle of the time box where it
-    is new. Prints a progress bar, appends JSON lines to ``log``, and ends with the validation loss. The
-    result has the averaged weights, if the recipe wants an average.
+    A new base layer of patches begins as the principal components of the pictures. Prints a progress bar,
+    appends JSON lines to ``log``, and ends with the validation loss. The result has the averaged weights,
+    if the recipe wants an average.
     """
     device = pictures[0].buffer.device
     network = channels_last(initialise(config, seed).to(device))
@@ -90,9 +88,11 @@ def train(
         weights = load_checkpoint(base).weights
         take_over(network, {name: w for name, w in weights.items() if name.startswith("base.")})
     if recipe.stage in CODING_STAGES["enhancement"] and not CODING_STAGES["enhancement"] & {*history}:
-        network.enhancement.load_state_dict(network.base.state_dict())
+        network.enhancement.load_state_dict(network.base.state_dict(), strict=False)
     part = "base" if recipe.stage == "base" else "enhancement"
-    details_at = 0.0 if {*history} & CODING_STAGES[part] and not resumed else DETAILS_AT
+    if recipe.stage == "base" and "base" not in history and config.form == "patches":
+        assert isinstance(network.base, TrainedHyperprior)
+        begin(network.base, config, pictures[0], seed)
     history += () if resumed else (recipe.stage,)
     network.requires_grad_(False)
     for module in trained_modules(network, recipe.stage):
@@ -103,9 +103,6 @@ def train(
     optimisers = [OPTIMISERS[recipe.optimiser](parameters, lr=recipe.lr)]
     if quantiles:
         optimisers.append(torch.optim.Adam(quantiles, lr=1e-3))
-    waiting = bool(quantiles) and not begun(network.get_submodule(part))
-    if waiting:
-        hold(network.get_submodule(part))
     average = Average(trained, recipe.average) if recipe.average else None
     generator = torch.Generator(device).manual_seed(seed)
     first, done = 0, 0.0
@@ -128,10 +125,6 @@ def train(
     network.train()
     with tqdm(total=100.0, initial=100 * done, desc=recipe.stage, unit="%", bar_format=_BAR) as bar:
         while progress < 1:
-            if waiting and progress >= details_at:
-                torch.manual_seed(seed)
-                begin(network, part, recipe, pictures[0], seed)
-                waiting = False
             for group in optimisers[0].param_groups:
                 group["lr"] = recipe.lr * schedule(progress)
             counting = step == first or step % REPORT_STEPS == 0

@@ -14,8 +14,9 @@ from tests.model.tiny import picture
 def test_whole(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(training, "USUAL", {"lite": {"base": Recipe("base", batch=1, side=64)}})
     larger = {"side": 80, "optimiser": "adam", "average": 0.9}
-    recipes: dict[str, dict] = {"usual": {}, "larger": larger, "going on, no details": {}}
+    recipes: dict[str, dict] = {"usual": {}, "larger": larger}
     monkeypatch.setattr(training, "CHANGES", recipes)
+    monkeypatch.setattr(training, "NETWORKS", {"few latents": {"latents": 64}})
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(18):
@@ -24,11 +25,11 @@ def test_whole(tmp_path, monkeypatch, capsys):
     training.main([*common, "--steps", "2"])
     printed = capsys.readouterr().out
     results = json.loads(printed.splitlines()[-1])["recipes"]
-    assert results.keys() == recipes.keys()
+    assert results.keys() == {*recipes, "few latents"}
     assert all(r["steps"] == 2 and r["loss"] > 0 and r["steps_per_second"] > 0 for r in results.values())
     assert results["usual"]["loss"] != results["larger"]["loss"]
-    assert results["usual"]["loss"] != results["going on, no details"]["loss"]
+    assert results["usual"]["loss"] != results["few latents"]["loss"]
     assert "adam 2e-3, 1 of 80 x 80, average 0.9" in printed
-    assert "1 of 64 x 64, no details" in printed
+    assert "1 of 64 x 64, few latents" in printed
     with pytest.raises(SystemExit):
         training.main(common)

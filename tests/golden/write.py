@@ -33,7 +33,18 @@ CONFIG = Config(
     hidden_layers=1,
     levels=3,
 )
-WEIGHTS = {"tiny": CONFIG, "detailed": replace(CONFIG, latents=9, details=3)}
+PATCHES = replace(
+    CONFIG,
+    form="patches",
+    analysis_channels=6,
+    analysis_blocks=2,
+    analysis_deep_blocks=1,
+    synthesis_channels=6,
+    synthesis_blocks=2,
+    synthesis_deep_blocks=1,
+    feature_step=2,
+)
+WEIGHTS = {"tiny": CONFIG, "patches": PATCHES}
 LAYERS = [(23, 15), (61, 41), (97, 61)]
 
 
@@ -51,7 +62,7 @@ STREAMS = {
     "small": Golden("tiny", [(7, 5)], 1),
     "layers": Golden("tiny", LAYERS, 75, drawn=True),
     "tiles": Golden("tiny", [(131, 127), (300, 290)], 40),
-    "details": Golden("detailed", LAYERS, 75, drawn=True),
+    "patched": Golden("patches", LAYERS, 75, drawn=True),
 }
 
 

@@ -11,8 +11,8 @@ from model.geometry import (
     grow,
     halved,
     inputs_of_down,
-    inputs_of_enlargement,
     inputs_of_up,
+    nearest_pixels,
     whole,
 )
 
@@ -83,18 +83,17 @@ def test_inputs_of_down(case):
         assert inputs.top % 2 == inputs.left % 2 == 0
 
 
-@given(st.data(), SIZES, st.integers(0, 12))
-def test_inputs_of_enlargement(data, small, margin):
+@given(st.data(), SIZES)
+def test_nearest_pixels(data, small):
     large = (small[0] + data.draw(st.integers(0, 60)), small[1] + data.draw(st.integers(0, 60)))
     box = data.draw(boxes(large))
-    inputs = inputs_of_enlargement(box, small, large, margin)
+    inputs = nearest_pixels(box, small, large)
     for axis, (first, end), (low, high) in (
         (0, box.rows, inputs.rows),
         (1, box.columns, inputs.columns),
     ):
         nearest = [int((i + 0.5) * small[axis] / large[axis] + 1e-9) for i in range(first, end)]
-        assert low == max(0, nearest[0] - margin)
-        assert high == min(small[axis], nearest[-1] + 1 + margin)
+        assert (low, high) == (nearest[0], nearest[-1] + 1)
 
 
 @given(sized_boxes(), st.integers(1, 40))

@@ -16,15 +16,17 @@ from model.entropy import gaussian_tables
 from model.errors import WeightsError
 from model.training import cli, trainer
 from model.training.average import Average
-from model.training.checkpoint import load_checkpoint, take_over
+from model.training.begin import begin, fine_log_gain
+from model.training.checkpoint import load_checkpoint
 from model.training.data import Pictures, load_pictures
-from model.training.details import begin, begun, detail_log_gain
 from model.training.export import export, network_of
 from model.training.muon import MuonAdam, orthogonalise
 from model.training.network import FEW_BITS, SKIPPED_TABLES, gaussian_bits, initialise, quantise
+from model.training.screens import EDGE, screens
 from model.training.speed import Speed
 from model.training.stages import STAGES, Recipe, loss, trained_modules
 from model.training.trainer import schedule, train
+from model.transforms import analyse_whole, synthesise_whole
 from model.weights import scale_table
 from tests.model.tiny import picture
 
@@ -40,6 +42,7 @@ CONFIG = Config(
     hidden_layers=1,
     levels=3,
 )
+PATCHES = replace(CONFIG, form="patches", latents=48, analysis_channels=16, synthesis_channels=16)
 BRIEF = 0.02  # minutes
 
 
@@ -76,9 +79,10 @@ def same(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.parametrize("config", [CONFIG, PATCHES], ids=["convolutions", "patches"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_losses_are_finite_and_reach_only_their_parts(stage):
-    network = initialise(CONFIG)
+def test_losses_are_finite_and_reach_only_their_parts(stage, config):
+    network = initialise(config)
     losses = loss(network, recipe(stage), pictures(), torch.Generator().manual_seed(0))
     losses.total.backward()
     assert torch.isfinite(losses.total)
@@ -224,69 +228,31 @@ def test_the_averaged_weights_are_the_ones_used(tmp_path):
     assert not same(saved.latest, used)
 
 
-DETAILED = replace(CONFIG, latents=48, details=32)
-
-
-def in_all_levels(hyperprior, x):
-    """Bits and squared error of a picture at each level."""
-    rows = []
-    with torch.no_grad():
-        for level in range(CONFIG.levels):
-            torch.manual_seed(0)
-            pixels, bits = hyperprior(x, torch.tensor([float(level)]))
-            rows.append((float(bits), float((pixels - x).square().mean())))
-    return rows
-
-
 def as_tensor(pixels):
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float() / 255
 
 
-@pytest.mark.parametrize("dead", [0, 8])
-def test_a_network_with_details_begins_as_the_one_without(dead):
-    """Latents that have become nothing make room; details cost and change nothing yet."""
-    narrow = initialise(replace(CONFIG, latents=16 + dead), 1)
-    weights = narrow.state_dict()
-    for part in ("base", "enhancement"):
-        weights[f"{part}.analysis.3.weight"][3 : 3 + dead] *= 0.01
-        weights[f"{part}.synthesis.0.weight"][3 : 3 + dead] = 0
-        weights[f"{part}.hyper_analysis.0.weight"][:, 3 : 3 + dead] = 0
-    wide, plain = initialise(DETAILED, 2), initialise(CONFIG, 2)
-    take_over(wide, weights)
-    take_over(plain, weights)
-    x = as_tensor(picture(80, 72, 3))
-    for part in ("base", "enhancement"):
-        assert not begun(getattr(wide, part))
-        before, after, fewer = (in_all_levels(getattr(network, part), x) for network in (narrow, wide, plain))
-        assert [error for _, error in fewer] == pytest.approx([error for _, error in before], rel=0.02)
-        for (bits, error), (new_bits, new_error) in zip(before, after, strict=True):
-            assert math.isclose(error, new_error, rel_tol=0.02)
-            assert new_bits - bits < 0.2 * 32 * 25  # what noise on a latent that is always 0 is charged
+def test_patches_begin_as_principal_components(monkeypatch):
+    """Orthonormal, the strongest first, near the best that so few numbers can give."""
+    monkeypatch.setattr("model.training.begin.SIDE", 64)
+    network = initialise(PATCHES, 1)
+    begin(network.base, PATCHES, pictures(), seed=0)
+    part = network.base.transforms
+    assert torch.allclose(part.linear_analysis @ part.linear_synthesis, torch.eye(48), atol=1e-4)
+    x = as_tensor(picture(80, 72, 30))[..., :64, :64]
+    with torch.no_grad():
+        y = analyse_whole(part, x)
+        error = (synthesise_whole(part, y, (64, 64)) - x).square().mean()
+    energy = y.square().mean((0, 2, 3))
+    assert energy[0] > energy[5:].max()
+    assert error < 0.2 * (x - x.mean()).square().mean()
 
 
-@pytest.mark.parametrize(("stage", "part"), [("base", "base"), ("joint", "enhancement")])
-def test_details_begin_as_what_is_left(stage, part):
-    """They spare most of the error that is left at the highest quality; loss falls on other pictures."""
-    torch.manual_seed(0)
-    network = initialise(DETAILED, 1)
-    hyperprior = getattr(network, part)
-    x = as_tensor(picture(80, 72, 30))
-    before = in_all_levels(hyperprior, x)
-    begin(network, part, recipe(stage), pictures(), seed=0)
-    assert begun(hyperprior)
-    after = in_all_levels(hyperprior, x)
-    assert after[-1][1] < 0.5 * before[-1][1]
-    bpp = (after[-1][0] - before[-1][0]) / (80 * 72)
-    assert bpp < CONFIG.lambda_high * 255**2 * (before[-1][1] - after[-1][1])
-    directions = hyperprior.detail_analysis.detach()
-    assert torch.allclose(directions @ directions.T, torch.eye(32), atol=1e-4)
-
-
-def test_gains_of_details_are_best_at_fine_steps():
+def test_gains_begin_best_at_fine_steps():
     multiplier = torch.tensor([0.0018, 0.05])
-    step = torch.exp(-detail_log_gain(multiplier))
+    step = torch.exp(-fine_log_gain(multiplier))
 
-    def cost(step):  # of one detail, per pixel of its block: bits and weighted error
+    def cost(step):  # of one latent, per pixel of its patch: bits and weighted error
         return -torch.log2(step) / 256 + multiplier * 255**2 * step.square() / 12 / 768
 
     assert (cost(step) < cost(step * 1.1)).all()
@@ -294,21 +260,27 @@ def test_gains_of_details_are_best_at_fine_steps():
 
 
 @pytest.mark.usefixtures("few_validations")
-def test_training_begins_details_once_there_is_something_left(tmp_path):
-    """In the middle of the first run; at once in a run that continues weights without details."""
-    plain = run("base", tmp_path, minutes=math.inf, steps=2)
-    assert not hasattr(plain.base, "detail_synthesis")
+def test_only_a_new_base_layer_begins_as_components(tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(trainer, "begin", lambda *arguments: begun.append(arguments))
     photos = pictures(), pictures(2, 50)
-    begins = {}
-    for name, start, steps in (("new", None, 4), ("again", tmp_path / "run.safetensors", 1)):
-        path = tmp_path / f"{name}.safetensors"
-        network = train(DETAILED, recipe("base"), math.inf, photos, path, start, steps=steps)
-        begins[name] = begun(network.base)
-        assert not begun(network.enhancement)
-    assert begins == {"new": True, "again": True}
-    early = tmp_path / "early.safetensors"
-    train(DETAILED, recipe("base"), math.inf, photos, early, steps=1)
-    assert not load_checkpoint(early).weights["base.detail_synthesis"].any()
+    train(PATCHES, recipe("base"), math.inf, photos, tmp_path / "new.safetensors", steps=1)
+    assert len(begun) == 1
+    for stage in ("base", "liff", "joint"):
+        path = tmp_path / f"{stage}.safetensors"
+        train(PATCHES, recipe(stage), math.inf, photos, path, tmp_path / "new.safetensors", steps=1)
+    assert len(begun) == 1
+
+
+def test_screens_are_sharp_and_reproducible():
+    made, again = screens(10, seed=3), screens(10, seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(made, again, strict=True))
+    assert len({screen.numpy().tobytes() for screen in made}) == 10
+    for screen in made:
+        assert screen.shape == (EDGE, EDGE, 3)
+        steps = (screen[:, 1:].int() - screen[:, :-1].int()).abs().amax(2)
+        assert (steps == 0).float().mean() > 0.3
+        assert steps.max() > 100
 
 
 def test_checkpoints_of_older_versions_go_on():
@@ -540,8 +512,9 @@ def test_all_stages_in_one_command_go_on_where_they_were(started, tmp_path, monk
 def test_folders_of_pictures(tmp_path):
     for i in range(5):
         Image.fromarray(np.full((20, 30, 3), i, np.uint8)).save(tmp_path / f"{i}.png")
-    training, held_out = load_pictures(tmp_path, torch.device("cpu"), held_out=2)
+    training, held_out = load_pictures(tmp_path, torch.device("cpu"), held_out=2, screen_share=0)
     assert (len(training), len(held_out)) == (3, 2)
+    assert len(load_pictures(tmp_path, torch.device("cpu"), held_out=2, screen_share=0.5)[0]) == 6
     with pytest.raises(ValueError):
         load_pictures(tmp_path, torch.device("cpu"), held_out=5)
     with pytest.raises(ValueError):

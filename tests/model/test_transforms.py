@@ -6,21 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.geometry import Box, halved, whole
-from model.network import bicubic
-from model.transforms import (
-    analyse,
-    last_up,
-    latents_for_pixels,
-    pixels_for_latents,
-    pixels_for_prediction,
-    predict,
-    synthesise,
-)
-from model.transforms import bicubic as bicubic_box
-from tests.model.tiny import TINY, lively_network
+from model.training.network import initialise
+from model.transforms import analyse_whole, last_up, synthesise_whole
+from tests.model.tiny import TINY, TINY_PATCHES, lively_network
 
-NETWORK = lively_network().eval().requires_grad_(False)
-HYPERPRIOR, LIFF = NETWORK.enhancement, NETWORK.liff
+CONVOLUTIONS = lively_network().eval().requires_grad_(False).enhancement.transforms
+PATCHES = lively_network(TINY_PATCHES).eval().requires_grad_(False).enhancement.transforms
+FORMS = pytest.mark.parametrize("transforms", [CONVOLUTIONS, PATCHES], ids=["convolutions", "patches"])
 EDGES = st.one_of(st.sampled_from([1, 2, 3, 16, 17, 61, 97, 127]), st.integers(1, 150))
 SIZES = st.tuples(EDGES, EDGES)
 
@@ -45,53 +37,66 @@ def assert_near(a, b):
     assert (a - b).abs().max() <= 2e-5 * max(1.0, float(b.abs().max()))
 
 
+@FORMS
 @given(st.data(), SIZES)
 @settings(deadline=None, max_examples=60)
-def test_analysis(data, size):
-    x = random_tensor(1, 3, *size)
+def test_analysis(transforms, data, size):
+    x, p = random_tensor(1, 3, *size), random_tensor(1, 3, *size).flip(3)
     box = box_in(data, halved(size, 4))
-    window = pixels_for_latents(box, size)
-    assert_near(analyse(HYPERPRIOR, cut(x, window), window, box, size), cut(HYPERPRIOR.analyse(x), box))
+    window = transforms.pixels_for_latents(box, size)
+    alone = transforms.analyse(cut(x, window), window, box, size, cut(p, window))
+    assert_near(alone, cut(analyse_whole(transforms, x, p), box))
 
 
+@FORMS
 @given(st.data(), SIZES)
 @settings(deadline=None, max_examples=60)
-def test_synthesis(data, size):
-    y = random_tensor(1, TINY.latents, *halved(size, 4)) * 6 - 3
+def test_synthesis(transforms, data, size):
+    y, p = random_tensor(1, TINY.latents, *halved(size, 4)) * 6 - 3, random_tensor(1, 3, *size)
     box = box_in(data, size)
-    window = latents_for_pixels(box, size)
-    assert_near(
-        synthesise(HYPERPRIOR, cut(y, window), window, box, size), cut(HYPERPRIOR.synthesise(y, size), box)
-    )
+    window, seen = transforms.latents_for_pixels(box, size), transforms.prediction_for_pixels(box, size)
+    alone = transforms.synthesise(cut(y, window), window, box, size, cut(p, seen))
+    assert_near(alone, cut(synthesise_whole(transforms, y, size, p), box))
 
 
-@given(st.data(), SIZES, st.floats(1, 4))
-@settings(deadline=None, max_examples=60)
-def test_prediction(data, small, factor):
-    large = round(small[0] * factor), round(small[1] * factor)
-    x = random_tensor(1, 3, *small)
-    box = box_in(data, large)
-    window = pixels_for_prediction(LIFF, box, small, large)
-    assert_near(predict(LIFF, cut(x, window), window, box, small, large), cut(LIFF(x, large), box))
-
-
-def test_a_larger_window_changes_nothing():
-    size, box = (97, 61), Box(30, 20, 33, 60)
-    y = random_tensor(1, TINY.latents, *halved(size, 4))
-    window = latents_for_pixels(box, size)
+@FORMS
+def test_a_larger_window_changes_nothing(transforms):
+    size, box = (97, 161), Box(30, 20, 33, 60)
+    y, p = random_tensor(1, TINY.latents, *halved(size, 4)), random_tensor(1, 3, *size)
+    window, seen = transforms.latents_for_pixels(box, size), transforms.prediction_for_pixels(box, size)
     assert window != whole(halved(size, 4))
-    alone = synthesise(HYPERPRIOR, cut(y, window), window, box, size)
-    assert_near(alone, synthesise(HYPERPRIOR, y, whole(halved(size, 4)), box, size))
+    alone = transforms.synthesise(cut(y, window), window, box, size, cut(p, seen))
+    assert_near(alone, transforms.synthesise(y, whole(halved(size, 4)), box, size, cut(p, seen)))
+
+
+def test_only_patches_see_the_prediction():
+    size = (40, 50)
+    x, p = random_tensor(1, 3, *size), random_tensor(1, 3, *size).flip(3)
+    for transforms, sees in ((CONVOLUTIONS, False), (PATCHES, True)):
+        y = analyse_whole(transforms, x, p)
+        assert torch.equal(y, analyse_whole(transforms, x, p + 0.1)) != sees
+        assert (
+            torch.equal(synthesise_whole(transforms, y, size, p), synthesise_whole(transforms, y, size))
+            != sees
+        )
+
+
+def test_new_patches_are_their_linear_parts():
+    """f and g begin as zero; the base layer's patches are relative to a grey."""
+    network = initialise(TINY_PATCHES)
+    x, y = random_tensor(1, 3, 32, 48), random_tensor(1, TINY.latents, 2, 3)
+    for hyperprior, grey, p in ((network.base, 0.45, None), (network.enhancement, 0.0, x)):
+        part = hyperprior.transforms
+        part.linear_analysis.data.normal_()
+        part.linear_synthesis.data.normal_()
+        block = (x - grey)[0, :, 16:32, 32:48].reshape(-1)
+        assert_near(analyse_whole(part, x, p)[0, :, 1, 2], part.linear_analysis @ block)
+        pixels = (part.linear_synthesis @ y[0, :, 1, 2]).view(3, 16, 16) + grey
+        assert_near(synthesise_whole(part, y, (32, 48), p)[0, :, 16:32, 32:48], pixels)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (13, 8)])
 def test_last_layer_as_a_pixel_shuffle(size):
     x = random_tensor(1, TINY.channels, *size)
-    conv = HYPERPRIOR.synthesis[3]
+    conv = CONVOLUTIONS.synthesis[3]
     assert_near(last_up(conv, x), conv(x))
-
-
-@pytest.mark.parametrize(("small", "large"), [((1, 1), (4, 9)), ((7, 5), (7, 20)), ((31, 40), (97, 61))])
-def test_bicubic_is_torchs(small, large):
-    x = random_tensor(1, 3, *small)
-    assert_near(bicubic_box(x, whole(small), whole(large), small, large), bicubic(x, large))

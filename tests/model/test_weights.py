@@ -137,7 +137,7 @@ def test_the_file_is_what_is_damaged_in_these_tests(changed):
     "name",
     [
         "weights.liff.first.weight",
-        "weights.base.analysis.0.bias",
+        "weights.base.transforms.analysis.0.bias",
         "weights.enhancement.log_gain",
         "prior.base.up1.weight",
         "prior.enhancement.medians",

@@ -1,20 +1,22 @@
 """A small network with random weights whose streams are lively, and pictures for it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import Conv2d
 
 from model.codec import Pixels
 from model.config import Config
 from model.network import Compass
 from model.training.network import initialise
+from model.transforms import Patches
 
 TINY = Config(
     channels=6,
     latents=11,
     hyper_channels=8,
-    details=3,
     features=4,
     blocks=1,
     convs=2,
@@ -22,6 +24,17 @@ TINY = Config(
     hidden=8,
     hidden_layers=2,
     levels=3,
+)
+TINY_PATCHES = replace(
+    TINY,
+    form="patches",
+    analysis_channels=8,
+    analysis_blocks=3,
+    analysis_deep_blocks=2,
+    synthesis_channels=6,
+    synthesis_blocks=2,
+    synthesis_deep_blocks=1,
+    feature_step=2,
 )
 
 
@@ -40,12 +53,20 @@ def lively_network(config: Config = TINY, seed: int = 1) -> Compass:
             log_scale.uniform_(-2.3, 2)
             mean.uniform_(-4, 4)
             hyperprior.hyper_synthesis[2].weight *= 2
-            if hyperprior.has_details:
-                hyperprior.detail_analysis.normal_(std=0.03)
-                hyperprior.detail_synthesis.normal_(std=0.03)
+            if config.form == "patches":
+                _enliven(hyperprior.transforms)
         network.liff.last.weight.normal_(std=0.05)
         network.liff.last.bias.normal_(std=0.05)
     return network
+
+
+def _enliven(patches: Patches) -> None:
+    """Give everything that begins as zero random weights."""
+    for linear in (patches.linear_analysis, patches.linear_synthesis):
+        linear.normal_(std=0.03)
+    for module in patches.modules():
+        if isinstance(module, Conv2d) and not module.weight.any():
+            module.weight.normal_(std=0.05)
 
 
 def picture(width: int, height: int, seed: int = 0) -> Pixels:
