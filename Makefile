@@ -38,43 +38,43 @@ format: setup-dev ## let ruff rewrite the code
 
 # Every benchmark takes PROFILE, DATA (a folder of PNGs), OUT and OPTIONS="--quick".
 bench-rd: setup-dev ## rate-distortion and BD-rate (ANCHORS: a folder of published curves)
-	$(BIN)/python -m benchmarks.rd --data $(DATA) --profile $(PROFILE) --out $(OUT)/rd $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
+	$(BIN)/python -m benchmarks.quality.rd --data $(DATA) --profile $(PROFILE) --out $(OUT)/rd $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
 
 bench-layers: setup-dev ## rate and PSNR of every layer
-	$(BIN)/python -m benchmarks.layers --data $(DATA) --profile $(PROFILE) --out $(OUT)/layers $(OPTIONS)
+	$(BIN)/python -m benchmarks.quality.layers --data $(DATA) --profile $(PROFILE) --out $(OUT)/layers $(OPTIONS)
 
 bench-scalable: setup-dev ## several layers against one and against simulcast (ANCHORS as above)
-	$(BIN)/python -m benchmarks.scalable --data $(DATA) --profile $(PROFILE) --out $(OUT)/scalable $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
+	$(BIN)/python -m benchmarks.quality.scalable --data $(DATA) --profile $(PROFILE) --out $(OUT)/scalable $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
 
 bench-priors: setup-dev ## what the integer priors cost
-	$(BIN)/python -m benchmarks.priors --data $(DATA) --profile $(PROFILE) --out $(OUT)/priors $(OPTIONS)
+	$(BIN)/python -m benchmarks.quality.priors --data $(DATA) --profile $(PROFILE) --out $(OUT)/priors $(OPTIONS)
 
 bench-training: setup-dev ## recipes of training side by side (DATA: photographs, OPTIONS="--minutes 4")
-	$(BIN)/python -m benchmarks.training --data $(DATA) --profile $(PROFILE) --out $(OUT)/training $(OPTIONS)
+	$(BIN)/python -m benchmarks.quality.training --data $(DATA) --profile $(PROFILE) --out $(OUT)/training $(OPTIONS)
 
 bench-ablations: setup-dev ## the method without one of its parts (PHOTOS: to train with, OPTIONS="--minutes 9")
-	$(BIN)/python -m benchmarks.ablations --data $(DATA) --photos $(PHOTOS) --profile $(PROFILE) --out $(OUT)/ablations $(OPTIONS)
+	$(BIN)/python -m benchmarks.quality.ablations --data $(DATA) --photos $(PHOTOS) --profile $(PROFILE) --out $(OUT)/ablations $(OPTIONS)
 
 crops: setup-dev ## crops beside AVIF and JPEG for docs/images (DATA: Kodak)
-	$(BIN)/python -m benchmarks.crops --data $(DATA) --profile $(PROFILE) --tables $(OUT)/crops $(OPTIONS)
+	$(BIN)/python -m benchmarks.quality.crops --data $(DATA) --profile $(PROFILE) --tables $(OUT)/crops $(OPTIONS)
 
 bench-codec: setup-dev ## seconds of each stage of coding
-	$(BIN)/python -m benchmarks.codec --data $(DATA) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(OPTIONS)
+	$(BIN)/python -m benchmarks.speed.codec --data $(DATA) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(OPTIONS)
 
 bench-entropy: setup-dev ## the entropy coder beside others
-	$(BIN)/python -m benchmarks.entropy $(if $(wildcard $(DATA)),--data $(DATA)) --profile $(PROFILE) $(OPTIONS)
+	$(BIN)/python -m benchmarks.speed.entropy $(if $(wildcard $(DATA)),--data $(DATA)) --profile $(PROFILE) $(OPTIONS)
 
 bench-capacity: setup-dev ## bytes and CPU seconds for a million pictures
-	$(BIN)/python -m benchmarks.capacity --data $(DATA) --profile $(PROFILE) $(OPTIONS)
+	$(BIN)/python -m benchmarks.speed.capacity --data $(DATA) --profile $(PROFILE) $(OPTIONS)
 
 bench-batches: setup-dev ## what batches bring on a GPU
-	$(BIN)/python -m benchmarks.batches --data $(DATA) --profile $(PROFILE) --out $(OUT)/batches $(OPTIONS)
+	$(BIN)/python -m benchmarks.speed.batches --data $(DATA) --profile $(PROFILE) --out $(OUT)/batches $(OPTIONS)
 
 bench-scaling: setup-dev ## what the service adds to the codec, and a second worker brings
-	$(BIN)/python -m benchmarks.scaling --data $(DATA) --profile $(PROFILE) --out $(OUT)/scaling $(OPTIONS)
+	$(BIN)/python -m benchmarks.load.scaling --data $(DATA) --profile $(PROFILE) --out $(OUT)/scaling $(OPTIONS)
 
 bench-serve: setup-dev ## a service under load
-	$(BIN)/python -m benchmarks.serve --data $(DATA) --profile $(PROFILE) --out $(OUT)/serve $(OPTIONS)
+	$(BIN)/python -m benchmarks.load.serve --data $(DATA) --profile $(PROFILE) --out $(OUT)/serve $(OPTIONS)
 
 lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--upgrade: the newest)
 	$(COMPILE) $(OPTIONS) pyproject.toml -o requirements.txt

@@ -10,25 +10,19 @@ from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
-from service import (
-    pictures,
-    problems,
-    routes_health,
-    routes_iiif,
-    routes_images,
-    routes_page,
-    routes_pictures,
-)
-from service.connection import ClientGone
-from service.context import Context
-from service.fsck import watch
+from service.engine.pool import Pool
 from service.library import Library
 from service.metrics import Metrics
-from service.middleware import Observed
-from service.pool import Pool
+from service.routes import health, iiif, images, page, pictures
 from service.settings import Settings
-from service.store import Store
-from service.valkey import EmbeddedValkey
+from service.storage.fsck import watch
+from service.storage.store import Store
+from service.storage.valkey import EmbeddedValkey
+from service.web import problems
+from service.web.connection import ClientGone
+from service.web.context import Context
+from service.web.middleware import Observed
+from service.worker import imagefile
 
 log = logging.getLogger("compass")
 
@@ -82,15 +76,15 @@ def create_app(settings: Settings) -> FastAPI:
             max_age=86400,
         )
     app.add_middleware(Observed, metrics=metrics)
-    for module in (routes_images, routes_pictures, routes_iiif, routes_health, routes_page):
+    for module in (images, pictures, iiif, health, page):
         app.include_router(module.router)
-    app.mount("/static", routes_page.files)
+    app.mount("/static", page.files)
     return app
 
 
 async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Context:
     """Start store and pool; what was started is ended by the stack, last first."""
-    log.info("reads %s", ", ".join(pictures.readable_formats()))
+    log.info("reads %s", ", ".join(imagefile.readable_formats()))
     url = settings.redis_url
     if url is None:
         valkey = EmbeddedValkey(settings.data, settings.store_memory_bytes)

@@ -126,9 +126,9 @@ def _widths(text: str) -> tuple[int, ...]:
 
 
 def _encode(options: argparse.Namespace) -> int:
-    from service.jobs import Upload
+    from service.messages.jobs import Upload
     from service.settings import Settings
-    from service.tasks import Tasks
+    from service.worker.tasks import Tasks
 
     settings = Settings()
     data = options.picture.read_bytes()
@@ -142,11 +142,11 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _decode(options: argparse.Namespace) -> int:
-    from model.container import layers_held, read_header
-    from service.jobs import Render
+    from model.stream.container import layers_held, read_header
+    from service.messages.jobs import Render
+    from service.planning.sizing import Wanted, plan
     from service.settings import Settings
-    from service.sizing import Wanted, plan
-    from service.tasks import Tasks
+    from service.worker.tasks import Tasks
 
     kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
     kind = kinds.get(options.picture.suffix.lower())
@@ -170,7 +170,7 @@ def _decode(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from model.container import layers_held, read_header, read_layer
+    from model.stream.container import layers_held, read_header, read_layer
 
     stream = options.stream.read_bytes()
     header = read_header(stream)
@@ -196,7 +196,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     from service.app import create_app
     from service.settings import Settings
-    from service.stalls import dropping_after
+    from service.web.stalls import dropping_after
 
     given = {name: getattr(options, name) for name in ("host", "port") if getattr(options, name) is not None}
     settings = Settings(**given)
@@ -247,7 +247,7 @@ def _settings(options: argparse.Namespace) -> int:
 
 
 def _fsck(options: argparse.Namespace) -> int:
-    from service.fsck import run
+    from service.storage.fsck import run
 
     return run(options.delete)
 
@@ -255,8 +255,8 @@ def _fsck(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     import os
 
-    from service.client import Client
-    from service.folder import import_folder
+    from service.client.api import Client
+    from service.client.folder import import_folder
 
     if not options.folder.is_dir():
         raise CommandError(f"{options.folder}: not a folder")
@@ -270,8 +270,8 @@ def _import(options: argparse.Namespace) -> int:
 def _sign(options: argparse.Namespace) -> int:
     import time
 
-    from service.access import sign
     from service.settings import Settings
+    from service.web.access import sign
 
     keys = Settings().url_keys
     if not keys:

@@ -14,7 +14,7 @@ def _split(text: object) -> object:
 
 
 Profile = Literal["lite", "paper"]
-"""The networks there are: see model.config.PROFILES."""
+"""The networks there are: see model.network.config.PROFILES."""
 
 
 class Settings(BaseSettings):

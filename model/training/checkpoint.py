@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from model.errors import WeightsError
-from model.network import Compass
+from model.network.compass import Compass
 from model.training.average import Average
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from model.config import PROFILES
+from model.network.config import PROFILES
 from model.training.checkpoint import load_checkpoint
 from model.training.data import load_pictures
 from model.training.stages import STAGES, Recipe

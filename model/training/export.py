@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.config import PROFILES, Config
-from model.entropy import Tables, gaussian_tables, quantise_pmf
-from model.integer import IntegerHyperSynthesis
-from model.network import Compass
+from model.codec.weights import FOLDER, PARTS, load, model_id, scale_table
+from model.network.compass import Compass
+from model.network.config import PROFILES, Config
+from model.network.priors import IntegerHyperSynthesis
+from model.stream.entropy import Tables, gaussian_tables, quantise_pmf
 from model.training.checkpoint import Checkpoint, load_checkpoint, take_over
 from model.training.network import SKIPPED_TABLES, TrainedHyperprior, initialise
-from model.weights import FOLDER, PARTS, load, model_id, scale_table
 
 _HYPER_RANGE = 127
 

@@ -10,10 +10,10 @@ from compressai.layers import GDN
 from compressai.ops import LowerBound
 from torch import Tensor, nn
 
-from model.config import Config
-from model.network import SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
-from model.transforms import Convolutions, analyse_whole, synthesise_whole
-from model.weights import scale_table
+from model.codec.weights import scale_table
+from model.network.compass import SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
+from model.network.config import Config
+from model.network.transforms import Convolutions, analyse_whole, synthesise_whole
 
 SKIPPED_TABLES = 3
 """Latents of a scale that belongs to the first tables, below 0.14 of the quantiser's step, are not coded."""
@@ -25,7 +25,7 @@ FEW_BITS = 16.0
 class TrainedHyperprior(Hyperprior):
     """A hyperprior with differentiable entropy models.
 
-    CompressAI's GDN computes what :class:`model.network.GDN` does, from the same parameters, with
+    CompressAI's GDN computes what :class:`model.network.compass.GDN` does, from the same parameters, with
     gradients that keep them positive.
     """
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.liff import bicubic_whole
-from model.network import Compass
+from model.network.compass import Compass
+from model.network.liff import bicubic_whole
 from model.training.data import Pictures, resize
 from model.training.network import lagrange_multiplier, to_8_bit
 

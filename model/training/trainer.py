@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from model.config import Config
-from model.network import Compass, channels_last
+from model.codec.weights import model_id
+from model.network.compass import Compass, channels_last
+from model.network.config import Config
 from model.training.average import Average
 from model.training.begin import begin
 from model.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, take_over
@@ -22,7 +23,6 @@ from model.training.muon import MuonAdam
 from model.training.network import TrainedHyperprior, initialise
 from model.training.speed import Speed, matrix_dtype
 from model.training.stages import Recipe, loss, trained_modules
-from model.weights import model_id
 
 WARMUP = 0.03
 """Share of the time box over which the learning rate rises; afterwards it falls as a cosine."""

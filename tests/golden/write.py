@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from model.codec import Codec
-from model.config import Config
-from model.container import read_header
-from model.integer import FRACTION
+from model.codec.codec import Codec
+from model.network.config import Config
+from model.network.priors import FRACTION
+from model.stream.container import read_header
 from model.training.export import export
 from tests.model.tiny import lively_network, picture
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.codec import Codec
+from model.codec.codec import Codec
 from model.training.export import export
 from tests.model.tiny import lively_network
 

@@ -16,7 +16,7 @@ from random import Random
 import torch
 from tqdm import tqdm
 
-from model.codec import Codec
+from model.codec.codec import Codec
 from model.errors import StreamError
 from model.training.export import export
 from tests.model.mutations import mutate

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.container import verify
 from model.errors import StreamError
+from model.stream.container import verify
 from tests.model.fuzz import SIZES
 from tests.model.mutations import mutate, repair
 from tests.model.tiny import picture

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch.nn import Conv2d
 
-from model.codec import Pixels
-from model.config import Config
-from model.network import Compass
+from model.codec.codec import Pixels
+from model.network.compass import Compass
+from model.network.config import Config
+from model.network.transforms import Patches
 from model.training.network import initialise
-from model.transforms import Patches
 
 TINY = Config(
     channels=6,

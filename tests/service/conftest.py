@@ -8,8 +8,8 @@ import pytest
 
 from service.metrics import Metrics
 from service.settings import Settings
-from service.store import Store
-from service.valkey import EmbeddedValkey
+from service.storage.store import Store
+from service.storage.valkey import EmbeddedValkey
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 

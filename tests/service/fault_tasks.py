@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import BadPicture, ServiceError
-from service.jobs import Render, Rendered, Upload, Uploaded
+from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.settings import Settings
 
 
 class FaultTasks:
-    """The interface of service.tasks.Tasks."""
+    """The interface of service.worker.tasks.Tasks."""
 
     model_id = b"no model"
 

@@ -51,7 +51,7 @@ class RunningService:
     @property
     def workers(self) -> list[psutil.Process]:
         """The worker processes."""
-        return [child for child in self.process.children() if "service.worker" in child.cmdline()]
+        return [child for child in self.process.children() if "service.worker.process" in child.cmdline()]
 
     @property
     def log(self) -> str:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
-from model.container import CodedLayer, write
+from model.stream.container import CodedLayer, write
 from tests.service.running import ROOT
 from tests.service.samples import encoded, photo
 

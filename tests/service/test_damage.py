@@ -3,14 +3,14 @@
 import pytest
 import redis
 
+from tests.service.routes.test_images import problem
 from tests.service.samples import encoded, photo
-from tests.service.test_routes_images import problem
 
 
 @pytest.fixture(scope="module")
 def raw(service):
     """A plain client of the service's own store, to break things with."""
-    with redis.Redis(unix_socket_path=str(service.folder / "data" / "valkey.sock")) as client:
+    with redis.Redis(unix_socket_path=str(service.client.folder / "data" / "valkey.sock")) as client:
         yield client
 
 

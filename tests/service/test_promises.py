@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.service.routes.test_images import problem
 from tests.service.samples import bomb, encoded, photo
-from tests.service.test_routes_images import problem
 
 BIG = 900, 600
 

@@ -1,0 +1,106 @@
+"""The command line and the inputs that the rate-distortion benchmarks share."""
+
+import argparse
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.measure.cache import Cache
+from benchmarks.measure.curves import Curve, read_folder
+from benchmarks.measure.ours import Meter
+from benchmarks.measure.pictures import Picture, read_pictures
+from model.codec.codec import Codec
+
+QUICK_PICTURES = 4
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a benchmark works with."""
+
+    profile: str
+    model_id: str
+    device: str
+    pictures: list[Picture]
+    data: str
+    meter: Meter
+    classic_cache: Cache
+    anchors: list[Curve]
+    anchors_folder: Path | None
+    out: Path
+
+
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The options every benchmark has."""
+    result = argparse.ArgumentParser(prog=f"make {name}", description=description)
+    result.add_argument("--data", type=Path, required=True, help="folder of PNG pictures")
+    result.add_argument("--profile", default="lite", help="profile of the codec, or a weight file")
+    result.add_argument("--device", help="where the codec runs; CUDA if there is one, else the CPU")
+    result.add_argument("--anchors", type=Path, help="folder of published curves (JSON)")
+    result.add_argument("--out", type=Path, default=Path("out"), help="folder for tables, plots and caches")
+    result.add_argument("--pictures", type=int, help="use only this many of the pictures")
+    result.add_argument("--jobs", type=int, default=1, help="processes to measure with, one thread each")
+    result.add_argument("--quick", action="store_true", help=f"a smaller run on {QUICK_PICTURES} pictures")
+    return result
+
+
+def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
+    """Read the pictures, curves and weights that the options name; ``threads`` for the codec.
+
+    Raises FileNotFoundError for missing pictures or curves, a CompassError for the weights.
+    """
+    count = options.pictures or (QUICK_PICTURES if options.quick else None)
+    pictures = read_pictures(options.data, count)
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    codec = Codec.load(options.profile, device, threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    return Inputs(
+        profile=Path(options.profile).stem,
+        model_id=codec.model_id.hex(),
+        device=device,
+        pictures=pictures,
+        data=options.data.name,
+        meter=Meter(codec, Cache(options.out / "ours.jsonl")),
+        classic_cache=Cache(options.out / "classic.jsonl"),
+        anchors=read_folder(options.anchors) if options.anchors else [],
+        anchors_folder=options.anchors,
+        out=options.out,
+    )
+
+
+Measure = Callable[[Inputs, argparse.Namespace], object]
+
+
+def measure_apart(measure: Measure, options: argparse.Namespace, inputs: Inputs) -> Inputs:
+    """Let ``options.jobs`` processes, if more than one, run ``measure`` on one picture after the other.
+
+    What they measure is in the caches of the returned inputs. A run that is broken off goes on
+    where it was. ``measure`` must be a module's function.
+    """
+    if options.jobs == 1:
+        return inputs
+    spawn = multiprocessing.get_context("spawn")
+    count = len(inputs.pictures)
+    with ProcessPoolExecutor(options.jobs, spawn, _start, (measure, options)) as pool:
+        list(tqdm(pool.map(_measure_one, range(count)), "measuring", count, unit="picture"))
+    return load(options)
+
+
+def _start(measure: Measure, options: argparse.Namespace) -> None:
+    global _work
+    torch.set_num_threads(1)
+    _work = measure, options, load(options, threads=1)
+
+
+def _measure_one(number: int) -> None:
+    measure, options, inputs = _work
+    measure(replace(inputs, pictures=[inputs.pictures[number]]), options)
+
+
+_work: tuple[Measure, argparse.Namespace, Inputs]
+"""What a process of :func:`measure_apart` does."""

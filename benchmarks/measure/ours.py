@@ -1,0 +1,56 @@
+"""Bytes and PSNR of every layer of our own streams, as they would be stored and decoded."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import model
+from benchmarks.measure.cache import Cache, Measurement, code_digest
+from benchmarks.measure.pictures import Picture, Pixels, psnr
+from model.codec.codec import Codec, downscale
+from model.stream.container import read_header
+from model.stream.ladder import Size
+
+
+class Meter:
+    """Measures one codec; what was measured before comes from the cache.
+
+    A measurement is kept for the weights and the code it was made with.
+    """
+
+    def __init__(self, codec: Codec, cache: Cache) -> None:
+        self._codec = codec
+        self._cache = cache
+        self._version = f"{codec.model_id.hex()} {code_digest(Path(model.__path__[0]))}"
+
+    def layers(self, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
+        """(Bytes from the stream's start, PSNR) of each layer, smallest first.
+
+        ``sizes`` as for :meth:`Codec.encode`; the header counts. A layer is compared with the
+        picture scaled down to its size.
+        """
+        key = f"{self._version} {picture.digest} {list(sizes)} {quality}"
+        return self._cache.get(key, lambda: measure(self._codec, picture, sizes, quality))
+
+
+def measure(codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
+    """The same for any codec, measured now."""
+    return [[end, decibels] for end, decibels, _ in decoded_layers(codec, picture, sizes, quality)]
+
+
+def decoded_layers(
+    codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int
+) -> Iterator[tuple[int, float, Pixels]]:
+    """(Bytes from the stream's start, PSNR, pixels) of each layer, smallest first."""
+    stream = codec.encode(picture.pixels, list(sizes), quality)
+    below = None
+    for number, layer in enumerate(read_header(stream).layers):
+        pixels = codec.decode(stream[: layer.end], number, start=below)
+        yield layer.end, psnr(scaled(picture, sizes[number]).pixels, pixels), pixels
+        below = number, pixels
+
+
+def scaled(picture: Picture, size: Size) -> Picture:
+    """The picture scaled down to ``size`` as the codec does it for its layers; itself at its own size."""
+    if size == picture.size:
+        return picture
+    return Picture(f"{picture.name} {size[0]}x{size[1]}", downscale(picture.pixels, size))

@@ -1,0 +1,1 @@
+"""Bytes and PSNR: rate-distortion, layers, ablations, training recipes."""

@@ -1,0 +1,1 @@
+"""Seconds of the codec and its parts."""

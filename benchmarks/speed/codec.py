@@ -1,0 +1,231 @@
+"""Seconds of each stage of coding, beside the plain way and beside other formats.
+
+    python -m benchmarks.speed.codec --data FOLDER
+
+One picture of the folder, scaled to each size, in the layers the service gives it. The plain way
+(benchmarks/speed/plain.py) runs the same weights as a CompressAI model would, on one thread, and is compared
+with our decoder on one thread. Every figure is the best of several rounds. A profile without weights is
+measured with untrained ones, and the table says so: their speed is the same but for entropy coding. The
+other formats code the picture in about as many bytes.
+Last, a region of 512 x 512 pixels out of a 24-megapixel mosaic of the folder's pictures.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from benchmarks.measure.classic import CLASSIC_CODECS
+from benchmarks.measure.pictures import Picture, Pixels, read_pictures
+from benchmarks.measure.report import table
+from benchmarks.speed.plain import PlainCodec
+from model.clock import StageClock
+from model.codec.codec import Codec
+from model.codec.weights import FOLDER
+from model.network.config import PROFILES
+from model.network.geometry import Box
+from model.stream.container import read_header
+from model.stream.ladder import Size, layer_sizes
+from model.training.export import export
+from model.training.network import initialise
+from service.settings import Settings
+
+SIZES = ((768, 512), (1920, 1080))
+WIDTHS: tuple[int, ...] = Settings.model_fields["widths"].default
+QUALITY = 75
+LARGE = (6000, 4000)
+REGIONS = ((0, 0), (1800, 2700), (3400, 5400))
+"""Top and left of the regions of the large picture; the dearest counts."""
+STAGES = ("analysis", "priors", "entropy", "prediction", "synthesis", "check")
+ONE_THREAD, PLAIN = "decode, one thread", "plain decode"
+
+Seconds = dict[str, float]
+"""By stage, and ``all``."""
+
+
+def load(profile: str, device: str = "cpu") -> tuple[Codec, bool]:
+    """A profile's codec, and whether its weights are trained."""
+    if (FOLDER / f"{profile}.safetensors").is_file():
+        return Codec.load(profile, device), True
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{profile}.safetensors"
+        export(initialise(PROFILES[profile]), path)
+        return Codec.load(str(path), device), False
+
+
+def best(work: Callable[[StageClock], object], rounds: int, progress: tqdm) -> Seconds:
+    """The fastest of several rounds."""
+    runs: list[Seconds] = []
+    for _ in range(rounds):
+        clock, began = StageClock(), time.perf_counter()
+        work(clock)
+        runs.append({**clock.seconds, "all": time.perf_counter() - began})
+        progress.update()
+    return min(runs, key=lambda run: run["all"])
+
+
+def measure(
+    codec: Codec, pixels: Pixels, sizes: Sequence[Size], rounds: int, with_plain: bool, progress: tqdm
+) -> tuple[dict[str, Seconds], int]:
+    """Seconds of our encoder and decoder and of the plain ones, and the bytes of our stream."""
+    stream = codec.encode(pixels, sizes, QUALITY)
+    codec.decode(stream)
+    rows = {
+        "encode": best(lambda clock: codec.encode(pixels, sizes, QUALITY, clock), rounds, progress),
+        "decode": best(lambda clock: codec.decode(stream, clock=clock), rounds, progress),
+    }
+    if with_plain:
+        alone, plain = Codec(codec.weights, str(codec.device), threads=1), PlainCodec(codec.weights)
+        layers = plain.encode(pixels, sizes, QUALITY, StageClock())
+        progress.update()
+        rows[ONE_THREAD] = best(lambda clock: alone.decode(stream, clock=clock), rounds, progress)
+        rows[PLAIN] = best(lambda clock: plain.decode(layers, QUALITY, clock), rounds, progress)
+    return rows, len(stream)
+
+
+def measure_region(codec: Codec, pictures: Sequence[Picture], rounds: int) -> dict[str, float]:
+    """What a region of a large picture costs to decode: shares of its bytes and of its seconds."""
+    pixels = mosaic(pictures, LARGE)
+    stream = codec.encode(pixels, layer_sizes(LARGE, WIDTHS), QUALITY)
+    layer = len(read_header(stream).layers) - 1
+    whole = min(_seconds(codec.decode, stream) for _ in range(2))
+    boxes = [Box(top, left, top + 512, left + 512) for top, left in REGIONS]
+    seconds = [min(_seconds(codec.decode, stream, layer, box) for _ in range(rounds)) for box in boxes]
+    read = [sum(end - start for start, end in codec.reads(stream, layer, box)) for box in boxes]
+    return {
+        "bytes": len(stream),
+        "whole_seconds": round(whole, 3),
+        "seconds": round(max(seconds), 3),
+        "share_of_seconds": round(max(seconds) / whole, 4),
+        "share_of_bytes": round(max(read) / len(stream), 4),
+    }
+
+
+def mosaic(pictures: Sequence[Picture], size: Size) -> Pixels:
+    """A large picture of many: detail as fine as theirs, as no enlargement has."""
+    canvas, number = Image.new("RGB", size), 0
+    for top in range(0, size[1], 512):
+        for left in range(0, size[0], 512):
+            picture = Image.fromarray(pictures[number % len(pictures)].pixels)
+            canvas.paste(ImageOps.fit(picture, (512, 512), Image.Resampling.LANCZOS), (left, top))
+            number += 1
+    return np.asarray(canvas)
+
+
+def other_formats(pixels: Pixels, size: int, rounds: int) -> dict[str, Seconds]:
+    """Seconds that Pillow takes to code and decode the picture in about ``size`` bytes."""
+    figures = {}
+    for codec in CLASSIC_CODECS:
+        coded = [codec.encode(pixels, quality) for quality in codec.ladder]
+        nearest = min(range(len(coded)), key=lambda i: abs(len(coded[i]) - size))
+        quality, data = codec.ladder[nearest], coded[nearest]
+        figures[codec.name] = {
+            "bytes": len(data),
+            "encode": min(_seconds(codec.encode, pixels, quality) for _ in range(rounds)),
+            "decode": min(_seconds(codec.decode, data) for _ in range(rounds)),
+        }
+    return figures
+
+
+def _seconds(function: Callable[..., object], *arguments: object) -> float:
+    began = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - began
+
+
+def scaled_to(pixels: Pixels, size: Size) -> Pixels:
+    """A picture of ``size`` (width, height), enlarged if need be."""
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def text_of(title: str, rows: dict[str, Seconds]) -> str:
+    """A table of milliseconds."""
+    body = [
+        [name, *(round(1000 * row[stage], 1) if stage in row else None for stage in (*STAGES, "all"))]
+        for name, row in rows.items()
+    ]
+    return f"## {title}\n\n" + table(["milliseconds", *STAGES, "all"], body)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the tables, and end with one line of JSON."""
+    parser = argparse.ArgumentParser(prog="make bench-codec", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of PNG pictures")
+    parser.add_argument("--profile", choices=sorted(PROFILES), help="default: all of them")
+    parser.add_argument("--rounds", type=int, default=5, help="of which the fastest counts")
+    parser.add_argument("--no-plain", action="store_true", help="leave out the plain way: it takes minutes")
+    parser.add_argument("--quick", action="store_true", help="two rounds of the smaller size")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    rounds = 2 if options.quick else options.rounds
+    picture = read_pictures(options.data, 1)[0]
+    profiles = [options.profile] if options.profile else sorted(PROFILES)
+    sizes = SIZES[:1] if options.quick else SIZES
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before the run")
+    result: dict[str, Any] = {"benchmark": "codec", "picture": picture.name}
+    paragraphs = []
+    total = len(profiles) * len(sizes) * (2 * rounds + (0 if options.no_plain else 2 * rounds + 1))
+    with tqdm(total=total, unit="run", leave=False) as progress:
+        for profile in profiles:
+            codec, trained = load(profile)
+            for size in sizes:
+                pixels = scaled_to(picture.pixels, size)
+                ladder = layer_sizes(size, WIDTHS)
+                rows, count = measure(codec, pixels, ladder, rounds, not options.no_plain, progress)
+                name = f"{profile} {size[0]}x{size[1]}"
+                title = f"{name}, {len(ladder)} layers, {count} bytes" + ("" if trained else ", untrained")
+                paragraphs.append(text_of(title, rows))
+                result[name] = {"trained": trained, "bytes": count, "seconds": _rounded(rows)}
+                if not options.no_plain:
+                    ratio = rows[PLAIN]["all"] / rows[ONE_THREAD]["all"]
+                    paragraphs.append(
+                        f"On one thread decoding is {ratio:.1f} times as fast as the plain way."
+                    )
+                    result[name]["plain_over_ours"] = round(ratio, 2)
+    for size in sizes:
+        pixels = scaled_to(picture.pixels, size)
+        name = f"{size[0]}x{size[1]}"
+        lite = result.get(f"lite {name}") or result[f"{profiles[0]} {name}"]
+        figures = other_formats(pixels, lite["bytes"], rounds)
+        ours = lite["seconds"]["decode"]["all"]
+        body = [
+            [form, row["bytes"], 1000 * row["encode"], 1000 * row["decode"], ours / row["decode"]]
+            for form, row in figures.items()
+        ]
+        head = ["format", "bytes", "encode, ms", "decode, ms", "our decode takes times"]
+        paragraphs.append(f"## Other formats, {name}\n\n" + table(head, body))
+        result[f"formats {name}"] = _rounded(figures)
+    if len(profiles) > 1:
+        for size in sizes:
+            name = f"{size[0]}x{size[1]}"
+            paper, lite = (
+                result[f"{profile} {name}"]["seconds"]["decode"]["all"] for profile in ("paper", "lite")
+            )
+            paragraphs.append(f"{name}: lite decodes {paper / lite:.1f} times as fast as paper.")
+    if not options.quick:
+        region = measure_region(load(profiles[0])[0], read_pictures(options.data), rounds)
+        share_of_bytes, share_of_seconds = 100 * region["share_of_bytes"], 100 * region["share_of_seconds"]
+        paragraphs.append(
+            f"A region of 512x512 out of {LARGE[0]}x{LARGE[1]}, {profiles[0]}: {share_of_bytes:.1f} % of the "
+            f"bytes, {share_of_seconds:.1f} % of the {region['whole_seconds']:.1f} seconds of the whole."
+        )
+        result["region"] = region
+    print("\n\n".join(paragraphs))
+    print(json.dumps(result))
+
+
+def _rounded(rows: dict[str, Seconds]) -> dict[str, Seconds]:
+    return {name: {key: round(value, 4) for key, value in row.items()} for name, row in rows.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Network and stream together: pictures to streams and back."""

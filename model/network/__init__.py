@@ -1,0 +1,1 @@
+"""The network: its sizes, transforms, predictor and exact priors, and the boxes they work on. No bytes."""

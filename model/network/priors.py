@@ -1,0 +1,236 @@
+"""The hyper-synthesis on integers: the only part of the network that must be exact.
+
+The entropy decoder needs, for every latent, the same table index that the encoder used; one index
+off and the rest of the tile is noise. So this part maps integers to integers: hyper-latent symbols
+in, integer weights, power-of-two rescaling, table index and fixed-point mean out. There is no
+exponential, logarithm or division, and every sum stays below 2^53, where float64 is exact: the
+order of additions, the number of threads and the hardware cannot change the result.
+"""
+
+from dataclasses import dataclass
+from math import log, log2
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.errors import WeightsError
+from model.network.compass import SCALE_COUNT, SCALE_HIGH, SCALE_LOW, Hyperprior
+from model.network.geometry import Box, Size, divide, grow, halved, inputs_of_up
+
+FRACTION = 8
+"""Activations and means are integers in units of 2^-8."""
+ACTIVATION_LIMIT = 2**24
+"""Activations and hyper-latents are clamped to less than this."""
+EXACT = 2**53
+"""Integers below this are exact in float64."""
+_LARGEST_SHIFT = 30
+_LEAK_SHIFT = 7
+_BLOCK = 64  # latents: bounds the memory of one evaluation
+
+
+@dataclass(frozen=True)
+class IntegerLayer:
+    """A convolution with integer ``weight`` in units of 2^-shift; ``bias`` in units of a sum.
+
+    Raises WeightsError if one of them is no integer, if the shift is not 0 to 30, or if a sum could reach
+    2^53 for any input below ACTIVATION_LIMIT.
+    """
+
+    weight: Tensor  # float64 of integers
+    bias: Tensor  # float64 of integers
+    shift: int
+
+    def __post_init__(self) -> None:
+        if not all(torch.equal(numbers, numbers.round()) for numbers in (self.weight, self.bias)):
+            raise WeightsError("an integer layer has numbers that are no integers")
+        if not 0 <= self.shift <= _LARGEST_SHIFT:
+            raise WeightsError(f"an integer layer's shift is {self.shift}")
+        if not self._largest_sum() < EXACT:
+            raise WeightsError("an integer layer's sums could exceed 2^53")
+
+    def headroom(self) -> float:
+        """Bits between the largest possible sum of any output channel and 2^53."""
+        return log2(EXACT) - log2(max(self._largest_sum(), 1))
+
+    def _largest_sum(self) -> float:
+        axes = (0, 2, 3) if self.transposed else (1, 2, 3)
+        return float((self.weight.abs().sum(axes) * ACTIVATION_LIMIT + self.bias.abs()).max())
+
+    @property
+    def transposed(self) -> bool:
+        """5 x 5 stride-2 transposed convolution (else 3 x 3 convolution)."""
+        return self.weight.shape[-1] == 5
+
+    def sums(self, x: Tensor) -> Tensor:
+        """(C, h, w) integers -> (C', 2h, 2w) or (C', h, w) sums in units of 2^-(FRACTION + shift).
+
+        Written as matrix products: no library may pick a Winograd or Fourier convolution.
+        """
+        height, width = x.shape[1:]
+        if self.transposed:
+            columns = self.weight.flatten(1).T @ x.flatten(1)
+            size = (2 * height, 2 * width)
+            out = F.fold(columns[None], size, 5, padding=2, stride=2)[0]
+        else:
+            columns = F.unfold(x[None], 3, padding=1)[0]
+            out = (self.weight.flatten(1) @ columns).view(-1, height, width)
+        return out + self.bias[:, None, None]
+
+    def rounded(self, x: Tensor, shift: int) -> Tensor:
+        """The layer's sums divided by 2^shift, halves rounded up, clamped."""
+        scaled = torch.floor(self.sums(x) * 2.0**-shift + 0.5)
+        return scaled.clamp(1 - ACTIVATION_LIMIT, ACTIVATION_LIMIT - 1)
+
+
+_DTYPES = {"medians": torch.int32, "weight": torch.int16, "bias": torch.int64, "shift": torch.int16}
+"""Of the arrays of a weight file, by the end of their names."""
+
+
+def leaky(x: Tensor) -> Tensor:
+    """Integers: x, or x / 128 rounded down where negative."""
+    return torch.where(x < 0, torch.floor(x * 2.0**-_LEAK_SHIFT), x)
+
+
+@dataclass(frozen=True)
+class IntegerHyperSynthesis:
+    """Hyper-latent symbols -> scale-table indexes and means, exactly (see the module)."""
+
+    medians: Tensor  # (N, 1, 1) float64 of integers, units of 2^-FRACTION
+    up1: IntegerLayer
+    up2: IntegerLayer
+    index: IntegerLayer
+    mean: IntegerLayer
+
+    def __post_init__(self) -> None:
+        channels, latents = self.shape
+        first, middle = self.up1.weight.shape[1], self.up2.weight.shape[1]
+        wanted = {
+            "up1": (channels, first, 5, 5),
+            "up2": (first, middle, 5, 5),
+            "index": (latents, middle, 3, 3),
+            "mean": (latents, middle, 3, 3),
+        }
+        for name, shape in wanted.items():
+            layer: IntegerLayer = getattr(self, name)
+            outputs = shape[1] if layer.transposed else shape[0]
+            if tuple(layer.weight.shape) != shape or tuple(layer.bias.shape) != (outputs,):
+                raise WeightsError(f"integer hyper-synthesis: layer {name} has another shape than {shape}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels of the hyper-latents and of the latents."""
+        return len(self.medians), self.index.weight.shape[0]
+
+    def inputs(self, box: Box, size: Size) -> Box:
+        """The hyper-latents that the priors of the latents in ``box`` depend on.
+
+        ``size`` is that of the layer in pixels.
+        """
+        below = inputs_of_up(grow(box, 1, halved(size, 4)), halved(size, 5))
+        return inputs_of_up(below, halved(size, 6))
+
+    def __call__(self, symbols: Tensor, window: Box, box: Box, size: Size) -> tuple[Tensor, Tensor]:
+        """Priors of the latents in ``box``.
+
+        ``symbols``: int (N, h, w), the hyper-latents of ``window``, which holds ``inputs(box)``.
+        Returns table indexes uint8 (M, *box.size) and means int32 in units of 2^-FRACTION.
+        """
+        z = symbols.double() * 2**FRACTION + self.medians
+        z = z.clamp(1 - ACTIVATION_LIMIT, ACTIVATION_LIMIT - 1)
+        M = self.shape[1]
+        index = torch.empty((M, *box.size), dtype=torch.uint8, device=z.device)
+        mean = torch.empty((M, *box.size), dtype=torch.int32, device=z.device)
+        for part in divide(box, _BLOCK):
+            rows, columns = part.inside(box)
+            index[:, rows, columns], mean[:, rows, columns] = self._part(z, window, part, size)
+        return index, mean
+
+    def _part(self, z: Tensor, window: Box, box: Box, size: Size) -> tuple[Tensor, Tensor]:
+        outer = grow(box, 1, halved(size, 4))
+        middle = inputs_of_up(outer, halved(size, 5))
+        inner = inputs_of_up(middle, halved(size, 6))
+        x = z[:, *inner.inside(window)]
+        x = leaky(self.up1.rounded(x, self.up1.shift))[:, *middle.inside(_doubled(inner))]
+        x = leaky(self.up2.rounded(x, self.up2.shift))[:, *outer.inside(_doubled(middle))]
+        cut = box.inside(outer)
+        index = self.index.rounded(x, self.index.shift + FRACTION)[:, *cut]
+        mean = self.mean.rounded(x, self.mean.shift)[:, *cut]
+        return index.clamp(0, SCALE_COUNT - 1).to(torch.uint8), mean.to(torch.int32)
+
+    def centers(self) -> Tensor:
+        """The hyper-latents' centres (1, N, 1, 1) in float32."""
+        return (self.medians * 2.0**-FRACTION).float()[None]
+
+    def to(self, device: torch.device) -> "IntegerHyperSynthesis":
+        """The same on another device."""
+        layers = (
+            IntegerLayer(layer.weight.to(device), layer.bias.to(device), layer.shift)
+            for layer in (self.up1, self.up2, self.index, self.mean)
+        )
+        return IntegerHyperSynthesis(self.medians.to(device), *layers)
+
+    def to_arrays(self) -> dict[str, Tensor]:
+        """As integer tensors for a weight file."""
+        arrays = {"medians": self.medians.flatten().to(torch.int32)}
+        for name in ("up1", "up2", "index", "mean"):
+            layer = getattr(self, name)
+            arrays[f"{name}.weight"] = layer.weight.to(torch.int16)
+            arrays[f"{name}.bias"] = layer.bias.to(torch.int64)
+            arrays[f"{name}.shift"] = torch.tensor([layer.shift], dtype=torch.int16)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Tensor]) -> "IntegerHyperSynthesis":
+        """The inverse of :meth:`to_arrays`; raises WeightsError."""
+        for name, dtype in _DTYPES.items():
+            for key, array in arrays.items():
+                if key.endswith(name) and array.dtype != dtype:
+                    raise WeightsError(f"integer hyper-synthesis: {key} is {array.dtype}, not {dtype}")
+        try:
+            layers = [
+                IntegerLayer(
+                    arrays[f"{name}.weight"].double(),
+                    arrays[f"{name}.bias"].double(),
+                    int(arrays[f"{name}.shift"]),
+                )
+                for name in ("up1", "up2", "index", "mean")
+            ]
+            return cls(arrays["medians"].double().view(-1, 1, 1), *layers)
+        except (KeyError, IndexError, RuntimeError) as error:
+            raise WeightsError(f"integer hyper-synthesis: {error}") from error
+
+    @classmethod
+    def from_float(cls, hyperprior: Hyperprior) -> "IntegerHyperSynthesis":
+        """Convert trained weights. The logarithm of the scale becomes a linear table index here."""
+        up1, up2, last = list(hyperprior.hyper_synthesis)
+        assert isinstance(up1, nn.ConvTranspose2d)
+        assert isinstance(up2, nn.ConvTranspose2d)
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        steps = log(SCALE_HIGH / SCALE_LOW) / (SCALE_COUNT - 1)
+        M = last.out_channels // 2
+        weight, bias = last.weight.detach().double(), last.bias.detach().double()
+        index_weight, mean_weight = weight.split(M)
+        index_bias, mean_bias = bias.split(M)
+        return cls(
+            torch.round(hyperprior.medians().double()[0] * 2**FRACTION),
+            _integer_layer(up1.weight, up1.bias),
+            _integer_layer(up2.weight, up2.bias),
+            _integer_layer(index_weight / steps, (index_bias - log(SCALE_LOW)) / steps),
+            _integer_layer(mean_weight, mean_bias),
+        )
+
+
+def _doubled(box: Box) -> Box:
+    return Box(*(2 * edge for edge in box))
+
+
+def _integer_layer(weight: Tensor, bias: Tensor | None) -> IntegerLayer:
+    """16-bit weights with as many fractional bits as fit."""
+    assert bias is not None
+    weight, bias = weight.detach().double().cpu(), bias.detach().double().cpu()
+    shift = 14
+    while float(weight.abs().max()) * 2**shift >= 2**15 - 1:
+        shift -= 1
+    return IntegerLayer(torch.round(weight * 2**shift), torch.round(bias * 2 ** (shift + FRACTION)), shift)

@@ -1,0 +1,1 @@
+"""Streams as bytes: the container, the ladder of layers, the entropy coder. No torch, no network."""

@@ -1,0 +1,1 @@
+"""The Python client and the import of folders; needs nothing but urllib3."""

@@ -1,0 +1,144 @@
+"""Uploading a whole folder: ``compass import``. Can be stopped and started again at any time.
+
+Beside the pictures a list is kept of what is stored, one JSON object a line; it tells which file
+became which picture, and files that stand in it unchanged are not sent again.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from service.client.api import Client, ClientError, StoredPicture
+
+LIST_NAME = "compass-import.jsonl"
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif"}
+)
+_FATAL = (0, 401, 403)
+"""Statuses that every further file would get as well: no answer, no valid key."""
+
+
+@dataclass
+class Tally:
+    """What an import did; sizes in bytes, files done in an earlier run included in ``stored``."""
+
+    stored: int = 0
+    before: int = 0
+    failed: int = 0
+    source_bytes: int = 0
+    bytes: int = 0
+
+    def __str__(self) -> str:
+        saved = self.source_bytes - self.bytes
+        share = 100 * saved / self.source_bytes if self.source_bytes else 0
+        text = f"{self.stored} pictures stored, {self.before} of them before"
+        text += f": {_size(self.bytes)} of {_size(self.source_bytes)}, {_size(saved)} ({share:.1f} %) saved"
+        return text + (f"; {self.failed} failed" if self.failed else "")
+
+
+def import_folder(client: Client, folder: Path, jobs: int = 2, **coding: Any) -> Tally:
+    """Upload every picture below a folder, ``jobs`` at a time, with a progress bar on stderr.
+
+    ``coding`` are the keywords of :meth:`Client.upload`. Files that are refused are named and
+    left out. Raises ClientError when no file can be uploaded, and OSError.
+    """
+    tally = Tally()
+    known = _read_list(folder / LIST_NAME)
+    todo = []
+    for file in _pictures(folder):
+        mark = _mark(client, folder, file, coding)
+        done = known.get(json.dumps(mark))
+        if done is None:
+            todo.append((file, mark))
+        else:
+            tally.before += 1
+            _count(tally, done)
+    size = sum(file.stat().st_size for file, _ in todo)
+    with (
+        _open_list(folder / LIST_NAME) as journal,
+        tqdm(total=size, unit="B", unit_scale=True, desc="import", file=sys.stderr) as bar,
+        ThreadPoolExecutor(jobs) as threads,
+    ):
+        waiting = iter(todo)
+        running: dict[Future[StoredPicture], tuple[Path, dict[str, Any]]] = {}
+        while True:
+            for file, mark in islice(waiting, jobs - len(running)):
+                running[threads.submit(client.upload, file, **coding)] = file, mark
+            if not running:
+                return tally
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                file, mark = running.pop(future)
+                try:
+                    _remember(journal, tally, mark, future.result())
+                except ClientError as error:
+                    if error.status in _FATAL:
+                        raise
+                    tally.failed += 1
+                    bar.write(f"{file}: {error}", file=sys.stderr)
+                bar.update(mark["size"])
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
+            yield file
+
+
+def _mark(client: Client, folder: Path, file: Path, coding: dict[str, Any]) -> dict[str, Any]:
+    """What must be unchanged for a file to count as done."""
+    stat = file.stat()
+    return {
+        "file": file.relative_to(folder).as_posix(),
+        "size": stat.st_size,
+        "changed": stat.st_mtime_ns,
+        "service": client.url,
+        "coding": {name: value for name, value in sorted(coding.items()) if value is not None},
+    }
+
+
+def _remember(journal: TextIO, tally: Tally, mark: dict[str, Any], picture: StoredPicture) -> None:
+    done = {"id": picture.id, "bytes": picture.bytes, "source_bytes": picture.source_bytes}
+    journal.write(json.dumps({**mark, **done}) + "\n")
+    journal.flush()
+    _count(tally, done)
+
+
+def _count(tally: Tally, done: dict[str, Any]) -> None:
+    tally.stored += 1
+    tally.bytes += done["bytes"]
+    tally.source_bytes += done["source_bytes"]
+
+
+def _open_list(path: Path) -> TextIO:
+    """The list, to be added to on a line of its own even after a crash."""
+    cut_short = path.is_file() and not path.read_bytes().endswith(b"\n")
+    journal = path.open("a", encoding="utf-8")
+    journal.write("\n" if cut_short else "")
+    return journal
+
+
+def _read_list(path: Path) -> dict[str, dict[str, Any]]:
+    """What is done, by mark; a line that a crash cut short counts as not done."""
+    known: dict[str, dict[str, Any]] = {}
+    if not path.is_file():
+        return known
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+            done = {name: entry.pop(name) for name in ("id", "bytes", "source_bytes")}
+        except (ValueError, KeyError, AttributeError):
+            continue
+        known[json.dumps(entry)] = done
+    return known
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if abs(count) >= 1e6 else f"{count / 1e3:.1f} kB"

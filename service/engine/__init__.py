@@ -1,0 +1,1 @@
+"""Who works when: admission, dispatch, worker processes as the pool sees them."""

@@ -1,0 +1,208 @@
+"""One worker process as the pool sees it: started, given work, watched, ended."""
+
+import asyncio
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from service.engine.admission import Ticket
+from service.engine.devices import Place
+from service.messages import protocol
+from service.messages.jobs import Render, Upload
+from service.messages.protocol import (
+    Begin,
+    Failure,
+    Ready,
+    RenderAnswer,
+    RenderWork,
+    UploadAnswer,
+    UploadWork,
+)
+
+STEADY_SECONDS = 1.0
+"""A worker that was ready for so long is no failure, whatever ended it."""
+LOAD_SECONDS = 300.0
+"""Time that a new worker has until it is ready."""
+WATCH_SECONDS = 0.25
+MEMORY_IN_JOB = 1.5
+"""A worker whose job takes this many times the memory limit is killed at once."""
+
+Answer = UploadAnswer | RenderAnswer | Failure
+
+log = logging.getLogger(__name__)
+
+
+class WorkerLink:
+    """A running worker process and the socket to it.
+
+    ``running`` holds the tickets that it works on, ``born`` when it was started, ``ready`` whether it has
+    loaded its codec, ``retiring`` whether it gets no more work because it has grown too large,
+    ``answered`` how many jobs it has done, and ``reason`` why it was ended, if we did it.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.place = place
+        self.born = time.monotonic()
+        self.ready = False
+        self.retiring = False
+        self.answered = 0
+        self.reason: str | None = None
+        self.running: dict[int, Ticket] = {}
+        self._batches: dict[int, set[int]] = {}
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._ready_at = math.inf
+
+    @classmethod
+    async def start(cls, place: Place, begin: Begin) -> "WorkerLink":
+        """Spawn a fresh Python process that is connected by a socket pair. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "service.worker.process"),
+                *("--socket", str(theirs.fileno()), "--parent", str(os.getpid())),
+                env=worker_environment(os.environ, place.environment),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours, limit=2**20)
+        link = cls(place, process, reader, writer)
+        link._write(begin)
+        return link
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes of the worker; 0 when it has ended."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        except OSError:
+            return 0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    @property
+    def steady(self) -> bool:
+        """True if it has done some good, or was ready to for a while."""
+        return self.answered > 0 or time.monotonic() - self._ready_at > STEADY_SECONDS
+
+    @property
+    def able(self) -> bool:
+        """True if it takes work, now or when it has done what it has."""
+        return self.ready and not self.retiring and self.reason is None
+
+    @property
+    def free(self) -> bool:
+        """True if it can take work now. A job that was tried before runs alone in its worker."""
+        retrying = any(ticket.attempts > 1 for ticket in self.running.values())
+        return self.able and not retrying and len(self._batches) < self.place.pipelines
+
+    def send(self, tickets: Mapping[int, Ticket]) -> None:
+        """Give one upload, or one batch of renderings, by number."""
+        renders = [ticket.job for ticket in tickets.values() if isinstance(ticket.job, Render)]
+        self.running.update(tickets)
+        first = next(iter(tickets))
+        self._batches[first] = set(tickets)
+        if renders:
+            self._write(RenderWork(tuple(tickets), tuple(renders)))
+            return
+        job = tickets[first].job
+        assert isinstance(job, Upload)
+        self._write(UploadWork(first, job))
+
+    async def serve(
+        self,
+        max_payload: int,
+        on_ready: Callable[[bytes], None],
+        on_answer: Callable[[Ticket, Answer], None],
+    ) -> None:
+        """Pass on what the worker says, until it ends."""
+        try:
+            while message := await protocol.read(self._reader, max_payload):
+                if isinstance(message, Ready) and not self.ready:
+                    self.ready, self._ready_at = True, time.monotonic()
+                    on_ready(message.model_id)
+                elif isinstance(message, Answer) and message.number in self.running:
+                    ticket = self._answered(message.number)
+                    on_answer(ticket, message)
+                else:
+                    raise protocol.ProtocolError(f"unexpected {type(message).__name__}")
+        except protocol.ProtocolError as error:
+            log.error("worker %d: %s", self.place.index, error)
+            self.kill("protocol")
+
+    async def watch(self, max_seconds: Callable[[Ticket], float], max_memory: int) -> None:
+        """Kill the worker when it hangs, or takes too much memory (bytes, 0: no limit). Never returns."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = time.monotonic()
+            memory = self.memory if max_memory else 0
+            if not self.ready and now - self.born > LOAD_SECONDS:
+                self.kill("not ready")
+            elif any(now - ticket.started > max_seconds(ticket) for ticket in self.running.values()):
+                self.kill("hung")
+            elif memory > max_memory:
+                self.retiring = True
+                if not self.running or memory > MEMORY_IN_JOB * max_memory:
+                    self.kill("memory")
+
+    def kill(self, reason: str) -> None:
+        """End the process at once."""
+        self.reason = self.reason or reason
+        self._kill()
+
+    async def close(self) -> int:
+        """Make sure that the process is gone and reaped, and return its exit status."""
+        self._writer.close()
+        self._kill()
+        status = await self._process.wait()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+        return status
+
+    def _kill(self) -> None:
+        # Not Process.kill: it may reap the process itself, and then its exit status is lost.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _answered(self, number: int) -> Ticket:
+        self.answered += 1
+        for first, numbers in self._batches.items():
+            numbers.discard(number)
+            if not numbers:
+                del self._batches[first]
+                break
+        return self.running.pop(number)
+
+    def _write(self, message: protocol.Message) -> None:
+        self._writer.writelines(protocol.encode(message))
+
+
+def worker_environment(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a worker: ours without our settings and secrets, with its own place."""
+    kept = {name: value for name, value in environment.items() if not name.startswith("COMPASS_")}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **own}

@@ -1,0 +1,1 @@
+"""All that crosses the process boundary: jobs, their results, and their form on the wire."""

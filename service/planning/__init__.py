@@ -1,0 +1,1 @@
+"""From a request to what is to be made: sizes, formats, names. No I/O, no pixels."""

@@ -1,0 +1,1 @@
+"""What each URL does: one module per group of routes."""

@@ -1,0 +1,54 @@
+"""Routes for those who run the service."""
+
+import asyncio
+
+from fastapi import APIRouter, Response
+
+from service.errors import ServiceError
+from service.web.context import Here
+from service.web.problems import documented
+from service.web.problems import response as problem
+
+STORE_SECONDS = 3
+"""How long /metrics waits for the store before it reports it as down."""
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/healthz", summary="Alive")
+async def healthz() -> dict[str, str]:
+    """Answers as long as the process does; touches neither store nor workers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Ready for work", responses=documented(503), response_model=None)
+async def readyz(here: Here) -> Response | dict[str, str]:
+    """Green when the store answers and a worker is ready."""
+    if not here.pool.ready:
+        return problem(503, "Not ready", "no worker is ready", {"Retry-After": "2"})
+    try:
+        await here.store.ping()
+    except ServiceError as error:
+        return problem(503, "Not ready", str(error), {"Retry-After": "2"})
+    return {"status": "ok"}
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(here: Here) -> Response:
+    """See docs/metrics.md. Asks the store as well, but does not wait for it longer than scrapes do."""
+    measured = here.metrics
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            used, limit = await here.store.memory()
+    except (ServiceError, TimeoutError):
+        measured.store_up.set(0)
+    else:
+        measured.store_up.set(1)
+        measured.store_memory.set(used)
+        measured.store_limit.set(limit)
+    return Response(measured.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,124 @@
+"""IIIF Image API 3.0, level 2, for viewers that zoom: ``/iiif/3/{id}/...``."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+
+from service.errors import BadRequest
+from service.library import Order
+from service.messages.jobs import Render
+from service.planning import iiif
+from service.planning.identity import entity_tag
+from service.routes.images import PRIVATE, PictureId
+from service.routes.pictures import picture_headers, respond
+from service.storage.store import Record
+from service.web.context import Context, Here, may_read
+from service.web.problems import documented
+from service.worker.imagefile import MAX_OUTPUT_EDGE
+
+router = APIRouter(prefix="/iiif/3", tags=["IIIF"], dependencies=[Depends(may_read)])
+
+OPEN = {"Access-Control-Allow-Origin": "*"}
+"""The standard wants pictures to be readable from every origin."""
+LINKED_DATA = f'application/ld+json;profile="{iiif.CONTEXT}"'
+
+_ERRORS = documented(400, 403, 404, 429, 500, 501, 503)
+_IMAGE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture", "content": {"image/*": {"schema": {"type": "string"}}}},
+    304: {"description": "The client's copy is still right"},
+    **_ERRORS,
+}
+
+
+@router.get("/{picture}", summary="Where to begin", status_code=303, response_class=RedirectResponse)
+async def base(request: Request, here: Here, picture: PictureId) -> Response:
+    """To the picture's info.json."""
+    return RedirectResponse(f"{_base(request, here, picture)}/info.json", 303, OPEN)
+
+
+@router.get(
+    "/{picture}/info.json",
+    summary="Sizes, tiles and limits",
+    response_class=JSONResponse,
+    responses=documented(403, 404, 500, 503),
+)
+async def information(request: Request, here: Here, picture: PictureId) -> Response:
+    """JSON, or JSON-LD for clients that ask for `application/ld+json`."""
+    record = await here.library.find(picture)
+    layers = _sizes(record)
+    content = iiif.information(_base(request, here, picture), layers, _limits(here, layers[-1]))
+    linked = "application/ld+json" in request.headers.get("accept", "")
+    link = f'<{iiif.PROFILE}>;rel="profile"'
+    headers = {**OPEN, "Cache-Control": PRIVATE, "Vary": "Accept", "Link": link}
+    return JSONResponse(content, headers=headers, media_type=LINKED_DATA if linked else None)
+
+
+@router.head(
+    "/{picture}/{region}/{size}/{rotation}/{file}",
+    response_class=Response,
+    operation_id="iiif_headers",
+    summary="Headers of a part of a picture",
+    responses=_IMAGE,
+)
+@router.get(
+    "/{picture}/{region}/{size}/{rotation}/{file}",
+    response_class=Response,
+    operation_id="iiif_image",
+    summary="A part of a picture at a size",
+    responses=_IMAGE,
+)
+async def image(
+    request: Request,
+    here: Here,
+    picture: PictureId,
+    region: Annotated[str, Path(description="full, square, x,y,w,h or pct:x,y,w,h")],
+    size: Annotated[str, Path(description="max, w,h !w,h w, ,h or pct:n, with ^ to enlarge")],
+    rotation: Annotated[str, Path(description="0, 90, 180 or 270, with ! to mirror first")],
+    file: Annotated[str, Path(description="quality.format", examples=["default.jpg"])],
+) -> Response:
+    """See iiif.io/api/image/3.0."""
+    record = await here.library.find(picture)
+    layers = _sizes(record)
+    wanted = iiif.parse(layers[-1], _limits(here, layers[-1]), region, size, rotation, file)
+    order = _order(here, record, wanted)
+    canonical = f"{_base(request, here, picture)}/{wanted.canonical(layers[-1])}"
+    links = f'<{canonical}>;rel="canonical", <{iiif.PROFILE}>;rel="profile"'
+    known = picture_headers(request, here, order)
+    headers = {**known, **OPEN, "Link": links}
+    return await respond(request, here, order, headers)
+
+
+def _order(here: Context, record: Record, wanted: iiif.Request) -> Order:
+    if max(wanted.size) > MAX_OUTPUT_EDGE[wanted.format]:
+        raise BadRequest(f"{wanted.format} has at most {MAX_OUTPUT_EDGE[wanted.format]} pixels a side")
+    layers = _sizes(record)
+    layer = wanted.layer(layers)
+    job = Render(
+        key=record.id,
+        stream=b"",
+        layer=layer,
+        size=wanted.size,
+        format=wanted.format,
+        quality=here.settings.output_quality(wanted.format),
+        crop=wanted.crop(layers[-1], layers[layer]),
+        rotation=wanted.rotation,
+        mirror=wanted.mirror,
+        gray=wanted.quality == "gray",
+        bitonal=wanted.quality == "bitonal",
+    )
+    return Order(record, job, entity_tag(job, record.header.model_id), negotiated=False)
+
+
+def _sizes(record: Record) -> list[tuple[int, int]]:
+    return [(layer.width, layer.height) for layer in record.header.layers]
+
+
+def _limits(here: Context, picture: tuple[int, int]) -> iiif.Limits:
+    return iiif.Limits.of(picture, here.settings.max_output_pixels)
+
+
+def _base(request: Request, here: Context, picture: str) -> str:
+    """The picture's IIIF URL, which is its id."""
+    root = here.settings.public_url or str(request.base_url)
+    return f"{root.rstrip('/')}/iiif/3/{picture}"

@@ -1,0 +1,108 @@
+"""Routes that keep, list and delete pictures."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from service.errors import Overloaded
+from service.routes.parameters import PageParameters, UploadParameters
+from service.routes.schemas import Page, PictureInfo, picture_info
+from service.web.connection import while_connected
+from service.web.context import Here, may_list, may_read, may_write
+from service.web.problems import documented
+from service.web.uploads import read_upload
+
+router = APIRouter(tags=["pictures"])
+
+PRIVATE = "private, no-cache"
+"""Cache-Control of what only the client itself may keep, if it asks each time whether it is still right."""
+
+PictureId = Annotated[str, Path(description="id of a picture", max_length=64)]
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@router.post(
+    "/images",
+    status_code=201,
+    response_model=PictureInfo,
+    summary="Keep a picture",
+    openapi_extra=_BODY,
+    dependencies=[Depends(may_write)],
+    responses={
+        200: {"description": "It was kept before; nothing was stored", "model": PictureInfo},
+        **documented(400, 401, 408, 413, 415, 422, 429, 500, 503, 507),
+    },
+)
+async def keep(
+    request: Request, response: Response, here: Here, parameters: Annotated[UploadParameters, Query()]
+) -> PictureInfo:
+    """Send the picture as the form field `file`, or as the raw body of the request.
+
+    JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF (its first frame), and HEIC where it is installed. It is
+    turned upright, converted to sRGB and stripped of metadata. The same upload again, with the same
+    parameters, is answered 200 and stored once.
+    """
+    if here.upload_slots.locked():
+        raise Overloaded("too many uploads at once", retry_after=5)
+    async with here.upload_slots:
+        data = await read_upload(request, here.settings.max_upload_bytes, here.settings.upload_seconds)
+        work = here.library.keep(
+            data, parameters.quality, parameters.layer_widths(), parameters.max_width, parameters.ttl
+        )
+        record, new = await while_connected(request, work)
+    response.status_code = 201 if new else 200
+    info = picture_info(record, here.settings.public_url)
+    response.headers["Location"] = info.url
+    return info
+
+
+@router.get(
+    "/images",
+    summary="List pictures, newest first",
+    dependencies=[Depends(may_list)],
+    responses=documented(401, 403, 422, 500, 503),
+)
+async def listing(here: Here, response: Response, parameters: Annotated[PageParameters, Query()]) -> Page:
+    """Follow `next` until it is null; pictures added meanwhile do not disturb the order."""
+    records, following = await here.store.page(parameters.cursor, parameters.limit)
+    response.headers["Cache-Control"] = "no-store"
+    return Page(images=[picture_info(r, here.settings.public_url) for r in records], next=following)
+
+
+@router.get(
+    "/images/{picture}/info",
+    summary="What is known of a picture",
+    dependencies=[Depends(may_read)],
+    responses=documented(403, 404, 422, 500, 503),
+)
+async def info(here: Here, response: Response, picture: PictureId) -> PictureInfo:
+    """Sizes, bytes a layer, a placeholder, the mean colour and a ready `srcset`."""
+    response.headers["Cache-Control"] = PRIVATE
+    return picture_info(await here.library.find(picture), here.settings.public_url)
+
+
+@router.delete(
+    "/images/{picture}",
+    status_code=204,
+    summary="Delete a picture",
+    dependencies=[Depends(may_write)],
+    responses=documented(401, 404, 422, 500, 503),
+)
+async def delete(here: Here, picture: PictureId) -> None:
+    """Copies in caches outside live on until they expire."""
+    await here.library.forget(picture)

@@ -1,0 +1,86 @@
+"""Query parameters of the routes, checked and documented."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from model.stream.container import MAX_EDGE
+from service.planning.sizing import Fit, Wanted
+
+
+def _widths(text: str) -> str:
+    for part in text.split(","):
+        if not part.strip().isascii() or not part.strip().isdecimal() or not 1 <= int(part) <= MAX_EDGE:
+            raise ValueError(f"widths are whole numbers from 1 to {MAX_EDGE}, separated by commas")
+    return text
+
+
+class UploadParameters(BaseModel):
+    """How an upload is coded and kept."""
+
+    quality: int | None = Field(
+        default=None, ge=1, le=100, description="coding quality; unset: COMPASS_QUALITY"
+    )
+    widths: Annotated[str, AfterValidator(_widths)] | None = Field(
+        default=None,
+        max_length=200,
+        pattern=r"^ *[0-9]{1,5} *(, *[0-9]{1,5} *)*$",
+        description="layer widths in pixels, separated by commas; unset: COMPASS_WIDTHS",
+        examples=["320,640,1280"],
+    )
+    max_width: int | None = Field(
+        default=None, ge=1, le=MAX_EDGE, description="a picture wider than this is made this wide, in pixels"
+    )
+    ttl: int | None = Field(default=None, ge=1, description="seconds until it is deleted; unset: never")
+
+    def layer_widths(self) -> tuple[int, ...] | None:
+        """The wanted widths, or None for the default ones."""
+        return None if self.widths is None else tuple(int(part) for part in self.widths.split(","))
+
+
+class PictureParameters(BaseModel):
+    """How a picture is given back."""
+
+    width: int | None = Field(default=None, ge=1, le=MAX_EDGE, description="CSS pixels", examples=[640])
+    height: int | None = Field(default=None, ge=1, le=MAX_EDGE, description="CSS pixels")
+    fit: Fit = Field(
+        default=Fit.CONTAIN,
+        description="with width and height: contain keeps proportions inside the box, inside does so and "
+        "never enlarges, cover fills the box and cuts off the overhang, fill stretches",
+    )
+    dpr: float = Field(default=1, ge=0.1, le=5, description="device pixels a CSS pixel")
+    upscale: bool = Field(default=False, description="allow up to twice the original's size")
+    layer: int | None = Field(default=None, ge=0, le=15, description="a layer as it is, 0 the smallest")
+    format: Literal["avif", "webp", "jpeg", "jpg", "png"] | None = Field(
+        default=None, description="unset: the best one that Accept allows"
+    )
+    q: int | None = Field(default=None, ge=1, le=100, description="output quality, not of PNG")
+    background: str = Field(
+        default="ffffff", pattern=r"^#?[0-9a-fA-F]{6}$", description="colour under transparency in JPEG"
+    )
+
+    def wanted(self) -> Wanted:
+        """The part that decides the size."""
+        return Wanted(self.width, self.height, self.fit, self.dpr, self.upscale, self.layer)
+
+    def output(self) -> str | None:
+        """The wanted format, None to negotiate."""
+        return "jpeg" if self.format == "jpg" else self.format
+
+
+class StreamParameters(BaseModel):
+    """How much of a stream is given back."""
+
+    width: int | None = Field(default=None, ge=1, le=MAX_EDGE, description="pixels; unset: the whole stream")
+    layer: int | None = Field(
+        default=None, ge=0, le=15, description="the last layer wanted, instead of width"
+    )
+
+
+class PageParameters(BaseModel):
+    """Which part of the listing is given back."""
+
+    cursor: str | None = Field(
+        default=None, pattern=r"^[0-9]{14}:[a-z2-7]{32}$", description="`next` of the page before"
+    )
+    limit: int = Field(default=50, ge=1, le=500, description="pictures a page")

@@ -1,0 +1,72 @@
+"""The JSON answers of the service, and how they follow from a stored record."""
+
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, Field
+
+from service.storage.store import Record
+
+
+class LayerInfo(BaseModel):
+    """One layer of a stored picture."""
+
+    width: int = Field(description="pixels")
+    height: int = Field(description="pixels")
+    bytes: int = Field(description="bytes of this layer alone, alpha included")
+    prefix: int = Field(description="bytes of the stream up to the end of this layer")
+
+
+class PictureInfo(BaseModel):
+    """A stored picture."""
+
+    id: str = Field(description="names the upload and the way it was coded")
+    url: str = Field(description="where to get it")
+    width: int = Field(description="pixels, after orientation")
+    height: int = Field(description="pixels, after orientation")
+    bytes: int = Field(description="bytes stored: the stream and the alpha planes")
+    source_bytes: int = Field(description="bytes of the upload")
+    source_format: str = Field(description="format of the upload", examples=["JPEG"])
+    quality: int = Field(description="1-100")
+    alpha: bool = Field(description="whether it has transparency")
+    model: str = Field(description="id of the weights it was coded with")
+    created: datetime
+    expires: datetime | None = None
+    layers: list[LayerInfo] = Field(description="smallest first; the last is the picture's own size")
+    thumbhash: str = Field(description="blurred placeholder, base64; see evanw.github.io/thumbhash")
+    average: str = Field(description="mean colour", examples=["#8899aa"])
+    srcset: str = Field(description="ready for <img srcset>: one candidate a layer")
+
+
+class Page(BaseModel):
+    """A page of the listing, newest first."""
+
+    images: list[PictureInfo]
+    next: str | None = Field(default=None, description="cursor of the next page; null on the last one")
+
+
+def picture_info(record: Record, public_url: str = "") -> PictureInfo:
+    """Everything known of a stored picture; ``public_url`` is put before its URLs."""
+    facts, header = record.facts, record.header
+    url = f"{public_url.rstrip('/')}/images/{record.id}"
+    planes = facts.alpha or (0,) * len(header.layers)
+    return PictureInfo(
+        id=record.id,
+        url=url,
+        width=header.layers[-1].width,
+        height=header.layers[-1].height,
+        bytes=record.bytes,
+        source_bytes=facts.source_bytes,
+        source_format=facts.source_format,
+        quality=facts.quality,
+        alpha=bool(facts.alpha),
+        model=header.model_id.hex(),
+        created=datetime.fromtimestamp(facts.created, UTC),
+        expires=None if facts.expires is None else datetime.fromtimestamp(facts.expires, UTC),
+        layers=[
+            LayerInfo(width=e.width, height=e.height, bytes=e.length + plane, prefix=e.end)
+            for e, plane in zip(header.layers, planes, strict=True)
+        ],
+        thumbhash=facts.thumbhash,
+        average=facts.average,
+        srcset=", ".join(f"{url}?width={e.width} {e.width}w" for e in header.layers),
+    )

@@ -1,0 +1,1 @@
+"""Pictures in Redis, the embedded server, and the check of what is stored."""

@@ -1,0 +1,107 @@
+"""Check every checksum of every picture in the store, and the listing.
+
+``compass fsck`` does it once; a running service does it again and again in the background.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+
+from tqdm import tqdm
+
+from service.errors import DamagedStream, NotFound, ServiceError
+from service.metrics import Metrics
+from service.settings import Settings
+from service.storage.store import Store
+from service.storage.valkey import EmbeddedValkey
+
+EXIT_DAMAGED = 3
+_PAUSE = 0.05
+"""Seconds between two pictures in the background: at most 20 a second are read."""
+
+log = logging.getLogger("compass")
+
+
+def run(delete: bool) -> int:
+    """Check the store named by the settings, print what is wrong; 0 if nothing is, else 3.
+
+    The embedded store is started when no service runs on it, else used as it runs.
+    """
+    return asyncio.run(_run(Settings(), delete))
+
+
+async def _run(settings: Settings, delete: bool) -> int:
+    async with AsyncExitStack() as stack:
+        url = settings.redis_url
+        if url is None:
+            valkey = EmbeddedValkey(settings.data)
+            url = valkey.url
+            if not await valkey.answers():
+                stack.push_async_callback(valkey.stop)
+                await valkey.start()
+        store = Store(url, settings, Metrics())
+        stack.push_async_callback(store.close)
+        return await check(store, delete)
+
+
+async def check(store: Store, delete: bool) -> int:
+    """Check all pictures; returns the exit code. Raises StoreUnavailable."""
+    seen: set[str] = set()
+    damaged = relisted = 0
+    with tqdm(unit=" pictures", file=sys.stderr, disable=None) as progress:
+        async for picture in store.ids():
+            if picture in seen:
+                continue
+            seen.add(picture)
+            progress.update()
+            try:
+                relisted += await check_one(store, picture)
+            except NotFound:
+                continue  # deleted or expired meanwhile
+            except DamagedStream as error:
+                damaged += 1
+                print(f"{picture}: {error}")
+                if delete:
+                    with suppress(NotFound):  # deleted meanwhile
+                        await store.delete_damaged(picture)
+    removed = await store.prune()
+    print(
+        f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "
+        f"{removed} entries of it removed"
+    )
+    return EXIT_DAMAGED if damaged else 0
+
+
+async def check_one(store: Store, picture: str) -> bool:
+    """Read all of a picture and verify it; True if it was missing from the listing.
+
+    Raises DamagedStream, NotFound or StoreUnavailable.
+    """
+    return await store.reindex(await store.verify(picture))
+
+
+async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
+    """Check the whole store once in ``hours``, for ever; damage is logged and told to ``found``."""
+    while True:
+        began = time.monotonic()
+        pictures = damaged = 0
+        try:
+            async for picture in store.ids():
+                pictures += 1
+                try:
+                    await check_one(store, picture)
+                except NotFound:
+                    continue  # deleted or expired meanwhile
+                except DamagedStream as error:
+                    damaged += 1
+                    found()
+                    log.error("picture %s is damaged: %s", picture, error)
+                await asyncio.sleep(_PAUSE)
+            await store.prune()
+            log.info("checked %d pictures, %d damaged", pictures, damaged)
+        except ServiceError as error:
+            log.warning("the check of the store was broken off: %s", error)
+        await asyncio.sleep(max(0.0, hours * 3600 - (time.monotonic() - began)))

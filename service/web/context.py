@@ -1,0 +1,64 @@
+"""What the routes share: one object, made at start, reached by dependency injection."""
+
+from asyncio import Semaphore
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.engine.pool import Pool
+from service.errors import Forbidden
+from service.library import Library
+from service.metrics import Metrics
+from service.settings import Settings
+from service.storage.store import Store
+from service.web.access import has_api_key, require_api_key, require_signature
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of a running service; ``upload_slots`` bounds the bodies held in memory."""
+
+    settings: Settings
+    metrics: Metrics
+    store: Store
+    pool: Pool
+    library: Library
+    upload_slots: Semaphore
+
+
+def _context(request: Request) -> Context:
+    context = request.app.state.context
+    assert isinstance(context, Context)
+    return context
+
+
+Here = Annotated[Context, Depends(_context)]
+
+
+def may_write(request: Request, here: Here) -> None:
+    """Dependency of writing routes. Raises Unauthorized."""
+    require_api_key(request, here.settings.api_keys)
+
+
+def may_read(request: Request, here: Here) -> None:
+    """Dependency of picture routes: an API key reads everything. Raises Forbidden."""
+    if not (here.settings.api_keys and has_api_key(request, here.settings.api_keys)):
+        require_signature(request.url.path, request.url.query, here.settings.url_keys)
+
+
+def readable_by_all(request: Request, here: Context) -> bool:
+    """Whether the URL alone opens what it names; else no shared cache may keep the answer."""
+    try:
+        require_signature(request.url.path, request.url.query, here.settings.url_keys)
+    except Forbidden:
+        return False
+    return True
+
+
+def may_list(request: Request, here: Here) -> None:
+    """Dependency of the listing, private where URLs are signed. Raises Unauthorized or Forbidden."""
+    if here.settings.url_keys and here.settings.api_keys:
+        require_api_key(request, here.settings.api_keys)
+    else:
+        require_signature(request.url.path, request.url.query, here.settings.url_keys)

@@ -1,0 +1,158 @@
+"""Opening uploads safely and writing answers, with Pillow. No torch."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from model.stream.container import MAX_EDGE
+from service.errors import BadPicture, PictureTooLarge, UnsupportedPicture
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
+MEDIA_TYPES = {"avif": "image/avif", "webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png"}
+"""Output formats, best compression first."""
+MAX_OUTPUT_EDGE = {"avif": 65535, "webp": 16383, "jpeg": 65500, "png": 65535}
+ALPHA_FORMATS = ("avif", "webp", "png")
+
+_BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
+    ZeroDivisionError, AttributeError, struct.error, zlib.error,
+)  # fmt: skip
+"""What Pillow's readers raise on damaged files."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An opened upload: ``rgb`` is upright sRGB, ``alpha`` a grey picture or None if opaque."""
+
+    rgb: Image.Image
+    alpha: Image.Image | None
+    format: str
+
+
+def readable_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that can be opened here; HEIF only with pillow-heif."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return FORMATS
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
+
+
+def read(data: bytes, max_pixels: int, max_width: int | None = None) -> Picture:
+    """Decode an upload: first frame, upright, in sRGB, 8 bits; at most ``max_width`` wide.
+
+    What is too large is refused by its header, before any pixel is decoded. Even so a small file can take
+    gigabytes and half a minute to parse: for workers only, which are watched and can be ended.
+
+    Raises UnsupportedPicture, BadPicture or PictureTooLarge.
+    """
+    with _open(data, max_pixels) as image:
+        name = image.format or ""
+        try:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            alpha = _alpha(upright)
+            rgb = _srgb(upright)
+        except _BROKEN as error:
+            raise BadPicture(f"the {name} picture is damaged or truncated: {error}") from error
+    if max_width and rgb.width > max_width:
+        size = (max_width, max(1, round(rgb.height * max_width / rgb.width)))
+        rgb = rgb.resize(size, Image.Resampling.LANCZOS)
+        alpha = alpha and alpha.resize(size, Image.Resampling.LANCZOS)
+    return Picture(rgb, alpha, name)
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    formats = readable_formats()
+    try:
+        image = Image.open(BytesIO(data), formats=formats)
+    except Image.DecompressionBombError as error:
+        raise PictureTooLarge(f"the limit is {max_pixels} pixels") from error
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(formats)
+        raise UnsupportedPicture(f"not a picture of a kind that is read here: {kinds}") from error
+    except _BROKEN as error:
+        raise BadPicture(f"the picture's header is damaged: {error}") from error
+    if image.width * image.height > max_pixels:
+        raise PictureTooLarge(f"{image.width} x {image.height} pixels; the limit is {max_pixels} pixels")
+    if max(image.size) > MAX_EDGE:
+        raise PictureTooLarge(f"{image.width} x {image.height}; the limit is {MAX_EDGE} pixels a side")
+    if image.mode in ("F", "LAB"):
+        raise UnsupportedPicture(f"pictures of mode {image.mode} are not read here")
+    return image
+
+
+def _alpha(image: Image.Image) -> Image.Image | None:
+    if not image.has_transparency_data:
+        return None
+    alpha = image.convert("RGBA").getchannel("A")
+    return None if alpha.getextrema() == (255, 255) else alpha
+
+
+def _srgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        image = _from_16_bits(image)
+    elif image.mode == "LA":
+        image = image.convert("L")
+    elif image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("RGB")
+    return _by_profile(image) or image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    import numpy as np
+
+    samples = np.asarray(image).astype(np.int64).clip(0, 65535)
+    return Image.fromarray(((samples + 128) // 257).astype(np.uint8))
+
+
+def _by_profile(image: Image.Image) -> Image.Image | None:
+    """The picture in sRGB by its embedded ICC profile; None without a usable one."""
+    icc = image.info.get("icc_profile")
+    if not icc:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        space = profile.profile.xcolor_space.strip()
+        if {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}.get(space) != image.mode:
+            return None
+        if ImageCms.getProfileDescription(profile).startswith("sRGB"):
+            return None
+        srgb = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+def write(image: Image.Image, name: str, quality: int, background: str = "#ffffff") -> bytes:
+    """Write a picture without metadata; ``name`` is a key of MEDIA_TYPES, ``quality`` 1-100.
+
+    Transparency is flattened on ``background`` where the format has none.
+    """
+    if image.mode == "RGBA" and name not in ALPHA_FORMATS:
+        flat = Image.new("RGB", image.size, background)
+        flat.paste(image, mask=image.getchannel("A"))
+        image = flat
+    options: dict[str, Any] = {
+        "jpeg": {"quality": quality, "progressive": True, "subsampling": 0 if quality >= 90 else 2},
+        "webp": {"quality": quality, "method": 3},
+        "avif": {"quality": quality, "speed": 8, "max_threads": 1},
+        "png": {"compress_level": 6},
+    }[name]
+    out = BytesIO()
+    image.save(out, name, **options)
+    return out.getvalue()
+
+
+def write_alpha(alpha: Image.Image, size: tuple[int, int]) -> bytes:
+    """One layer's alpha plane, resized to (width, height), as a lossless grey picture."""
+    out = BytesIO()
+    if alpha.size != size:
+        alpha = alpha.resize(size, Image.Resampling.LANCZOS)
+    alpha.save(out, "png", compress_level=9)
+    return out.getvalue()

@@ -1,0 +1,239 @@
+"""What a worker does with its jobs: a picture in, its stream out; stream prefixes in, pictures out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import numpy as np
+import torch
+from PIL import Image
+
+from model.clock import StageClock
+from model.codec.codec import Codec, alike
+from model.codec.parallel import Threads
+from model.errors import CompassError, StreamError
+from model.network.geometry import Box, whole
+from model.stream.container import Header, read_header, verify
+from model.stream.ladder import layer_sizes
+from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError
+from service.lru import BoundedCache
+from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.planning.sizing import MAX_UPSCALE, decoded_alone
+from service.settings import Settings
+from service.worker import imagefile
+from service.worker.thumbhash import average_colour, thumbhash
+
+BATCH_WRITERS = 8
+"""So many pictures of a batch are resized and written side by side."""
+_TURNS = {
+    90: Image.Transpose.ROTATE_270,  # Pillow turns anticlockwise
+    180: Image.Transpose.ROTATE_180,
+    270: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass
+class _Rendering:
+    """A rendering under way.
+
+    ``part`` of the wanted layer is needed, and nothing but it is decoded if ``alone``; ``pixels`` are those
+    of the layer below ``first`` as long as layers from ``first`` on have yet to be decoded, at last those of
+    the part. ``error`` is set when the stream turns out to be damaged.
+    """
+
+    job: Render
+    header: Header
+    part: Box
+    alone: bool
+    first: int
+    pixels: np.ndarray | None
+    error: ServiceError | None = None
+    clock: StageClock = field(default_factory=StageClock)
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """Equal for those that can be decoded together."""
+        layer = self.job.layer
+        return layer, self.first, self.part, self.alone, alike(self.header, layer)
+
+
+class Tasks:
+    """Made once in each worker; loads the codec of the settings' profile, unless one is given. Safe to call
+    from several threads.
+
+    Keeps the layers it decoded, at most ``worker_cache_bytes`` of pixels, and continues the same
+    picture's larger layers from there. A small part of a layer is decoded alone, and not kept.
+    """
+
+    def __init__(self, settings: Settings, codec: Codec | None = None) -> None:
+        cuda = settings.device != "cpu" and torch.cuda.is_available()
+        threads = torch.get_num_threads()  # this worker's share of the cores
+        torch.set_num_threads(1)  # the codec divides pictures among threads itself
+        self._codec = codec or Codec.load(settings.profile, "cuda" if cuda else "cpu", threads)
+        self.model_id = self._codec.model_id
+        self._max_pixels = settings.max_pixels
+        self._writers = Threads(BATCH_WRITERS)
+        self._layers: BoundedCache[tuple[str, int], np.ndarray] = BoundedCache(settings.worker_cache_bytes)
+
+    def warm_up(self) -> None:
+        """Code and decode a small picture, so that no client waits for what is loaded on first use."""
+        pixels = np.zeros((192, 256, 3), np.uint8)
+        stream = self._codec.encode(pixels, [(128, 96), (256, 192)], quality=75)
+        self._codec.decode(stream)
+
+    def upload(self, job: Upload) -> Uploaded:
+        """Code an upload. Raises a :class:`service.errors.ServiceError` for bad input."""
+        clock = StageClock()
+        with clock.stage("open"):
+            picture = imagefile.read(job.data, self._max_pixels, job.max_width)
+        sizes = layer_sizes(picture.rgb.size, job.widths)
+        with clock.stage("code"):
+            try:
+                stream = self._codec.encode(np.asarray(picture.rgb), sizes, job.quality)
+                verify(stream)
+            except StreamError as error:
+                raise DamagedStream(f"the coded stream is not whole: {error}") from error
+            except CompassError as error:
+                raise BadPicture(str(error)) from error
+        with clock.stage("extras"):
+            alpha = picture.alpha
+            planes = tuple(imagefile.write_alpha(alpha, size) for size in sizes) if alpha else ()
+            return Uploaded(
+                stream=stream,
+                width=picture.rgb.width,
+                height=picture.rgb.height,
+                source_format=picture.format,
+                alpha=planes,
+                thumbhash=thumbhash(picture.rgb, alpha),
+                average=average_colour(picture.rgb, alpha),
+                seconds=clock.seconds,
+            )
+
+    def render(self, job: Render) -> Rendered:
+        """Decode and write a layer. Raises a :class:`service.errors.ServiceError` for bad input."""
+        result = self.render_batch([job])[0]
+        if isinstance(result, ServiceError):
+            raise result
+        return result
+
+    def render_batch(self, jobs: Sequence[Render]) -> list[Rendered | ServiceError]:
+        """The same of several jobs: pictures whose layers have the same sizes are decoded together. Bad
+        input is the error of its own job alone.
+        """
+        begun = [self._begin(job) for job in jobs]
+        kinds: dict[tuple[object, ...], list[_Rendering]] = {}
+        for rendering in begun:
+            if isinstance(rendering, _Rendering):
+                kinds.setdefault(rendering.kind, []).append(rendering)
+        for renderings in kinds.values():
+            self._decode(renderings)
+        return self._writers.map(self._finish, begun)
+
+    def _begin(self, job: Render) -> _Rendering | ServiceError:
+        try:
+            header = read_header(job.stream)
+        except StreamError as error:
+            return DamagedStream(str(error))
+        if not 0 <= job.layer < len(header.layers):
+            return BadParameter(f"layer {job.layer} of {len(header.layers)}")
+        pixels, first = None, 0
+        for k in range(job.layer, -1, -1):
+            pixels = self._layers.get((job.key, k))
+            if pixels is not None:
+                first = k + 1
+                break
+        size = header.layers[job.layer].height, header.layers[job.layer].width
+        part, alone = whole(size), False
+        if job.crop is not None and first <= job.layer and decoded_alone(job.crop, size[::-1]):
+            left, top, right, bottom = job.crop
+            part, alone = Box(top, left, bottom, right), True
+        return _Rendering(job, header, part, alone, first, pixels)
+
+    def _decode(self, renderings: Sequence[_Rendering]) -> None:
+        """Decode renderings of one kind together; if that fails, each by itself, to see whose fault it is."""
+        try:
+            self._decode_together(renderings)
+        except StreamError as error:
+            if len(renderings) == 1:
+                renderings[0].error = DamagedStream(str(error))
+                return
+            for rendering in renderings:
+                self._decode([rendering])
+
+    def _decode_together(self, renderings: Sequence[_Rendering]) -> None:
+        distinct = {rendering.job.key: rendering for rendering in renderings}  # one may be asked for twice
+        streams = [rendering.job.stream for rendering in distinct.values()]
+        pixels = [r.pixels for r in distinct.values() if r.pixels is not None]
+        first, layer, part = renderings[0].first, renderings[0].job.layer, renderings[0].part
+        clock = StageClock()
+        if renderings[0].alone:
+            start = (first - 1, pixels) if pixels else None
+            pixels = self._codec.decode_batch(streams, layer, part, start, clock)
+        else:
+            for k in range(first, layer + 1):
+                start = (k - 1, pixels) if pixels else None
+                pixels = self._codec.decode_batch(streams, k, start=start, clock=clock)
+                for key, decoded in zip(distinct, pixels, strict=True):
+                    self._layers.put((key, k), decoded, decoded.nbytes)
+        of_picture = dict(zip(distinct, pixels, strict=True))
+        for rendering in renderings:
+            rendering.pixels = of_picture[rendering.job.key]
+            for stage, seconds in clock.seconds.items():
+                rendering.clock.add(stage, seconds)
+
+    def _finish(self, rendering: _Rendering | ServiceError) -> Rendered | ServiceError:
+        if isinstance(rendering, ServiceError):
+            return rendering
+        if rendering.error is not None:
+            return rendering.error
+        job, clock = rendering.job, rendering.clock
+        assert rendering.pixels is not None
+        with clock.stage("resize"):
+            image = _turn(self._resize(Image.fromarray(rendering.pixels), rendering.part, job), job)
+        with clock.stage("encode"):
+            body = imagefile.write(image, job.format, job.quality, job.background)
+        return Rendered(
+            body=body,
+            media_type=imagefile.MEDIA_TYPES[job.format],
+            width=image.width,
+            height=image.height,
+            layers_decoded=job.layer + 1 - rendering.first,
+            seconds=clock.seconds,
+        )
+
+    def _resize(self, image: Image.Image, part: Box, job: Render) -> Image.Image:
+        """Cut out and resize: antialiased downwards, by LIFF upwards (up to MAX_UPSCALE).
+
+        A part is cut out before it is enlarged: LIFF's work is for the answer's pixels alone, and does not
+        see beyond the part's edges.
+
+        ``image`` is the ``part`` of the layer that was decoded.
+        """
+        if job.alpha is not None:
+            alpha = Image.open(BytesIO(job.alpha), formats=("PNG",))
+            image.putalpha(alpha.crop((part.left, part.top, part.right, part.bottom)))
+        left, top, right, bottom = job.crop or (part.left, part.top, part.right, part.bottom)
+        box = left - part.left, top - part.top, right - part.left, bottom - part.top
+        width, height = box[2] - box[0], box[3] - box[1]
+        if (width, height) == job.size:
+            return image if box == (0, 0, *image.size) else image.crop(box)
+        resized = image.resize(job.size, Image.Resampling.LANCZOS, box=box)
+        if not (width < job.size[0] <= MAX_UPSCALE * width and height < job.size[1] <= MAX_UPSCALE * height):
+            return resized
+        small = np.asarray(image.convert("RGB").crop(box))
+        large = Image.fromarray(self._codec.enlarge(small, job.size))
+        if job.alpha is not None:
+            large.putalpha(resized.getchannel("A"))
+        return large
+
+
+def _turn(image: Image.Image, job: Render) -> Image.Image:
+    if job.mirror:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if job.rotation:
+        image = image.transpose(_TURNS[job.rotation])
+    if job.bitonal:
+        return image.convert("L").point(lambda value: 255 * (value >= 128))
+    if job.gray:
+        image = image.convert("LA").convert("RGBA") if image.mode == "RGBA" else image.convert("L")
+    return image

@@ -1,0 +1,166 @@
+"""The benchmarks whole, with a real codec of small, untrained weights."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.measure import ours
+from benchmarks.measure.cache import Cache
+from benchmarks.measure.classic import ClassicCodec
+from benchmarks.measure.curves import Curve
+from benchmarks.measure.ours import Meter, scaled
+from benchmarks.measure.pictures import Picture
+from benchmarks.quality import rd, scalable
+from benchmarks.quality.scalable import SECTIONS, Ladder, even_steps
+from model.codec.codec import Codec
+from model.network.config import Config
+from model.stream.container import read_header
+from model.training.export import export
+from model.training.network import initialise
+
+SMALL = Config(
+    channels=8, latents=12, features=4, blocks=1, convs=1, growth=4, hidden=8, hidden_layers=1, levels=3
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    export(initialise(SMALL), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    x, y = np.meshgrid(np.arange(90), np.arange(60))
+    return np.stack([2 * x, 4 * y, x + y], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def data(tmp_path, pixels):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    Image.fromarray(pixels).save(folder / "a.png")
+    Image.fromarray(pixels[::-1]).save(folder / "b.png")
+    return folder
+
+
+@pytest.fixture
+def anchors(tmp_path):
+    folder = tmp_path / "anchors"
+    folder.mkdir()
+    flat = {"results": {"bpp": [0.1, 20.0], "psnr-rgb": [1.0, 59.0]}}
+    (folder / "compressai-mbt2018-mean_mse_cuda.json").write_text(json.dumps(flat))
+    (folder / "jpeg.json").write_text(json.dumps(flat))
+    (folder / "compass_paper_bdrates.json").write_text(
+        json.dumps(
+            {
+                section.paper: {
+                    "scales": [ladder.factors[-1] for ladder in section.ladders],
+                    "Single-layer Mean-scale": [11.11] * len(section.ladders),
+                    "Simulcast Mean-scale": [-22.22] * len(section.ladders),
+                }
+                for section in SECTIONS.values()
+                if section.paper
+            }
+        )
+    )
+    return folder
+
+
+def test_layers_are_measured_from_the_stream(weights, pixels, tmp_path):
+    codec = Codec.load(str(weights))
+    picture = Picture("p", pixels)
+    sizes = [(30, 20), (90, 60)]
+    measured = Meter(codec, Cache(tmp_path / "cache")).layers(picture, sizes, 60)
+    stream = codec.encode(pixels, sizes, 60)
+    assert [size for size, _ in measured] == [layer.end for layer in read_header(stream).layers]
+    assert measured[-1][0] == len(stream)
+    small = scaled(picture, (30, 20)).pixels.astype(float)
+    errors = [
+        np.mean((codec.decode(stream, k) - truth) ** 2) for k, truth in enumerate([small, pixels * 1.0])
+    ]
+    assert [psnr for _, psnr in measured] == pytest.approx(
+        [10 * np.log10(255**2 / e) for e in errors], abs=1e-6
+    )
+
+
+def test_bench_rd_whole(weights, data, anchors, tmp_path, capsys):
+    out = tmp_path / "out"
+    rd.main(["--data", str(data), "--profile", str(weights), "--anchors", str(anchors), "--out", str(out)])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(result["bd_rate"]) == {"jpeg", "webp", "avif", "jpeg2000", "published jpeg", "mbt2018-mean"}
+    assert len(result["curve"]) == len(rd.QUALITIES)
+    assert result["pictures"] == 2
+    codec = Codec.load(str(weights))
+    pictures = [np.asarray(Image.open(data / name)) for name in ("a.png", "b.png")]
+    sizes = [len(codec.encode(pixels, [(90, 60)], rd.QUALITIES[0])) for pixels in pictures]
+    assert result["curve"][0][0] == pytest.approx(sum(sizes) * 8 / (2 * 90 * 60), abs=1e-5)
+    assert (out / "rd.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((out / "rd.json").read_text()) == result
+
+
+@pytest.mark.slow
+def test_bench_scalable_whole(weights, data, anchors, tmp_path, capsys):
+    out = tmp_path / "out"
+    common = ["--data", str(data), "--profile", str(weights), "--anchors", str(anchors), "--out", str(out)]
+    scalable.main([*common, "--quick", "--pictures", "1"])
+    printed = capsys.readouterr().out
+    result = json.loads(printed.splitlines()[-1])
+    assert set(result["bd_rate"]) == {"1 : 2", "1 : 2 : 4", "1 : 2 : 6", even_steps(6).name}
+    rivals = {f"{name} {way}" for name in ("avif", "webp", "jpeg") for way in ("simulcast", "single")}
+    for rates in result["bd_rate"].values():
+        assert set(rates) == rivals | {"single layer", "simulcast", "mbt2018-mean", "avif matched"}
+    assert "11.11" in printed
+    assert "-22.22" in printed
+    assert (out / "three_layers.png").exists()
+    assert (out / "table3_three_layer_el1_2x.png").exists()
+
+
+@pytest.mark.slow
+def test_measured_in_processes_then_known(weights, data, tmp_path, capsys, monkeypatch):
+    """Two processes fill the caches: after them nothing is coded again, and the figures are the same."""
+    common = ["--data", str(data), "--profile", str(weights), "--device", "cpu", "--quick", "--only", "two"]
+    common += ["--qualities", "90", "20"]
+
+    def result(*options):
+        scalable.main([*common, *options])
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    alone = result("--out", str(tmp_path / "alone"))
+    with monkeypatch.context() as patch:
+        patch.setattr(ours, "measure", None)
+        patch.setattr(ClassicCodec, "encode", None)
+        assert result("--out", str(tmp_path / "shared"), "--jobs", "2") == alone
+    assert len(alone["curve"]["1 : 2"]) == 2
+
+
+def test_falling_bytes_or_psnr_are_named():
+    pictures = [Picture(name, np.zeros((1, 1, 3), np.uint8)) for name in "ab"]
+    rows = {
+        10: [[[100, 30.0]], [[90, 30.0]]],
+        20: [[[120, 31.0]], [[95, 29.5]]],
+        30: [[[120, 32.0]], [[99, 31.0]]],
+    }
+    assert list(rd.falls(pictures, rows)) == [
+        "b, quality 10 to 20: PSNR 30 to 29.5",
+        "a, quality 20 to 30: bytes 120 to 120",
+    ]
+
+
+def test_an_anchor_does_not_hide_what_was_measured():
+    live, anchor = Curve("jpeg", ((1.0, 30.0),)), Curve("jpeg", ((2.0, 31.0),))
+    assert [(c.name, c.points) for c in rd.named_apart([live], [anchor])] == [
+        ("jpeg", live.points),
+        ("published jpeg", anchor.points),
+    ]
+
+
+def test_sizes_of_a_ladder():
+    assert Ladder((1, 2, 4)).sizes((768, 512)) == [(192, 128), (384, 256), (768, 512)]
+    assert Ladder((1, 2, 2.4)).sizes((768, 512)) == [(320, 213), (640, 427), (768, 512)]
+    assert Ladder((1,)).sizes((5, 7)) == [(5, 7)]
+    assert [len(even_steps(n).sizes((768, 512))) for n in (4, 9)] == [4, 9]
+    assert even_steps(9).sizes((768, 512))[0] == (192, 128)

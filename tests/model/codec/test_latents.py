@@ -1,0 +1,80 @@
+"""Hyper-latents settle where latents that are not coded would be missing."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from model.clock import StageClock
+from model.codec.codec import Codec
+from tests.model.tiny import picture
+
+SIZE = (700, 500)
+
+
+def latents(coder, seed=0):
+    """Latents, hyper-latents, and the former as the decoder will have them."""
+    random = torch.Generator().manual_seed(seed)
+    y = 3 * torch.randn((1, coder.prior.synthesis.shape[1], *coder.latents), generator=random)
+    z = 20 * torch.randn((1, len(coder.prior.tables), *coder.hyper_latents), generator=random)
+    return y, z, coder.encode(y[0], z[0], StageClock())[2]
+
+
+def test_nothing_changes_where_all_is_there(tiny_codec):
+    coder = tiny_codec._coder(0, SIZE, 256)
+    y, z, _ = latents(coder)
+    assert coder.settle(y, z, y + 0.9) is None
+
+
+def test_hyper_latents_are_halved_around_what_is_missing(tiny_codec):
+    coder = tiny_codec._coder(0, SIZE, 256)
+    y, z, _ = latents(coder)
+    known = y.clone()
+    known[0, 3, 17, 9] += 8  # below hyper-latent (4, 2)
+    settled = coder.settle(y, z, known)
+    around = (slice(None), slice(None), slice(3, 6), slice(1, 4))
+    assert torch.equal(settled[around], torch.trunc(z[around].round() / 2))
+    settled[around] = z[around]
+    assert torch.equal(settled, z)
+
+
+def test_a_little_may_be_missing(tiny_codec):
+    coder = tiny_codec._coder(0, SIZE, 256)
+    y, z, _ = latents(coder)
+    known = y.clone()
+    known[0, 3, 17, 9] += 7
+    known[0, 5, ::4, ::4] += 1
+    assert coder.settle(y, z, known) is None
+
+
+def test_hyper_latents_settle_at_last(tiny_codec):
+    """Halved again and again they are all 0: nothing can go on for ever."""
+    coder = tiny_codec._coder(0, SIZE, 256)
+    y, z, _ = latents(coder)
+    for _ in range(8):
+        z = coder.settle(y, z, y + 100)
+    assert not z.any()
+
+
+def page(drawn):
+    """A white page with a photograph, or a drawing, in its middle: (640, 960, 3)."""
+    image = Image.new("RGB", (960, 640), "white")
+    if drawn:
+        draw = ImageDraw.Draw(image)
+        draw.ellipse((350, 200, 600, 450), fill=(200, 20, 30))
+        draw.rectangle((50, 50, 200, 90), fill="black")
+    else:
+        image.paste(Image.fromarray(picture(300, 200)), (330, 220))
+    return np.asarray(image)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("drawn", [True, False])
+def test_white_pages_gain_from_every_quality(drawn):
+    """With the shipped weights, whose training saw photographs alone."""
+    codec, pixels, errors = Codec.load("lite"), page(drawn), []
+    for quality in (35, 75, 100):
+        decoded = codec.decode(codec.encode(pixels, [(240, 160), (480, 320), (960, 640)], quality))
+        errors.append(float(np.square(decoded.astype(float) - pixels).mean()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 6.5  # 40 dB

@@ -1,0 +1,121 @@
+"""Boxes, and which inputs an output depends on, against counting them out."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.network.geometry import (
+    Box,
+    coarse,
+    divide,
+    fine,
+    grow,
+    halved,
+    inputs_of_down,
+    inputs_of_up,
+    nearest_pixels,
+    whole,
+)
+
+EDGES = st.integers(1, 90)
+SIZES = st.tuples(EDGES, EDGES)
+
+
+@st.composite
+def boxes(draw, size):
+    """A box that is not empty, of a picture of that size."""
+    top, left = draw(st.integers(0, size[0] - 1)), draw(st.integers(0, size[1] - 1))
+    return Box(top, left, draw(st.integers(top + 1, size[0])), draw(st.integers(left + 1, size[1])))
+
+
+@st.composite
+def sized_boxes(draw):
+    """A size and a box in it."""
+    size = draw(SIZES)
+    return size, draw(boxes(size))
+
+
+def test_box():
+    box = Box(2, 3, 5, 9)
+    assert box.size == (3, 6)
+    assert (box.rows, box.columns) == ((2, 5), (3, 9))
+    assert box.inside(Box(1, 1, 10, 10)) == (slice(1, 4), slice(2, 8))
+    assert box.within((5, 9))
+    assert not box.within((4, 9))
+    assert not box.within((5, 8))
+    assert not Box(2, 3, 2, 9).within((5, 9))
+    assert not Box(-1, 0, 2, 2).within((5, 9))
+    assert whole((4, 7)) == Box(0, 0, 4, 7)
+
+
+@given(SIZES, st.integers(0, 6))
+def test_halving_pads_each_odd_edge(size, times):
+    expected = size
+    for _ in range(times):
+        expected = ((expected[0] + 1) // 2, (expected[1] + 1) // 2)
+    assert halved(size, times) == expected
+    assert halved(size, times) == tuple(-(-edge // 2**times) for edge in size)
+
+
+def test_grow():
+    assert grow(Box(2, 3, 5, 6), 2, (6, 10)) == Box(0, 1, 6, 8)
+
+
+@given(sized_boxes())
+def test_inputs_of_up(case):
+    """Input i of the transposed convolution reaches outputs 2 i - 2 to 2 i + 2."""
+    size, _ = case
+    output = (2 * size[0], 2 * size[1])
+    for box in (whole(output), Box(0, 0, 1, 1), Box(output[0] - 1, output[1] - 1, *output), case[1]):
+        rows = [i for i in range(size[0]) if 2 * i + 2 >= box.top and 2 * i - 2 < box.bottom]
+        columns = [i for i in range(size[1]) if 2 * i + 2 >= box.left and 2 * i - 2 < box.right]
+        assert inputs_of_up(box, size) == Box(rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
+
+
+@given(sized_boxes())
+def test_inputs_of_down(case):
+    """Output o of the convolution sees inputs 2 o - 2 to 2 o + 2; the first is made even."""
+    output, box = case
+    for size in (2 * output[0], 2 * output[1]), (2 * output[0] - 1, 2 * output[1] - 1):
+        inputs = inputs_of_down(box, size)
+        rows = [i for i in range(size[0]) if 2 * box.top - 2 <= i <= 2 * (box.bottom - 1) + 2]
+        columns = [i for i in range(size[1]) if 2 * box.left - 2 <= i <= 2 * (box.right - 1) + 2]
+        assert inputs == Box(rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
+        assert inputs.top % 2 == inputs.left % 2 == 0
+
+
+@given(st.data(), SIZES)
+def test_nearest_pixels(data, small):
+    large = (small[0] + data.draw(st.integers(0, 60)), small[1] + data.draw(st.integers(0, 60)))
+    box = data.draw(boxes(large))
+    inputs = nearest_pixels(box, small, large)
+    for axis, (first, end), (low, high) in (
+        (0, box.rows, inputs.rows),
+        (1, box.columns, inputs.columns),
+    ):
+        nearest = [int((i + 0.5) * small[axis] / large[axis] + 1e-9) for i in range(first, end)]
+        assert (low, high) == (nearest[0], nearest[-1] + 1)
+
+
+@given(sized_boxes(), st.integers(1, 40))
+def test_parts_cover_a_box_once_and_follow_the_grid(case, edge):
+    _, box = case
+    cells: set[tuple[int, int]] = set()
+    for part in divide(box, edge):
+        assert coarse(part, edge).size == (1, 1)
+        inside = {(y, x) for y in range(*part.rows) for x in range(*part.columns)}
+        assert inside
+        assert not inside & cells
+        cells |= inside
+    assert cells == {(y, x) for y in range(*box.rows) for x in range(*box.columns)}
+
+
+@given(sized_boxes(), st.integers(1, 40))
+def test_coarse_and_fine(case, step):
+    size, box = case
+    cells = coarse(box, step)
+    covered = fine(cells, step, size)
+    assert covered.within(size)
+    assert covered.top <= box.top < covered.top + step
+    assert covered.left <= box.left < covered.left + step
+    assert box.bottom <= covered.bottom < box.bottom + step
+    assert box.right <= covered.right < box.right + step

@@ -1,0 +1,122 @@
+"""Connections to a real uvicorn: dropped when no request comes or nothing is read, and only then."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from service.web.stalls import dropping_after
+
+SECONDS = 0.5
+LARGE = 64 * 2**20
+"""Bytes of an answer that no socket's buffers hold."""
+GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def large(request: Request) -> Response:
+    return Response(b"x" * LARGE)
+
+
+async def slow(request: Request) -> Response:
+    await asyncio.sleep(4 * SECONDS)
+    return PlainTextResponse("done")
+
+
+async def body(request: Request) -> Response:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[uvicorn.Server]:
+    app = Starlette(routes=[Route(f"/{f.__name__}", f, methods=["GET", "POST"]) for f in (large, slow, body)])
+    config = uvicorn.Config(app, http=dropping_after(SECONDS), lifespan="off", log_config=None)
+    running = uvicorn.Server(config)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
+    serving = asyncio.create_task(running.serve([listening]))
+    while not running.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    yield running
+    running.should_exit = True
+    await serving
+
+
+async def connect(server: uvicorn.Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that takes in little before it is read."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, server.servers[0].sockets[0].getsockname())
+    return await asyncio.open_connection(sock=sock, limit=4096)
+
+
+async def dropped(server: uvicorn.Server) -> None:
+    """Returns when the server has no connection any more."""
+    async with asyncio.timeout(60):
+        while server.server_state.connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+async def test_a_request_whose_headers_never_end(server: uvicorn.Server, start: bytes) -> None:
+    reader, writer = await connect(server)
+    writer.write(start)
+    async with asyncio.timeout(60):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_headers_that_trickle_in_do_not_count(server: uvicorn.Server) -> None:
+    """The second request of a connection, after one that was answered."""
+    reader, writer = await connect(server)
+    writer.write(GET % b"body")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.write(b"GET / HTTP/1.1\r\n")
+    async with asyncio.timeout(60):
+        while server.server_state.connections:
+            writer.write(b"X: y\r\n")
+            await asyncio.sleep(0.05)
+    writer.close()
+
+
+async def test_an_answer_that_is_not_read(server: uvicorn.Server) -> None:
+    reader, writer = await connect(server)
+    writer.write(GET % b"large")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    await dropped(server)
+    writer.close()
+
+
+async def test_an_answer_that_is_read_slowly_arrives_whole(server: uvicorn.Server) -> None:
+    reader, writer = await connect(server)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    received = 0
+    for _ in range(200):  # over four looks
+        received += len(await reader.read(2**16))
+        await asyncio.sleep(SECONDS / 50)
+    assert server.server_state.connections
+    while part := await reader.read(2**20):
+        received += len(part)
+    assert received > LARGE
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [GET % b"slow", b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"]
+)
+async def test_work_and_bodies_are_left_alone(server: uvicorn.Server, request_bytes: bytes) -> None:
+    reader, writer = await connect(server)
+    writer.write(request_bytes)
+    if b"POST" in request_bytes:
+        for _ in range(4):
+            await asyncio.sleep(SECONDS)
+            writer.write(b"x")
+    async with asyncio.timeout(60):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.close()

@@ -1,0 +1,194 @@
+"""Every kind of upload is read right or refused clearly, and answers are written without metadata."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.errors import BadPicture, PictureTooLarge, UnsupportedPicture
+from service.worker import imagefile
+from tests.service.samples import adobe_rgb_profile, bomb, encoded, oriented, photo, pixels, polyglot
+
+LIMIT = 50_000_000
+PHOTO = photo(120, 80)
+
+
+def read(data, **options):
+    return imagefile.read(data, LIMIT, **options)
+
+
+def difference(image, expected) -> float:
+    """Mean absolute difference in grey levels; the sizes must agree."""
+    assert image.size == expected.size
+    return float(np.abs(np.asarray(image).astype(int) - np.asarray(expected).astype(int)).mean())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "HEIF"])
+def test_formats(kind):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    data = encoded(PHOTO, kind, **({} if kind in ("PNG", "TIFF", "BMP") else {"quality": 95}))
+    picture = read(data)
+    assert picture.format == kind
+    assert picture.alpha is None
+    assert difference(picture.rgb, PHOTO) < (0.01 if kind in ("PNG", "TIFF", "BMP") else 4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(orientation):
+    assert difference(read(oriented(PHOTO, orientation)).rgb, PHOTO) < 4
+
+
+def test_progressive_jpeg():
+    assert difference(read(encoded(PHOTO, "JPEG", progressive=True, quality=95)).rgb, PHOTO) < 4
+
+
+def test_cmyk_jpeg():
+    picture = read(encoded(PHOTO.convert("CMYK"), "JPEG", quality=95))
+    assert picture.rgb.mode == "RGB"
+    assert difference(picture.rgb, PHOTO) < 8
+
+
+def test_grey_and_black_and_white():
+    grey = PHOTO.convert("L")
+    assert difference(read(encoded(grey, "PNG")).rgb, grey.convert("RGB")) == 0
+    black_and_white = PHOTO.convert("1")
+    assert difference(read(encoded(black_and_white, "PNG")).rgb, black_and_white.convert("RGB")) == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bits(kind):
+    samples = np.linspace(0, 65535, 120 * 80).reshape(80, 120).round()
+    data = encoded(Image.fromarray(samples.astype(np.uint16)), kind)
+    found = np.asarray(read(data).rgb).astype(float)
+    assert np.abs(found - samples[..., None] / 257).max() <= 0.5
+
+
+def test_palette_with_transparency():
+    palette = PHOTO.quantize(16)
+    picture = read(encoded(palette, "PNG", transparency=3))
+    assert picture.alpha is not None
+    assert set(np.unique(np.asarray(picture.alpha))) == {0, 255}
+    hidden = np.asarray(picture.alpha) == 0
+    assert (hidden == (np.asarray(palette) == 3)).all()
+
+
+def test_palette_without_transparency():
+    palette = PHOTO.quantize(16)
+    assert difference(read(encoded(palette, "GIF")).rgb, palette.convert("RGB")) == 0
+
+
+def test_grey_with_alpha():
+    image = PHOTO.convert("LA")
+    image.putalpha(Image.linear_gradient("L").resize(PHOTO.size))
+    picture = read(encoded(image, "PNG"))
+    assert picture.rgb.mode == "RGB"
+    assert picture.alpha is not None
+    assert difference(picture.alpha, image.getchannel("A")) == 0
+
+
+def test_opaque_alpha_is_dropped():
+    assert read(encoded(PHOTO.convert("RGBA"), "PNG")).alpha is None
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_animation_gives_its_first_frame(kind):
+    options = {"save_all": True, "append_images": [photo(120, 80, seed=1)], "duration": 100}
+    data = encoded(PHOTO.quantize(64) if kind == "GIF" else PHOTO, kind, **options)
+    assert difference(read(data).rgb, PHOTO) < 12
+
+
+def test_adobe_rgb_becomes_srgb():
+    """Compared with the profile's own arithmetic: gamma, matrix, gamma."""
+    image = Image.new("RGB", (8, 8), (180, 120, 100))
+    found = np.asarray(read(encoded(image, "PNG", icc_profile=adobe_rgb_profile())).rgb)[0, 0]
+    linear = (np.array([180, 120, 100]) / 255) ** (563 / 256)
+    adobe = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
+    to_srgb = np.linalg.inv(
+        [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]]
+    )
+    light = to_srgb @ adobe @ linear
+    expected = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(found - expected).max() <= 2
+    assert found[0] > 185  # without the profile it would be 180
+
+
+@pytest.mark.parametrize("profile", [b"", b"not a profile", adobe_rgb_profile()[:200]])
+def test_broken_profile_is_ignored(profile):
+    assert difference(read(encoded(PHOTO, "PNG", icc_profile=profile)).rgb, PHOTO) == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (12000, 10), (1, 700)])
+def test_extreme_sizes(size):
+    assert read(encoded(photo(*size), "PNG")).rgb.size == size
+
+
+def test_max_width():
+    picture = read(encoded(PHOTO, "PNG"), max_width=60)
+    assert picture.rgb.size == (60, 40)
+    assert read(encoded(PHOTO, "PNG"), max_width=500).rgb.size == (120, 80)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])
+def test_truncated(kind):
+    data = encoded(PHOTO, kind)
+    with pytest.raises((BadPicture, UnsupportedPicture)):
+        read(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"x", b"hello world" * 100, b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe", b"\0" * 999],
+)
+def test_not_a_picture(data):
+    with pytest.raises(UnsupportedPicture):
+        read(data)
+
+
+def test_floating_point_is_refused():
+    data = encoded(Image.fromarray(np.zeros((8, 8), np.float32)), "TIFF")
+    with pytest.raises(UnsupportedPicture):
+        read(data)
+
+
+def test_too_many_pixels_are_refused_by_the_header():
+    with pytest.raises(PictureTooLarge):
+        read(bomb(30_000, 30_000))
+    with pytest.raises(PictureTooLarge):
+        imagefile.read(encoded(PHOTO, "PNG"), 120 * 80 - 1)
+
+
+def test_polyglot_loses_what_it_carries():
+    picture = read(polyglot(PHOTO))
+    assert difference(picture.rgb, PHOTO) < 4
+    for name in imagefile.MEDIA_TYPES:
+        assert b"script" not in imagefile.write(picture.rgb, name, 80)
+
+
+@pytest.mark.parametrize("name", ["png", "webp", "avif", "jpeg"])
+def test_written_formats(name):
+    body = imagefile.write(PHOTO, name, 90)
+    with Image.open(BytesIO(body)) as image:
+        assert Image.MIME[image.format or ""] == imagefile.MEDIA_TYPES[name]
+        assert not image.getexif()
+        assert difference(image.convert("RGB"), PHOTO) < (0.01 if name == "png" else 5)
+
+
+@pytest.mark.parametrize("name", ["png", "webp", "avif", "jpeg"])
+def test_written_transparency(name):
+    image = PHOTO.copy()
+    mask = Image.new("L", PHOTO.size, 0)
+    mask.paste(255, (0, 0, 60, 80))
+    image.putalpha(mask)
+    found = pixels(imagefile.write(image, name, 95, background="#0000ff"))
+    if name == "jpeg":
+        assert np.abs(found[:, 90:] - [0, 0, 255]).max() < 12
+    else:
+        assert np.abs(found[..., 3] - np.asarray(mask)).max() < 12
+
+
+def test_alpha_plane_is_lossless():
+    alpha = Image.linear_gradient("L").resize((120, 80))
+    assert (pixels(imagefile.write_alpha(alpha, (120, 80))) == np.asarray(alpha)).all()
+    assert pixels(imagefile.write_alpha(alpha, (30, 20))).shape == (20, 30)

@@ -1,0 +1,134 @@
+"""What a worker keeps: layers once decoded are not decoded again."""
+
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.errors import BadParameter, DamagedStream
+from service.messages.jobs import Render, Rendered, Upload
+from service.settings import Settings
+from service.worker.tasks import Tasks
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return Settings(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def stream(settings: Settings) -> bytes:
+    """A picture of 192 x 128 in layers of 64, 96 and 192 pixels' width."""
+    return Tasks(settings).upload(Upload(_png(lambda x, y: x), 75, (64, 96))).stream
+
+
+def _png(red: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bytes:
+    y, x = np.mgrid[0:128, 0:192]
+    out = BytesIO()
+    Image.fromarray(np.stack([red(x, y), y, (x + y) % 256], 2).astype(np.uint8)).save(out, "png")
+    return out.getvalue()
+
+
+def render(tasks: Tasks, stream: bytes, layer: int, key: str = "key") -> tuple[bytes, int]:
+    """The PNG of a layer, and how many layers were decoded for it."""
+    size = [(64, 43), (96, 64), (192, 128)][layer]
+    rendered = tasks.render(Render(key, stream, layer, size, "png", 100))
+    return rendered.body, rendered.layers_decoded
+
+
+def test_a_larger_layer_continues_from_a_smaller_one(settings: Settings, stream: bytes) -> None:
+    tasks = Tasks(settings)
+    whole = render(Tasks(settings), stream, 2)
+    assert whole[1] == 3
+    assert render(tasks, stream, 0)[1] == 1
+    assert render(tasks, stream, 2) == (whole[0], 2)
+    assert render(tasks, stream, 2) == (whole[0], 0)
+
+
+def test_a_smaller_layer_was_decoded_on_the_way_to_a_larger_one(settings: Settings, stream: bytes) -> None:
+    tasks = Tasks(settings)
+    render(tasks, stream, 2)
+    assert render(tasks, stream, 1) == (render(Tasks(settings), stream, 1)[0], 0)
+    assert render(tasks, stream, 1, key="another picture")[1] == 2
+
+
+def test_what_is_kept_is_bounded(stream: bytes) -> None:
+    tasks = Tasks(Settings(device="cpu", worker_cache_bytes=64 * 43 * 3))
+    render(tasks, stream, 2)
+    assert render(tasks, stream, 2)[1] == 3
+
+
+def test_warming_up_leaves_nothing_behind(settings: Settings, stream: bytes) -> None:
+    tasks = Tasks(settings)
+    tasks.warm_up()
+    assert render(tasks, stream, 2)[1] == 3
+
+
+@pytest.mark.parametrize("crop", [(0, 0, 96, 64), (101, 30, 160, 99), (191, 127, 192, 128)])
+@pytest.mark.parametrize("started", [False, True])
+def test_a_small_part_is_decoded_alone(
+    settings: Settings, stream: bytes, crop: tuple[int, int, int, int], started: bool
+) -> None:
+    """As the same part of the whole layer, but neither decoded nor kept whole."""
+    tasks = Tasks(settings)
+    if started:
+        render(tasks, stream, 1)
+    size = crop[2] - crop[0], crop[3] - crop[1]
+    part = tasks.render(Render("key", stream, 2, size, "png", 100, crop))
+    assert part.layers_decoded == (1 if started else 3)
+    body, decoded = render(tasks, stream, 2)
+    assert decoded == part.layers_decoded
+    expected = np.asarray(Image.open(BytesIO(body)).crop(crop), int)
+    assert np.abs(np.asarray(Image.open(BytesIO(part.body)), int) - expected).max() <= 1
+    kept = tasks.render(Render("key", stream, 2, size, "png", 100, crop))
+    assert kept.layers_decoded == 0
+    assert np.array_equal(np.asarray(Image.open(BytesIO(kept.body)), int), expected)
+
+
+def test_a_batch_gives_what_its_jobs_give_alone(settings: Settings, stream: bytes) -> None:
+    """Pictures of the same sizes and others, whole and in part, one picture twice, bad ones among them."""
+    negative = Tasks(settings).upload(Upload(_png(lambda x, y: 255 - x), 75, (64, 96))).stream
+    jobs = [
+        Render("one", stream, 2, (192, 128), "png", 100),
+        Render("two", negative, 2, (192, 128), "png", 100),
+        Render("one", stream, 2, (100, 67), "webp", 80),
+        Render("one", stream, 1, (96, 64), "png", 100),
+        Render("two", negative, 2, (20, 20), "png", 100, (100, 50, 120, 70)),
+        Render("cut", stream[:-300], 2, (192, 128), "png", 100),
+        Render("nonsense", b"nonsense", 0, (64, 43), "png", 100),
+        Render("one", stream, 7, (64, 43), "png", 100),
+    ]
+    results = Tasks(settings).render_batch(jobs)
+    for job, result in zip(jobs[:5], results[:5], strict=True):
+        alone = Tasks(settings).render(job)
+        assert isinstance(result, Rendered)
+        assert (result.media_type, result.layers_decoded) == (alone.media_type, alone.layers_decoded)
+        pixels = [np.asarray(Image.open(BytesIO(r.body)).convert("RGB"), int) for r in (result, alone)]
+        assert np.abs(pixels[0] - pixels[1]).max() <= (1 if job.format == "png" else 8)
+    assert [type(result) for result in results[5:]] == [DamagedStream, DamagedStream, BadParameter]
+
+
+def test_a_batch_continues_from_kept_layers(settings: Settings, stream: bytes) -> None:
+    tasks = Tasks(settings)
+    render(tasks, stream, 1, key="a")
+    jobs = [Render(key, stream, 2, (192, 128), "png", 100) for key in ("a", "b")]
+    continued, fresh = tasks.render_batch(jobs)
+    assert isinstance(continued, Rendered)
+    assert isinstance(fresh, Rendered)
+    assert (continued.layers_decoded, fresh.layers_decoded) == (1, 3)
+    assert continued.body == fresh.body
+    assert render(tasks, stream, 2, key="b") == (fresh.body, 0)
+
+
+def test_a_part_is_resized_with_its_transparency(settings: Settings) -> None:
+    out = BytesIO()
+    y, x = np.mgrid[0:128, 0:192]
+    planes = [x, y, (x + y) % 256, np.where(x < 100, 255, y)]
+    Image.fromarray(np.stack(planes, 2).astype(np.uint8)).save(out, "png")
+    coded = Tasks(settings).upload(Upload(out.getvalue(), 75, (64,)))
+    crop = (90, 40, 120, 70)
+    job = Render("key", coded.stream, 1, (30, 30), "png", 100, crop, alpha=coded.alpha[1])
+    alpha = np.asarray(Image.open(BytesIO(Tasks(settings).render(job).body)).getchannel("A"))
+    assert np.array_equal(alpha, planes[3][40:70, 90:120])
