@@ -10,7 +10,7 @@ from tests.service.samples import encoded, photo
 @pytest.fixture(scope="module")
 def raw(service):
     """A plain client of the service's own store, to break things with."""
-    with redis.Redis(unix_socket_path=str(service.client.folder / "data" / "valkey.sock")) as client:
+    with redis.Redis(unix_socket_path=str(service.folder / "data" / "valkey.sock")) as client:
         yield client
 
 
