@@ -19,7 +19,7 @@ ALPHA_FORMATS = ("avif", "webp", "png")
 
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-    ZeroDivisionError, AttributeError, struct.error, zlib.error,
+    ZeroDivisionError, AttributeError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 """What Pillow's readers raise on damaged files."""
 
@@ -58,6 +58,8 @@ def read(data: bytes, max_pixels: int, max_width: int | None = None) -> Picture:
             upright = ImageOps.exif_transpose(image)
             alpha = _alpha(upright)
             rgb = _srgb(upright)
+        except Image.DecompressionBombError as error:  # a frame larger than the header said
+            raise PictureTooLarge(f"the limit is {max_pixels} pixels") from error
         except _BROKEN as error:
             raise BadPicture(f"the {name} picture is damaged or truncated: {error}") from error
     if max_width and rgb.width > max_width:

@@ -1,12 +1,13 @@
 """Every kind of upload is read right or refused clearly, and answers are written without metadata."""
 
 from io import BytesIO
+from random import Random
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from service.errors import BadPicture, PictureTooLarge, UnsupportedPicture
+from service.errors import BadPicture, PictureTooLarge, ServiceError, UnsupportedPicture
 from service.worker import imagefile
 from tests.service.samples import adobe_rgb_profile, bomb, encoded, oriented, photo, pixels, polyglot
 
@@ -144,6 +145,31 @@ def test_truncated(kind):
 def test_not_a_picture(data):
     with pytest.raises(UnsupportedPicture):
         read(data)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])
+def test_damage_anywhere_is_the_uploads_fault(kind):
+    """Bytes overwritten at random: an error of ours that names it, or a picture, and nothing else."""
+    random, whole = Random(kind), encoded(PHOTO.resize((40, 30)), kind)
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(random.randint(1, 3)):
+            data[random.randrange(len(data))] = random.randrange(256)
+        try:
+            read(bytes(data))
+        except ServiceError:
+            refused += 1
+    assert refused
+
+
+def test_a_frame_larger_than_the_header_said_is_too_large(monkeypatch):
+    def load(image):
+        raise Image.DecompressionBombError("larger than said")
+
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.load", load)
+    with pytest.raises(PictureTooLarge):
+        read(encoded(PHOTO, "JPEG"))
 
 
 def test_floating_point_is_refused():
