@@ -23,7 +23,8 @@ IMAGE = ("compass", "compass-gpu")
 def test_every_service_is_restarted_limited_and_locked_down(name):
     service = SERVICES[name]
     assert service["restart"] == "unless-stopped"
-    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+    assert service["logging"] == {"driver": "local", "options": {"max-size": "20m", "max-file": "5"}}
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -34,6 +35,12 @@ def test_the_image_has_a_health_check():
     dockerfile = (ROOT / "docker/Dockerfile").read_text()
     assert "HEALTHCHECK" in dockerfile
     assert re.search(r"^USER 10001:10001$", dockerfile, re.MULTILINE)
+
+
+def test_redis_is_a_version_without_known_holes():
+    """7.4.6 and 7.2.11 mended the hole through which a script could run any program (CVE-2025-49844)."""
+    version = SERVICES["redis"]["image"].removeprefix("redis:").removesuffix("-bookworm")
+    assert tuple(map(int, version.split("."))) >= (7, 4, 6)
 
 
 def test_the_service_waits_for_a_healthy_store():
