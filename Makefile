@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint docs format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
+.PHONY: help setup setup-dev serve test fuzz lint docs format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -26,6 +26,9 @@ serve: setup ## serve on http://localhost:8000 (settings: COMPASS_* variables)
 
 test: setup-dev ## all tests, fast ones first (OPTIONS="-m 'not slow'" for those alone)
 	$(BIN)/python -m pytest $(OPTIONS)
+
+fuzz: setup-dev ## hostile streams, uploads and requests (OPTIONS="--minutes 5 --only uploads")
+	$(BIN)/python -W ignore -m tests.fuzz $(OPTIONS)
 
 lint: setup-dev ## ruff and mypy
 	$(BIN)/ruff check .

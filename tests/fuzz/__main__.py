@@ -1,0 +1,58 @@
+"""Hostile inputs by the minute: ``make fuzz OPTIONS="--minutes 5 --only uploads"``.
+
+Every input follows from the seed and its number. A fault (an error that is not promised, an input that takes
+more than two seconds) ends the run with the seed and the number that bring it back.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from random import Random
+
+import torch
+from tqdm import tqdm
+
+from tests.fuzz.attacks import ATTACKS
+
+SLOWEST = 2.0
+"""Seconds that no input may take."""
+
+
+def run(name: str, seconds: float, count: float, seed: int) -> int:
+    """Attack for that long, or with so many inputs; returns how many there were. Raises AssertionError."""
+    outcomes: Counter[str] = Counter()
+    number, slowest, until = 0, 0.0, time.monotonic() + seconds
+    with ATTACKS[name]() as attack, tqdm(desc=name, unit=" inputs") as bar:
+        while number < count and time.monotonic() < until:
+            began = time.perf_counter()
+            try:
+                outcomes[attack(Random(f"{seed} {name} {number}"))] += 1
+            except BaseException:
+                print(f"{name}: input {number} of seed {seed}", file=sys.stderr)
+                raise
+            taken = time.perf_counter() - began
+            assert number == 0 or taken < SLOWEST, f"{name}: input {number} of seed {seed} took {taken:.1f} s"
+            slowest = max(slowest, taken)
+            number += 1
+            bar.update()
+    print(f"{name}: {number:,} inputs, slowest {slowest:.2f} s, {dict(outcomes.most_common())}")
+    return number
+
+
+def main() -> None:
+    """Run the attacks one after the other and print what came of them."""
+    parser = argparse.ArgumentParser("make fuzz", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5, help="all attacks together")
+    parser.add_argument("--count", type=float, default=float("inf"), help="inputs of each attack")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=ATTACKS, action="append", help="this attack; repeatable")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    names = options.only or list(ATTACKS)
+    total = sum(run(n, 60 * options.minutes / len(names), options.count, options.seed) for n in names)
+    print(f"{total:,} inputs: no crash, no error but those promised, none over {SLOWEST:g} s")
+
+
+if __name__ == "__main__":
+    main()
