@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 from service.engine.pool import Pool
 from service.library import Library
 from service.metrics import Metrics
-from service.routes import health, iiif, images, page, pictures
+from service.routes import delivery, health, iiif, images, page
 from service.settings import Settings
 from service.storage.fsck import watch
 from service.storage.store import Store
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
             max_age=86400,
         )
     app.add_middleware(Observed, metrics=metrics)
-    for module in (images, pictures, iiif, health, page):
+    for module in (images, delivery, iiif, health, page):
         app.include_router(module.router)
     app.mount("/static", page.files)
     return app

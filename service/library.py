@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from model.stream.container import read_header
+from service.cache import BoundedCache
 from service.engine.pool import Pool
 from service.errors import BadParameter, DamagedStream, NotFound
 from service.flights import Flights
-from service.lru import BoundedCache
 from service.messages.jobs import Render, Rendered, Upload
 from service.metrics import Metrics
 from service.planning.identity import entity_tag, is_picture_id, picture_id

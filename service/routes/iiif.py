@@ -10,8 +10,8 @@ from service.library import Order
 from service.messages.jobs import Render
 from service.planning import iiif
 from service.planning.identity import entity_tag
+from service.routes.delivery import picture_headers, respond
 from service.routes.images import PRIVATE, PictureId
-from service.routes.pictures import picture_headers, respond
 from service.storage.store import Record
 from service.web.context import Context, Here, may_read
 from service.web.problems import documented

@@ -22,8 +22,8 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchE
 
 from model.errors import StreamError
 from model.stream.container import MAX_HEADER_BYTES, MAX_LAYERS, Header, read_header, read_layer, verify
+from service.cache import BoundedCache
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
-from service.lru import BoundedCache
 from service.metrics import Metrics
 from service.settings import Settings
 

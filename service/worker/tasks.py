@@ -15,8 +15,8 @@ from model.errors import CompassError, StreamError
 from model.network.geometry import Box, whole
 from model.stream.container import Header, read_header, verify
 from model.stream.ladder import layer_sizes
+from service.cache import BoundedCache
 from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError
-from service.lru import BoundedCache
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.planning.sizing import MAX_UPSCALE, decoded_alone
 from service.settings import Settings

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.lru import BoundedCache
+from service.cache import BoundedCache
 
 STEPS = st.lists(st.tuples(st.sampled_from(["put", "get", "discard"]), st.integers(0, 8), st.integers(0, 60)))
 
