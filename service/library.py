@@ -14,12 +14,13 @@ from service.errors import BadParameter, DamagedStream, NotFound
 from service.flights import Flights
 from service.messages.jobs import Render, Rendered, Upload
 from service.metrics import Metrics
+from service.planning.formats import MAX_OUTPUT_EDGE, MEDIA_TYPES
 from service.planning.identity import entity_tag, is_picture_id, picture_id
 from service.planning.negotiation import accepted_format
 from service.planning.sizing import Wanted, decoding_cost, plan
 from service.settings import Settings
-from service.storage.store import Facts, Record, Store
-from service.worker import imagefile
+from service.storage.records import Facts, Record
+from service.storage.store import Store
 
 log = logging.getLogger("compass")
 
@@ -42,7 +43,7 @@ class Order:
     @property
     def media_type(self) -> str:
         """The media type the answer will have."""
-        return imagefile.MEDIA_TYPES[self.job.format]
+        return MEDIA_TYPES[self.job.format]
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,9 @@ class Library:
         if chosen.size[0] * chosen.size[1] > self.settings.max_output_pixels:
             raise BadParameter(f"{chosen.size[0]} x {chosen.size[1]} is more than may be asked for")
         longest = max(chosen.size)
-        possible = [name for name in imagefile.MEDIA_TYPES if longest <= imagefile.MAX_OUTPUT_EDGE[name]]
+        possible = [name for name in MEDIA_TYPES if longest <= MAX_OUTPUT_EDGE[name]]
         if output is not None and output not in possible:
-            raise BadParameter(f"{output} has at most {imagefile.MAX_OUTPUT_EDGE[output]} pixels a side")
+            raise BadParameter(f"{output} has at most {MAX_OUTPUT_EDGE[output]} pixels a side")
         name = output or accepted_format(accept, possible, alpha=bool(record.facts.alpha))
         job = Render(
             key=record.id,

@@ -14,9 +14,9 @@ from tqdm import tqdm
 from benchmarks.load.traffic import Hit
 from model.stream.container import read_header
 from service.messages.jobs import Render
+from service.planning.formats import MEDIA_TYPES
 from service.planning.sizing import Wanted, plan
 from service.settings import Settings
-from service.worker.imagefile import MEDIA_TYPES
 from service.worker.tasks import Tasks
 
 _PATH = re.compile(r"/images/(\w+)\?width=(\d+)")

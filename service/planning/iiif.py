@@ -61,7 +61,7 @@ class Request:
     """What one image URL asks for: ``region`` in pixels of the whole picture, ``size`` before rotation.
 
     ``rotation`` is in degrees clockwise, after mirroring; ``format`` is a name of
-    :data:`service.worker.imagefile.MEDIA_TYPES`.
+    :data:`service.planning.formats.MEDIA_TYPES`.
     """
 
     region: Box

@@ -1,30 +1,24 @@
 """Routes that give pictures back: rendered at a size, or as the stored stream."""
 
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from model.stream.container import Header
 from service.errors import BadParameter, NotFound
-from service.library import Answer, Order
+from service.planning.formats import MEDIA_TYPES
 from service.planning.identity import stream_tag
 from service.planning.sizing import choose
-from service.routes.images import PRIVATE, PictureId
-from service.routes.parameters import PictureParameters, StreamParameters
-from service.storage.store import Record
-from service.web.access import seconds_valid
+from service.routes.answers import cache_control, picture_headers, respond
+from service.routes.parameters import PictureId, PictureParameters, StreamParameters
 from service.web.conditional import Unsatisfiable, matches, requested_span
-from service.web.connection import while_connected
-from service.web.context import Context, Here, may_read, readable_by_all
+from service.web.context import Here, may_read
 from service.web.problems import documented
 from service.web.problems import response as problem
-from service.worker.imagefile import MEDIA_TYPES
 
 router = APIRouter(tags=["pictures"])
 
 STREAM_TYPE = "application/vnd.compass"
-STAGES = ("queue", "fetch", "priors", "entropy", "synthesis", "prediction", "resize", "encode")
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PICTURE: dict[int | str, dict[str, Any]] = {
@@ -74,59 +68,6 @@ async def picture_at_size(
     return await respond(request, here, order, headers)
 
 
-async def respond(request: Request, here: Context, order: Order, headers: dict[str, str]) -> Response:
-    """Answer an order: 304 or the headers alone where that suffices, else the picture."""
-    if matches(order.etag, request.headers.get("if-none-match")):
-        return Response(status_code=304, headers=headers)
-    if request.method == "HEAD":
-        head = Response(headers=headers, media_type=order.media_type)
-        del head.headers["Content-Length"]  # GET's is not known before the picture is made
-        return head
-    answer, cached = await while_connected(request, here.library.answer(order))
-    here.metrics.bytes_served.labels(order.job.format).inc(len(answer.picture.body))
-    headers |= _story(answer, cached)
-    return Response(answer.picture.body, headers=headers, media_type=answer.picture.media_type)
-
-
-def picture_headers(request: Request, here: Context, order: Order) -> dict[str, str]:
-    """Headers that are known before anything is decoded."""
-    headers = {
-        "ETag": order.etag,
-        "Cache-Control": _cache_control(request, here, order.record),
-        "Compass-Layer": str(order.job.layer),
-        "Compass-Bytes-Stored": str(order.record.bytes),
-    }
-    if order.negotiated:
-        headers["Vary"] = "Accept"
-    return headers
-
-
-def _cache_control(request: Request, here: Context, record: Record) -> str:
-    """Pictures never change, but they and signed URLs may end; what a key opened is for its holder."""
-    if not readable_by_all(request, here):
-        return PRIVATE
-    max_age = here.settings.max_age
-    expires, url_valid = record.facts.expires, seconds_valid(request.url.query)
-    if expires is None and url_valid is None:
-        return f"public, max-age={max_age}, immutable"
-    picture_valid = max_age if expires is None else max(0, int(expires - time.time()))
-    return f"public, max-age={min(max_age, picture_valid, max_age if url_valid is None else url_valid)}"
-
-
-def _story(answer: Answer, cached: bool) -> dict[str, str]:
-    """What it took to make this answer; nothing if it was in memory."""
-    if cached:
-        return {"Server-Timing": "cache", "Compass-Layers-Decoded": "0", "Compass-Bytes-Read": "0"}
-    known = [stage for stage in STAGES if stage in answer.seconds]
-    others = [stage for stage in answer.seconds if stage not in STAGES]
-    timing = ", ".join(f"{stage};dur={1000 * answer.seconds[stage]:.2f}" for stage in [*known, *others])
-    return {
-        "Server-Timing": timing,
-        "Compass-Layers-Decoded": str(answer.picture.layers_decoded),
-        "Compass-Bytes-Read": str(answer.bytes_read),
-    }
-
-
 @router.head(
     "/images/{picture}/stream",
     response_class=Response,
@@ -155,7 +96,7 @@ async def stream(
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
-        "Cache-Control": _cache_control(request, here, record),
+        "Cache-Control": cache_control(request, here, record),
     }
     if matches(etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)

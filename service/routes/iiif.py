@@ -9,13 +9,13 @@ from service.errors import BadRequest
 from service.library import Order
 from service.messages.jobs import Render
 from service.planning import iiif
+from service.planning.formats import MAX_OUTPUT_EDGE
 from service.planning.identity import entity_tag
-from service.routes.delivery import picture_headers, respond
-from service.routes.images import PRIVATE, PictureId
-from service.storage.store import Record
+from service.routes.answers import PRIVATE, picture_headers, respond
+from service.routes.parameters import PictureId
+from service.storage.records import Record
 from service.web.context import Context, Here, may_read
 from service.web.problems import documented
-from service.worker.imagefile import MAX_OUTPUT_EDGE
 
 router = APIRouter(prefix="/iiif/3", tags=["IIIF"], dependencies=[Depends(may_read)])
 

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.errors import Overloaded
-from service.routes.parameters import PageParameters, UploadParameters
+from service.routes.answers import PRIVATE
+from service.routes.parameters import PageParameters, PictureId, UploadParameters
 from service.routes.schemas import Page, PictureInfo, picture_info
 from service.web.connection import while_connected
 from service.web.context import Here, may_list, may_read, may_write
@@ -13,11 +14,6 @@ from service.web.problems import documented
 from service.web.uploads import read_upload
 
 router = APIRouter(tags=["pictures"])
-
-PRIVATE = "private, no-cache"
-"""Cache-Control of what only the client itself may keep, if it asks each time whether it is still right."""
-
-PictureId = Annotated[str, Path(description="id of a picture", max_length=64)]
 
 _BODY: dict[str, Any] = {
     "requestBody": {

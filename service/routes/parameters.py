@@ -2,10 +2,13 @@
 
 from typing import Annotated, Literal
 
+from fastapi import Path
 from pydantic import AfterValidator, BaseModel, Field
 
 from model.stream.container import MAX_EDGE
 from service.planning.sizing import Fit, Wanted
+
+PictureId = Annotated[str, Path(description="id of a picture", max_length=64)]
 
 
 def _widths(text: str) -> str:

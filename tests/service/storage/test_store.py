@@ -16,7 +16,8 @@ from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage import fsck
-from service.storage.store import INDEX, RECORD_SECONDS, Facts, Record, Store
+from service.storage.records import Facts, Record
+from service.storage.store import INDEX, RECORD_SECONDS, Store
 from service.storage.valkey import EmbeddedValkey
 
 LAYERS = [
