@@ -255,14 +255,17 @@ def _fsck(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     import os
 
-    from service.client.api import Client
+    from service.client.api import Client, ClientError
     from service.client.folder import import_folder
 
     if not options.folder.is_dir():
         raise CommandError(f"{options.folder}: not a folder")
     coding = {"quality": options.quality, "widths": options.widths, "max_width": options.max_width}
     with Client(options.url, os.environ.get("COMPASS_API_KEY")) as client:
-        tally = import_folder(client, options.folder, options.jobs, **coding)
+        try:
+            tally = import_folder(client, options.folder, options.jobs, **coding)
+        except ClientError as error:
+            raise CommandError(str(error)) from error
     print(tally)
     return 1 if tally.failed else 0
 
