@@ -27,10 +27,11 @@ serve: setup ## serve on http://localhost:8000 (settings: COMPASS_* variables)
 test: setup-dev ## all tests, fast ones first (OPTIONS="-m 'not slow'" for those alone)
 	$(BIN)/python -m pytest $(OPTIONS)
 
-lint: setup-dev ## ruff and mypy
+lint: setup-dev ## ruff, mypy and what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: setup-dev ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
@@ -81,7 +82,7 @@ lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--up
 	$(COMPILE) $(OPTIONS) --extra dev --extra heic --extra browser -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q
 # uv installs many times faster than pip; pip does it where uv cannot be had.
