@@ -8,7 +8,9 @@ from typing import Any
 
 from model.stream.ladder import Size
 from service.errors import BadRequest, NotImplementedHere
-from service.planning.sizing import MAX_UPSCALE, Box, choose
+from service.planning.formats import MAX_OUTPUT_EDGE
+from service.planning.plans import Finish
+from service.planning.sizing import MAX_UPSCALE, Box, View, choose
 
 CONTEXT = "http://iiif.io/api/image/3/context.json"
 PROFILE = "http://iiif.io/api/image/3/level2.json"
@@ -57,7 +59,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Request:
+class ImageRequest:
     """What one image URL asks for: ``region`` in pixels of the whole picture, ``size`` before rotation.
 
     ``rotation`` is in degrees clockwise, after mirroring; ``format`` is a name of
@@ -70,6 +72,21 @@ class Request:
     mirror: bool
     quality: str
     format: str
+
+    def view(self, layers: Sequence[Size]) -> View:
+        """The layer (of sizes, smallest first) that serves, and what is shown of it."""
+        layer = self.layer(layers)
+        return View(layer, self.size, self.crop(layers[-1], layers[layer]))
+
+    @property
+    def finish(self) -> Finish:
+        """What is done to the pixels of the view."""
+        return Finish(
+            rotation=self.rotation,
+            mirror=self.mirror,
+            gray=self.quality == "gray",
+            bitonal=self.quality == "bitonal",
+        )
 
     def layer(self, layers: Sequence[Size]) -> int:
         """The smallest layer (of sizes, smallest first) that has the pixels for this."""
@@ -98,7 +115,7 @@ class Request:
         return f"{region}/{size}/{'!' * self.mirror}{self.rotation}/{quality}.{kind}"
 
 
-def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, file: str) -> Request:
+def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, file: str) -> ImageRequest:
     """Understand the last four parts of an image URL of a picture of (width, height) pixels.
 
     Raises BadRequest for what is no IIIF request or impossible for this picture, and
@@ -114,7 +131,10 @@ def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, 
     box = _region(picture, region)
     mirror, degrees = _rotation(rotation)
     wanted = _size((box[2] - box[0], box[3] - box[1]), limits, size)
-    return Request(box, wanted, degrees, mirror, quality, FORMATS[kind])
+    name = FORMATS[kind]
+    if max(wanted) > MAX_OUTPUT_EDGE[name]:
+        raise BadRequest(f"{name} has at most {MAX_OUTPUT_EDGE[name]} pixels a side")
+    return ImageRequest(box, wanted, degrees, mirror, quality, name)
 
 
 def information(base: str, layers: Sequence[Size], limits: Limits) -> dict[str, Any]:

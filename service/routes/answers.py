@@ -26,7 +26,7 @@ async def respond(request: Request, here: Context, order: Order, headers: dict[s
         del head.headers["Content-Length"]  # GET's is not known before the picture is made
         return head
     answer, cached = await while_connected(request, here.library.answer(order))
-    here.metrics.bytes_served.labels(order.job.format).inc(len(answer.picture.body))
+    here.metrics.bytes_served.labels(order.plan.format).inc(len(answer.picture.body))
     headers |= _making_headers(answer, cached)
     return Response(answer.picture.body, headers=headers, media_type=answer.picture.media_type)
 
@@ -36,7 +36,7 @@ def picture_headers(request: Request, here: Context, order: Order) -> dict[str, 
     headers = {
         "ETag": order.etag,
         "Cache-Control": cache_control(request, here, order.record),
-        "Compass-Layer": str(order.job.layer),
+        "Compass-Layer": str(order.plan.layer),
         "Compass-Bytes-Stored": str(order.record.bytes),
     }
     if order.negotiated:

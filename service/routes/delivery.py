@@ -8,7 +8,7 @@ from model.stream.container import Header
 from service.errors import BadParameter, NotFound
 from service.planning.formats import MEDIA_TYPES
 from service.planning.identity import stream_tag
-from service.planning.sizing import choose
+from service.planning.sizing import choose, choose_view, sizes_of
 from service.routes.answers import cache_control, picture_headers, respond
 from service.routes.parameters import PictureId, PictureParameters, StreamParameters
 from service.web.conditional import Unsatisfiable, matches, requested_span
@@ -58,11 +58,11 @@ async def picture_at_size(
     record = await here.library.find(picture)
     order = here.library.order(
         record,
-        parameters.wanted(),
-        request.headers.get("accept"),
+        choose_view(sizes_of(record.header), parameters.wanted()),
         parameters.output(),
+        request.headers.get("accept"),
         parameters.q,
-        "#" + parameters.background.lower().removeprefix("#"),
+        parameters.finish(),
     )
     headers = picture_headers(request, here, order)
     return await respond(request, here, order, headers)
@@ -124,5 +124,5 @@ def _last_layer(header: Header, parameters: StreamParameters) -> int:
             raise NotFound(f"layer {parameters.layer}: this picture has 0 to {len(header.layers) - 1}")
         return parameters.layer
     if parameters.width is not None:
-        return choose([(entry.width, entry.height) for entry in header.layers], (parameters.width, 1))
+        return choose(sizes_of(header), (parameters.width, 1))
     return len(header.layers) - 1

@@ -5,15 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from service.errors import BadRequest
-from service.library import Order
-from service.messages.jobs import Render
 from service.planning import iiif
-from service.planning.formats import MAX_OUTPUT_EDGE
-from service.planning.identity import entity_tag
+from service.planning.sizing import sizes_of
 from service.routes.answers import PRIVATE, picture_headers, respond
 from service.routes.parameters import PictureId
-from service.storage.records import Record
 from service.web.context import Context, Here, may_read
 from service.web.problems import documented
 
@@ -46,7 +41,7 @@ async def base(request: Request, here: Here, picture: PictureId) -> Response:
 async def information(request: Request, here: Here, picture: PictureId) -> Response:
     """JSON, or JSON-LD for clients that ask for `application/ld+json`."""
     record = await here.library.find(picture)
-    layers = _sizes(record)
+    layers = sizes_of(record.header)
     content = iiif.information(_base(request, here, picture), layers, _limits(here, layers[-1]))
     linked = "application/ld+json" in request.headers.get("accept", "")
     link = f'<{iiif.PROFILE}>;rel="profile"'
@@ -79,39 +74,14 @@ async def image(
 ) -> Response:
     """See iiif.io/api/image/3.0."""
     record = await here.library.find(picture)
-    layers = _sizes(record)
+    layers = sizes_of(record.header)
     wanted = iiif.parse(layers[-1], _limits(here, layers[-1]), region, size, rotation, file)
-    order = _order(here, record, wanted)
+    order = here.library.order(record, wanted.view(layers), wanted.format, finish=wanted.finish)
     canonical = f"{_base(request, here, picture)}/{wanted.canonical(layers[-1])}"
     links = f'<{canonical}>;rel="canonical", <{iiif.PROFILE}>;rel="profile"'
     known = picture_headers(request, here, order)
     headers = {**known, **OPEN, "Link": links}
     return await respond(request, here, order, headers)
-
-
-def _order(here: Context, record: Record, wanted: iiif.Request) -> Order:
-    if max(wanted.size) > MAX_OUTPUT_EDGE[wanted.format]:
-        raise BadRequest(f"{wanted.format} has at most {MAX_OUTPUT_EDGE[wanted.format]} pixels a side")
-    layers = _sizes(record)
-    layer = wanted.layer(layers)
-    job = Render(
-        key=record.id,
-        stream=b"",
-        layer=layer,
-        size=wanted.size,
-        format=wanted.format,
-        quality=here.settings.output_quality(wanted.format),
-        crop=wanted.crop(layers[-1], layers[layer]),
-        rotation=wanted.rotation,
-        mirror=wanted.mirror,
-        gray=wanted.quality == "gray",
-        bitonal=wanted.quality == "bitonal",
-    )
-    return Order(record, job, entity_tag(job, record.header.model_id), negotiated=False)
-
-
-def _sizes(record: Record) -> list[tuple[int, int]]:
-    return [(layer.width, layer.height) for layer in record.header.layers]
 
 
 def _limits(here: Context, picture: tuple[int, int]) -> iiif.Limits:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from model.network.geometry import Box
-from service.messages.jobs import Render
+from service.messages.plans import RenderPlan
 from service.planning.sizing import MAX_UPSCALE
 
 _TURNS = {
@@ -20,38 +20,41 @@ Enlarge = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 """Makes RGB pixels (height, width, 3) larger: to a size of (width, height), at most MAX_UPSCALE times."""
 
 
-def resized(image: Image.Image, part: Box, job: Render, enlarge: Enlarge) -> Image.Image:
+def resized(
+    image: Image.Image, part: Box, plan: RenderPlan, plane: bytes | None, enlarge: Enlarge
+) -> Image.Image:
     """Cut out and resize: antialiased downwards, by ``enlarge`` upwards (up to MAX_UPSCALE).
 
-    ``image`` is the ``part`` of the layer that was decoded. What is wanted of it is cut out before it
-    is enlarged, so that the work is for the answer's pixels alone, and does not see beyond their edges.
+    ``image`` is the ``part`` of the layer that was decoded, ``plane`` the whole layer's coded alpha plane.
+    What is wanted is cut out before it is enlarged, so that the work is for the answer's pixels alone,
+    and does not see beyond their edges.
     """
-    if job.alpha is not None:
-        alpha = Image.open(BytesIO(job.alpha), formats=("PNG",))
+    if plane is not None:
+        alpha = Image.open(BytesIO(plane), formats=("PNG",))
         image.putalpha(alpha.crop((part.left, part.top, part.right, part.bottom)))
-    left, top, right, bottom = job.crop or (part.left, part.top, part.right, part.bottom)
+    left, top, right, bottom = plan.crop or (part.left, part.top, part.right, part.bottom)
     box = left - part.left, top - part.top, right - part.left, bottom - part.top
     width, height = box[2] - box[0], box[3] - box[1]
-    if (width, height) == job.size:
+    if (width, height) == plan.size:
         return image if box == (0, 0, *image.size) else image.crop(box)
-    smooth = image.resize(job.size, Image.Resampling.LANCZOS, box=box)
-    if not (width < job.size[0] <= MAX_UPSCALE * width and height < job.size[1] <= MAX_UPSCALE * height):
+    smooth = image.resize(plan.size, Image.Resampling.LANCZOS, box=box)
+    if not (width < plan.size[0] <= MAX_UPSCALE * width and height < plan.size[1] <= MAX_UPSCALE * height):
         return smooth
     small = np.asarray(image.convert("RGB").crop(box))
-    large = Image.fromarray(enlarge(small, job.size))
-    if job.alpha is not None:
+    large = Image.fromarray(enlarge(small, plan.size))
+    if plane is not None:
         large.putalpha(smooth.getchannel("A"))
     return large
 
 
-def turned(image: Image.Image, job: Render) -> Image.Image:
-    """Mirror left to right, then turn clockwise, then take the colours out, as the job says."""
-    if job.mirror:
+def turned(image: Image.Image, plan: RenderPlan) -> Image.Image:
+    """Mirror left to right, then turn clockwise, then take the colours out, as the plan says."""
+    if plan.mirror:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if job.rotation:
-        image = image.transpose(_TURNS[job.rotation])
-    if job.bitonal:
+    if plan.rotation:
+        image = image.transpose(_TURNS[plan.rotation])
+    if plan.bitonal:
         return image.convert("L").point(lambda value: 255 * (value >= 128))
-    if job.gray:
+    if plan.gray:
         image = image.convert("LA").convert("RGBA") if image.mode == "RGBA" else image.convert("L")
     return image

@@ -19,7 +19,7 @@ from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.planning.formats import MEDIA_TYPES
 from service.planning.sizing import decoded_alone
-from service.settings import Settings
+from service.settings import WorkerSettings
 from service.worker import imagefile
 from service.worker.canvas import resized, turned
 from service.worker.thumbhash import average_colour, thumbhash
@@ -61,7 +61,7 @@ class Tasks:
     picture's larger layers from there. A small part of a layer is decoded alone, and not kept.
     """
 
-    def __init__(self, settings: Settings, codec: Codec | None = None) -> None:
+    def __init__(self, settings: WorkerSettings, codec: Codec | None = None) -> None:
         cuda = settings.device != "cpu" and torch.cuda.is_available()
         threads = torch.get_num_threads()  # this worker's share of the cores
         torch.set_num_threads(1)  # the codec divides pictures among threads itself
@@ -140,8 +140,9 @@ class Tasks:
                 break
         size = header.layers[job.layer].height, header.layers[job.layer].width
         part, alone = whole(size), False
-        if job.crop is not None and first <= job.layer and decoded_alone(job.crop, size[::-1]):
-            left, top, right, bottom = job.crop
+        crop = job.plan.crop
+        if crop is not None and first <= job.layer and decoded_alone(crop, size[::-1]):
+            left, top, right, bottom = crop
             part, alone = Box(top, left, bottom, right), True
         return _Rendering(job, header, part, alone, first, pixels)
 
@@ -182,18 +183,19 @@ class Tasks:
             return rendering
         if rendering.error is not None:
             return rendering.error
-        job, clock = rendering.job, rendering.clock
+        plan, clock = rendering.job.plan, rendering.clock
         assert rendering.pixels is not None
         with clock.stage("resize"):
             decoded = Image.fromarray(rendering.pixels)
-            image = turned(resized(decoded, rendering.part, job, self._codec.enlarge), job)
+            shown = resized(decoded, rendering.part, plan, rendering.job.alpha, self._codec.enlarge)
+            image = turned(shown, plan)
         with clock.stage("encode"):
-            body = imagefile.write(image, job.format, job.quality, job.background)
+            body = imagefile.write(image, plan.format, plan.quality, plan.background)
         return Rendered(
             body=body,
-            media_type=MEDIA_TYPES[job.format],
+            media_type=MEDIA_TYPES[plan.format],
             width=image.width,
             height=image.height,
-            layers_decoded=job.layer + 1 - rendering.first,
+            layers_decoded=plan.layer + 1 - rendering.first,
             seconds=clock.seconds,
         )

@@ -24,7 +24,7 @@ WRONG_IMPORTS = [
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     """What `make lint` runs, on the packages in that folder."""
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
