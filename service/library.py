@@ -195,10 +195,14 @@ class Library:
         cost = decoding_cost(sizes_of(record.header), plan.layer, plan.crop)
         self.pool.check(plan, cost)
         start = time.perf_counter()
-        stream = await self.store.prefix(record, plan.layer)
+        stream = await self.store.unverified_prefix(record, plan.layer)  # who decodes it verifies it
         alpha = await self.store.alpha(record, plan.layer)
         fetched = time.perf_counter()
-        rendered = await self.pool.render(Render(plan, stream, alpha), cost)
+        try:
+            rendered = await self.pool.render(Render(plan, stream, alpha), cost)
+        except DamagedStream as error:
+            self.store.found_damaged(record.id)
+            raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
         seconds = {"fetch": fetched - start, **rendered.seconds}
         if "queue" not in seconds:
             seconds["queue"] = max(0.0, time.perf_counter() - fetched - sum(rendered.seconds.values()))

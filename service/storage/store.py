@@ -6,6 +6,7 @@ times to live the longest holds, whoever comes last. ``compass:index`` is a sort
 pictures by age; it only serves listing and can be rebuilt from the rest (``compass fsck``).
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
 
 from model.errors import StreamError
-from model.stream.container import MAX_HEADER_BYTES, read_header, read_layer, verify
+from model.stream.container import MAX_HEADER_BYTES, Header, read_header, read_layer, verify
 from service.cache import BoundedCache
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.metrics import Metrics
@@ -143,7 +144,7 @@ class Store:
                 facts, stream, planes = await pipe.execute()
             record = assemble(picture, _raw(facts), _raw(stream))
             try:
-                verify(_raw(stream))
+                await asyncio.to_thread(verify, _raw(stream))
             except StreamError as error:
                 raise DamagedStream(f"the stored stream of {picture}: {error}") from error
             for k in range(len(record.facts.alpha)):
@@ -151,7 +152,21 @@ class Store:
         return record
 
     async def prefix(self, record: Record, layer: int) -> bytes:
-        """The first bytes of the stream, up to the end of ``layer``, every checksum verified."""
+        """The first bytes of the stream, up to the end of ``layer``, every checksum verified in a thread."""
+        data = await self.unverified_prefix(record, layer)
+        with self._errors():
+            try:
+                await asyncio.to_thread(_verify_layers, record.header, layer, data)
+            except StreamError as error:
+                self._records.discard(record.id)
+                raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
+        return data
+
+    async def unverified_prefix(self, record: Record, layer: int) -> bytes:
+        """As :meth:`prefix`, with no more than its header and its length checked.
+
+        For those who verify what they decode, and tell :meth:`found_damaged` what they find.
+        """
         end = record.header.layers[layer].end
         with self._errors():
             data = _raw(await self._redis.getrange(stream_key(record.id), 0, end - 1))
@@ -162,14 +177,21 @@ class Store:
         with self._errors():
             try:
                 if read_header(data) != record.header:
-                    self._records.discard(record.id)
                     raise DamagedStream(f"the stream of {record.id} has another header than expected")
-                for k in range(layer + 1):
-                    read_layer(record.header, k, data)
+                if len(data) < end:
+                    raise DamagedStream(f"the stream of {record.id} ends at byte {len(data)}, not {end}")
             except StreamError as error:
                 self._records.discard(record.id)
                 raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
+            except DamagedStream:
+                self._records.discard(record.id)
+                raise
         return data
+
+    def found_damaged(self, picture: str) -> None:
+        """Count a picture whose stream was found damaged elsewhere, and forget what is known of it."""
+        self._metrics.damaged.inc()
+        self._records.discard(picture)
 
     async def alpha(self, record: Record, layer: int) -> bytes | None:
         """The coded alpha plane of a layer, None for an opaque picture."""
@@ -352,6 +374,12 @@ class Store:
         except (RedisError, OSError) as error:
             self._metrics.store_errors.inc()
             raise StoreUnavailable("the store does not answer", retry_after=2) from error
+
+
+def _verify_layers(header: Header, last: int, data: bytes) -> None:
+    """Check every checksum up to the layer ``last``. Raises a StreamError."""
+    for layer in range(last + 1):
+        read_layer(header, layer, data)
 
 
 def _raw(value: object) -> bytes:
