@@ -2,12 +2,18 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import Any
 from zlib import crc32
+
+from pydantic import ConfigDict, TypeAdapter
 
 from model.errors import StreamError
 from model.stream.container import MAX_LAYERS, Header, read_header
 from service.errors import DamagedStream, NotFound
+
+_CHECKSUM = "crc"
+"""The field of the stored facts that checks the others."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,8 @@ class Facts:
     before there were any have none, and their planes are checked by length alone.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
     created: float
     source_bytes: int
     source_format: str
@@ -27,6 +35,9 @@ class Facts:
     average: str = ""
     expires: float | None = None
     alpha_crcs: tuple[int, ...] = ()
+
+
+_FACTS = TypeAdapter(Facts)
 
 
 @dataclass(frozen=True)
@@ -83,21 +94,32 @@ def check_alpha(record: Record, layer: int, data: bytes) -> None:
 
 
 def write_facts(facts: Facts) -> str:
-    """Facts as JSON, without ``alpha_crcs`` where there are none: older versions know no such field."""
+    """Facts as JSON, with their own CRC-32 as ``crc``."""
     values = asdict(facts)
-    return json.dumps({name: value for name, value in values.items() if name != "alpha_crcs" or value})
+    return json.dumps({**values, _CHECKSUM: _crc(values)})
 
 
 def parse_facts(text: bytes) -> Facts:
-    """Facts out of their JSON. Raises DamagedStream."""
+    """Facts out of their JSON, types and checksum verified. Raises DamagedStream.
+
+    What was stored before facts had a checksum has none, and its types alone are verified.
+    """
     try:
-        facts = Facts(**json.loads(text))
-        facts = replace(facts, alpha=tuple(facts.alpha), alpha_crcs=tuple(facts.alpha_crcs))
-    except (ValueError, TypeError) as error:
+        values = json.loads(text)
+        crc = values.pop(_CHECKSUM, None)
+        facts = _FACTS.validate_json(json.dumps(values))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedStream("the stored facts of the picture are damaged") from error
+    if crc is not None and crc != _crc(values):
+        raise DamagedStream("the stored facts of the picture do not fit their checksum")
     if facts.alpha_crcs and len(facts.alpha_crcs) != len(facts.alpha):
         raise DamagedStream("the stored facts of the picture contradict one another")
     return facts
+
+
+def _crc(values: dict[str, Any]) -> int:
+    """The CRC-32 of facts as they are read from JSON, whatever their order and spaces."""
+    return crc32(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
 
 
 def stream_key(picture: str) -> str:

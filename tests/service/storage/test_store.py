@@ -179,7 +179,8 @@ async def test_facts_of_older_versions_are_read(store, raw):
     kept = await store.put(record(alpha=(7, 8)), STREAM, PLANES)
     key = f"{{{kept.id}}}:facts"
     values = json.loads(await raw.get(key))
-    assert "alpha_crcs" not in values  # as older versions wrote them, and can read them
+    del values["crc"], values["alpha_crcs"]  # as older versions wrote them
+    await raw.set(key, json.dumps(values))
     await raw.setrange(f"{{{kept.id}}}:alpha:1", 3, b"!")  # nothing to check it by
     assert await store.verify(kept.id) == kept
     for damage in ({"alpha_crcs": [1]}, {"alpha_crcs": 1}, {"alpha": None}, {"alphb": [7, 8]}):
@@ -190,6 +191,18 @@ async def test_facts_of_older_versions_are_read(store, raw):
         await raw.set(key, text)
         with pytest.raises(DamagedStream):
             await store.verify(kept.id)
+
+
+async def test_every_flipped_bit_of_the_facts_is_found(store, raw):
+    kept = await store.put(record(alpha=(7, 8), expires=time.time() + 1000), STREAM, PLANES)
+    key = f"{{{kept.id}}}:facts"
+    whole = await raw.get(key)
+    for at in range(len(whole)):
+        await raw.setrange(key, at, bytes([whole[at] ^ 1 << at % 8]))
+        with pytest.raises(DamagedStream):
+            await store.record(kept.id, fresh=True)
+        await raw.setrange(key, at, whole[at : at + 1])
+    assert await store.verify(kept.id) == kept
 
 
 async def test_delete(store, raw):
