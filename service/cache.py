@@ -1,9 +1,10 @@
 """A cache bounded in bytes that forgets what was used longest ago."""
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from threading import Lock
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -12,45 +13,31 @@ V = TypeVar("V")
 class BoundedCache(Generic[K, V]):
     """Keeps values whose sizes add up to at most ``limit``; safe for several threads.
 
-    Sizes are in whatever unit the limit is (bytes, or 1 each to count entries). A value larger
-    than half the limit is not kept, so that one value cannot push everything else out.
+    A value larger than half the limit is not kept, so that one value cannot push everything else out.
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.size = 0
-        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        """``limit`` is in whatever unit the sizes are, such as bytes."""
+        self._entries: LRUCache[K, tuple[V, int]] = LRUCache(limit, getsizeof=lambda entry: entry[1])
         self._lock = Lock()
+
+    @property
+    def size(self) -> float:
+        """The sizes of all values together."""
+        return self._entries.currsize
 
     def get(self, key: K) -> V | None:
         """The value, now the most recently used one, or None."""
         with self._lock:
             entry = self._entries.get(key)
-            if entry is None:
-                return None
-            self._entries.move_to_end(key)
-            return entry[0]
+            return None if entry is None else entry[0]
 
-    def put(self, key: K, value: V, size: int = 1) -> None:
+    def put(self, key: K, value: V, size: int) -> None:
         """Keep ``value``, forgetting others as needed."""
         with self._lock:
-            self._remove(key)
-            if 2 * size > self.limit:
-                return
-            self._entries[key] = (value, size)
-            self.size += size
-            while self.size > self.limit:
-                self._remove(next(iter(self._entries)))
-
-    def discard(self, key: K) -> None:
-        """Forget one value, if it is here."""
-        with self._lock:
-            self._remove(key)
-
-    def _remove(self, key: K) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self.size -= entry[1]
+            self._entries.pop(key, None)
+            if 2 * size <= self._entries.maxsize:
+                self._entries[key] = (value, size)
 
     def __len__(self) -> int:
         return len(self._entries)

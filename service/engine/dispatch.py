@@ -3,9 +3,10 @@
 import itertools
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+
+from cachetools import LRUCache
 
 from service.engine.admission import Admission
 from service.engine.link import WorkerLink
@@ -29,7 +30,7 @@ class Dispatcher:
         self._admission = admission
         self._crew_size = crew
         self._links = links
-        self._homes: OrderedDict[str, int] = OrderedDict()
+        self._homes: LRUCache[str, int] = LRUCache(MAX_HOMES)
         self._numbers = itertools.count(1)
 
     def run(self) -> None:
@@ -87,9 +88,6 @@ class Dispatcher:
     def _remember_home(self, ticket: Ticket, index: int) -> None:
         if ticket.lane != "upload":  # that leaves no layers behind
             self._homes[ticket.key] = index
-            self._homes.move_to_end(ticket.key)
-            while len(self._homes) > MAX_HOMES:
-                self._homes.popitem(last=False)
 
 
 def _load(link: WorkerLink) -> int:

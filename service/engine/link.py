@@ -10,7 +10,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
+
+import psutil
 
 from service.engine.devices import Place
 from service.engine.ticket import Ticket
@@ -99,10 +100,9 @@ class WorkerLink:
     def memory(self) -> int:
         """Resident bytes of the worker; 0 when it has ended."""
         try:
-            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
-        except OSError:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
             return 0
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     @property
     def steady(self) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import redis.asyncio as redis
+from cachetools import TTLCache
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -21,7 +22,6 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchE
 
 from model.errors import StreamError
 from model.stream.container import MAX_HEADER_BYTES, Header, read_header, read_layer, verify
-from service.cache import BoundedCache
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
@@ -56,7 +56,8 @@ class Store:
     def __init__(self, url: str, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
         self._patience = (_RETRIES + 1) * settings.store_timeout
-        self._records: BoundedCache[str, tuple[Record, float]] = BoundedCache(2 * settings.header_cache)
+        self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
+        self._remembers = settings.header_cache > 0
         self._changes = 0  # of the store through this object; no read begun before one is remembered
         pool = redis.BlockingConnectionPool.from_url(
             url,
@@ -123,12 +124,12 @@ class Store:
                 pipe.get(facts_key(picture))
                 pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1)
                 facts, start = await pipe.execute()
-        self._records.discard(picture)
+        self._records.pop(picture, None)
         self._metrics.bytes_read.inc(len(start))
         with self._errors():
             record = assemble(picture, _raw(facts), _raw(start))
-        if changes == self._changes:
-            self._records.put(picture, (record, time.monotonic()))
+        if self._remembers and changes == self._changes:
+            self._records[picture] = record
         return record
 
     async def verify(self, picture: str) -> Record:
@@ -158,7 +159,7 @@ class Store:
             try:
                 await asyncio.to_thread(_verify_layers, record.header, layer, data)
             except StreamError as error:
-                self._records.discard(record.id)
+                self._records.pop(record.id, None)
                 raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
         return data
 
@@ -172,7 +173,7 @@ class Store:
             data = _raw(await self._redis.getrange(stream_key(record.id), 0, end - 1))
         self._metrics.bytes_read.inc(len(data))
         if not data:
-            self._records.discard(record.id)
+            self._records.pop(record.id, None)
             raise NotFound(f"no picture {record.id}")
         with self._errors():
             try:
@@ -181,17 +182,17 @@ class Store:
                 if len(data) < end:
                     raise DamagedStream(f"the stream of {record.id} ends at byte {len(data)}, not {end}")
             except StreamError as error:
-                self._records.discard(record.id)
+                self._records.pop(record.id, None)
                 raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
             except DamagedStream:
-                self._records.discard(record.id)
+                self._records.pop(record.id, None)
                 raise
         return data
 
     def found_damaged(self, picture: str) -> None:
         """Count a picture whose stream was found damaged elsewhere, and forget what is known of it."""
         self._metrics.damaged.inc()
-        self._records.discard(picture)
+        self._records.pop(picture, None)
 
     async def alpha(self, record: Record, layer: int) -> bytes | None:
         """The coded alpha plane of a layer, None for an opaque picture."""
@@ -200,7 +201,7 @@ class Store:
         with self._errors():
             data = _raw(await self._redis.get(alpha_key(record.id, layer)))
             if not data:
-                self._records.discard(record.id)
+                self._records.pop(record.id, None)
                 raise NotFound(f"no picture {record.id}")
             check_alpha(record, layer, data)
         self._metrics.bytes_read.inc(len(data))
@@ -341,10 +342,8 @@ class Store:
 
     def _remembered(self, picture: str) -> Record | None:
         """A record that was read not long ago, of a picture that still lives; else None."""
-        record, since = self._records.get(picture) or (None, 0.0)
-        if record is None or time.monotonic() >= since + RECORD_SECONDS or expired(record.facts):
-            return None
-        return record
+        record = self._records.get(picture)
+        return None if record is None or expired(record.facts) else record
 
     @contextmanager
     def _changing(self, picture: str) -> Iterator[None]:
@@ -353,7 +352,7 @@ class Store:
             yield
         finally:
             self._changes += 1
-            self._records.discard(picture)
+            self._records.pop(picture, None)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -271,6 +271,21 @@ async def test_records_are_remembered(store, raw):
         await store.record(kept.id, fresh=True)
 
 
+async def test_as_many_records_are_remembered_as_the_settings_say(valkey, raw):
+    for header_cache, hits in ((0, 0), (2, 2)):
+        metrics = Metrics()
+        store = Store(valkey.url, Settings(header_cache=header_cache), metrics)
+        for number in range(3):
+            await store.put(record(number), STREAM, ())
+            await store.record(record(number).id)
+        for number in reversed(range(3)):
+            await store.record(record(number).id)
+        assert (
+            metrics.registry.get_sample_value("compass_cache_hits_total", {"cache": "headers"}) or 0
+        ) == hits
+        await store.close()
+
+
 async def test_time_to_live(store, raw):
     kept = record(alpha=(7, 8), expires=time.time() + 0.6)
     await store.put(kept, STREAM, PLANES)
