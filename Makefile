@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
+.PHONY: help setup setup-dev serve test lint format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -76,6 +76,9 @@ bench-scaling: setup-dev ## what the service adds to the codec, and a second wor
 
 bench-serve: setup-dev ## a service under load
 	$(BIN)/python -m benchmarks.load.serve --data $(DATA) --profile $(PROFILE) --out $(OUT)/serve $(OPTIONS)
+
+openapi: setup-dev ## rewrite tests/service/openapi.json, when the HTTP API is meant to change
+	$(BIN)/python -m tests.service.write_openapi
 
 lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--upgrade: the newest)
 	$(COMPILE) $(OPTIONS) pyproject.toml -o requirements.txt
