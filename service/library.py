@@ -53,8 +53,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A rendered picture; ``seconds`` by stage and ``bytes_read`` are those of its making."""
+class FinishedOrder:
+    """An order and its picture; ``seconds`` by stage and ``bytes_read`` are those of its making."""
 
     picture: Rendered
     bytes_read: int
@@ -69,8 +69,8 @@ class Library:
         self.store = store
         self.pool = pool
         self.metrics = metrics
-        self._answers: BoundedCache[str, Answer] = BoundedCache(settings.cache_bytes)
-        self._rendering: Flights[Answer] = Flights(metrics.coalesced.inc)
+        self._answers: BoundedCache[str, FinishedOrder] = BoundedCache(settings.cache_bytes)
+        self._rendering: Flights[FinishedOrder] = Flights(metrics.coalesced.inc)
         self._coding: Flights[Record] = Flights(metrics.coalesced.inc)
 
     async def keep(
@@ -179,7 +179,7 @@ class Library:
         plan = make_plan(record.id, record.header, view, name, quality, finish)
         return Order(record, plan, negotiated=output is None)
 
-    async def answer(self, order: Order) -> tuple[Answer, bool]:
+    async def answer(self, order: Order) -> tuple[FinishedOrder, bool]:
         """Render an order; the flag tells whether the answer was in memory.
 
         Raises a :class:`service.errors.ServiceError`.
@@ -190,7 +190,7 @@ class Library:
             return known, True
         return await self._rendering.join(order.etag, lambda: self._render(order)), False
 
-    async def _render(self, order: Order) -> Answer:
+    async def _render(self, order: Order) -> FinishedOrder:
         record, plan = order.record, order.plan
         cost = decoding_cost(sizes_of(record.header), plan.layer, plan.crop)
         self.pool.check(plan, cost)
@@ -209,7 +209,7 @@ class Library:
         self._observe(seconds)
         self.metrics.renders.inc()
         self.metrics.layers_decoded.inc(rendered.layers_decoded)
-        answer = Answer(rendered, len(stream) + len(alpha or b""), seconds)
+        answer = FinishedOrder(rendered, len(stream) + len(alpha or b""), seconds)
         self._answers.put(order.etag, answer, len(rendered.body) + _ANSWER_OVERHEAD)
         return answer
 

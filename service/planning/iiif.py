@@ -45,7 +45,7 @@ class Limits:
         """Those of one picture; ``area`` is the service's own limit in pixels."""
         return cls(MAX_UPSCALE * picture[0], MAX_UPSCALE * picture[1], area)
 
-    def hold(self, size: Size) -> bool:
+    def allow(self, size: Size) -> bool:
         """Whether an answer may have this size."""
         return size[0] <= self.width and size[1] <= self.height and size[0] * size[1] <= self.area
 
@@ -154,7 +154,7 @@ def information(base: str, layers: Sequence[Size], limits: Limits) -> dict[str, 
         "maxWidth": limits.width,
         "maxHeight": limits.height,
         "maxArea": limits.area,
-        "sizes": [{"width": w, "height": h} for w, h in layers if limits.hold((w, h))],
+        "sizes": [{"width": w, "height": h} for w, h in layers if limits.allow((w, h))],
         "tiles": [{"width": TILE, "height": TILE, "scaleFactors": factors}],
         "preferredFormats": ["avif", "webp", "jpg"],
         "extraFormats": ["webp", "avif"],
@@ -217,7 +217,7 @@ def _size(region: Size, limits: Limits, text: str) -> Size:
         if not enlarge:
             scale = min(scale, Fraction(1))
         size = _scaled(region, scale) if scale else (0, 0)
-        size = size if limits.hold(size) else limits.largest(region)
+        size = size if limits.allow(size) else limits.largest(region)
     elif percent:
         scale = Fraction(percent) / 100
         size = _scaled(region, scale) if scale else (0, 0)
@@ -231,7 +231,7 @@ def _size(region: Size, limits: Limits, text: str) -> Size:
         raise BadRequest(f"size {text[:40]!r} has no pixels")
     if not enlarge and (size[0] > width or size[1] > height):
         raise BadRequest(f"size {text[:40]!r} is more than the region's {width} x {height}: put ^ before it")
-    if not limits.hold(size):
+    if not limits.allow(size):
         raise BadRequest(f"size {text[:40]!r} is more than info.json allows")
     return size
 

@@ -12,7 +12,7 @@ from service.planning.sizing import choose, choose_view, sizes_of
 from service.routes.answers import cache_control, picture_headers, respond
 from service.routes.parameters import PictureId, PictureParameters, StreamParameters
 from service.web.conditional import Unsatisfiable, matches, requested_span
-from service.web.context import Here, may_read
+from service.web.context import ServiceContext, may_read
 from service.web.problems import documented
 from service.web.problems import response as problem
 
@@ -51,12 +51,15 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     responses=_PICTURE,
 )
 async def picture_at_size(
-    request: Request, here: Here, picture: PictureId, parameters: Annotated[PictureParameters, Query()]
+    request: Request,
+    context: ServiceContext,
+    picture: PictureId,
+    parameters: Annotated[PictureParameters, Query()],
 ) -> Response:
     """Only the layers that the size needs are read and decoded. Never larger than the original,
     unless `upscale` is set."""
-    record = await here.library.find(picture)
-    order = here.library.order(
+    record = await context.library.find(picture)
+    order = context.library.order(
         record,
         choose_view(sizes_of(record.header), parameters.wanted()),
         parameters.output(),
@@ -64,8 +67,8 @@ async def picture_at_size(
         parameters.q,
         parameters.finish(),
     )
-    headers = picture_headers(request, here, order)
-    return await respond(request, here, order, headers)
+    headers = picture_headers(request, context, order)
+    return await respond(request, context, order, headers)
 
 
 @router.head(
@@ -85,18 +88,21 @@ async def picture_at_size(
     responses=_STREAM,
 )
 async def stream(
-    request: Request, here: Here, picture: PictureId, parameters: Annotated[StreamParameters, Query()]
+    request: Request,
+    context: ServiceContext,
+    picture: PictureId,
+    parameters: Annotated[StreamParameters, Query()],
 ) -> Response:
     """Any prefix that ends with a layer is a valid smaller stream: to get from one width to a larger
     one, ask for the missing bytes with Range."""
-    record = await here.library.find(picture)
+    record = await context.library.find(picture)
     layer = _last_layer(record.header, parameters)
     size = record.header.layers[layer].end
     etag = stream_tag(record.header, layer)
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
-        "Cache-Control": cache_control(request, here, record),
+        "Cache-Control": cache_control(request, context, record),
     }
     if matches(etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
@@ -107,12 +113,12 @@ async def stream(
     except Unsatisfiable:
         detail = f"the stream has {size} bytes"
         return problem(416, "Range not satisfiable", detail, {"Content-Range": f"bytes */{size}"})
-    body = await here.store.prefix(record, layer)
+    body = await context.store.prefix(record, layer)
     status = 200
     if span is not None:
         body, status = body[span.start : span.end], 206
         headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
-    here.metrics.bytes_served.labels("compass").inc(len(body))
+    context.metrics.bytes_served.labels("compass").inc(len(body))
     return Response(body, status, headers, media_type=STREAM_TYPE)
 
 
