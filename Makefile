@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test fuzz lint docs format lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
+.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,10 +30,11 @@ test: setup-dev ## all tests, fast ones first (OPTIONS="-m 'not slow'" for those
 fuzz: setup-dev ## hostile streams, uploads and requests (OPTIONS="--minutes 5 --only uploads")
 	$(BIN)/python -W ignore -m tests.fuzz $(OPTIONS)
 
-lint: setup-dev ## ruff and mypy
+lint: setup-dev ## ruff, mypy and what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: setup-dev ## print docs/modules.md anew
 	$(BIN)/python docs/modules.py > docs/modules.md
@@ -82,12 +83,15 @@ bench-scaling: setup-dev ## what the service adds to the codec, and a second wor
 bench-serve: setup-dev ## a service under load
 	$(BIN)/python -m benchmarks.load.serve --data $(DATA) --profile $(PROFILE) --out $(OUT)/serve $(OPTIONS)
 
+openapi: setup-dev ## rewrite tests/service/openapi.json, when the HTTP API is meant to change
+	$(BIN)/python -m tests.service.write_openapi
+
 lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--upgrade: the newest)
 	$(COMPILE) $(OPTIONS) pyproject.toml -o requirements.txt
 	$(COMPILE) $(OPTIONS) --extra dev --extra heic --extra browser -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q
 # uv installs many times faster than pip; pip does it where uv cannot be had.

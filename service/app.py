@@ -10,10 +10,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
+from service.engine.gauges import PoolGauges
 from service.engine.pool import Pool
 from service.library import Library
 from service.metrics import Metrics
-from service.routes import health, iiif, images, page, pictures
+from service.planning.formats import readable_formats
+from service.routes import delivery, health, iiif, images, page
 from service.settings import Settings
 from service.storage.fsck import watch
 from service.storage.store import Store
@@ -22,7 +24,6 @@ from service.web import problems
 from service.web.connection import ClientGone
 from service.web.context import Context
 from service.web.middleware import Observed
-from service.worker import imagefile
 
 log = logging.getLogger("compass")
 
@@ -76,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
             max_age=86400,
         )
     app.add_middleware(Observed, metrics=metrics)
-    for module in (images, pictures, iiif, health, page):
+    for module in (images, delivery, iiif, health, page):
         app.include_router(module.router)
     app.mount("/static", page.files)
     return app
@@ -84,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Context:
     """Start store and pool; what was started is ended by the stack, last first."""
-    log.info("reads %s", ", ".join(imagefile.readable_formats()))
+    log.info("reads %s", ", ".join(readable_formats()))
     url = settings.redis_url
     if url is None:
         valkey = EmbeddedValkey(settings.data, settings.store_memory_bytes)
@@ -96,7 +97,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     pool = Pool(settings)
     stack.push_async_callback(pool.stop)
     await pool.start()
-    metrics.watch_pool(lambda: pool.state)
+    metrics.registry.register(PoolGauges(lambda: pool.state))
     model_id = pool.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
     if settings.check_hours:

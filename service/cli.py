@@ -132,8 +132,8 @@ def _encode(options: argparse.Namespace) -> int:
 
     settings = Settings()
     data = options.picture.read_bytes()
-    job = Upload(data, options.quality or settings.quality, options.widths or settings.widths)
-    coded = Tasks(settings).upload(job)
+    quality, widths = options.quality or settings.quality, options.widths or settings.widths
+    coded = Tasks(settings.for_worker).upload(Upload(str(options.picture), data, quality, widths))
     if coded.alpha:
         print("compass: the picture's transparency is not kept in the file", file=sys.stderr)
     options.stream.write_bytes(coded.stream)
@@ -144,7 +144,8 @@ def _encode(options: argparse.Namespace) -> int:
 def _decode(options: argparse.Namespace) -> int:
     from model.stream.container import layers_held, read_header
     from service.messages.jobs import Render
-    from service.planning.sizing import Wanted, plan
+    from service.planning.plans import make_plan
+    from service.planning.sizing import Wanted, choose_view, sizes_of
     from service.settings import Settings
     from service.worker.tasks import Tasks
 
@@ -154,18 +155,17 @@ def _decode(options: argparse.Namespace) -> int:
         raise CommandError(f"{options.picture}: write one of {', '.join(kinds)}")
     stream = options.stream.read_bytes()
     header = read_header(stream)
-    sizes = [(entry.width, entry.height) for entry in header.layers]
-    chosen = plan(sizes, Wanted(width=options.width))
+    view = choose_view(sizes_of(header), Wanted(width=options.width))
     held = layers_held(header, len(stream))
-    if chosen.layer >= held:
+    if view.layer >= held:
         raise CommandError(
             f"{options.stream}: {len(stream)} of {header.total} bytes are here, which hold {held} layers; "
-            f"this width needs {chosen.layer + 1}"
+            f"this width needs {view.layer + 1}"
         )
-    job = Render(str(options.stream), stream, chosen.layer, chosen.size, kind, options.quality)
-    rendered = Tasks(Settings()).render(job)
+    plan = make_plan(str(options.stream), header, view, kind, options.quality)
+    rendered = Tasks(Settings().for_worker).render(Render(plan, stream))
     options.picture.write_bytes(rendered.body)
-    print(f"{options.picture}: {rendered.width} x {rendered.height}, layer {chosen.layer}")
+    print(f"{options.picture}: {rendered.width} x {rendered.height}, layer {view.layer}")
     return 0
 
 
@@ -255,14 +255,17 @@ def _fsck(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     import os
 
-    from service.client.api import Client
+    from service.client.api import Client, ClientError
     from service.client.folder import import_folder
 
     if not options.folder.is_dir():
         raise CommandError(f"{options.folder}: not a folder")
     coding = {"quality": options.quality, "widths": options.widths, "max_width": options.max_width}
     with Client(options.url, os.environ.get("COMPASS_API_KEY")) as client:
-        tally = import_folder(client, options.folder, options.jobs, **coding)
+        try:
+            tally = import_folder(client, options.folder, options.jobs, **coding)
+        except ClientError as error:
+            raise CommandError(str(error)) from error
     print(tally)
     return 1 if tally.failed else 0
 

@@ -8,18 +8,21 @@ from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from model.stream.container import read_header
+from service.cache import BoundedCache
 from service.engine.pool import Pool
 from service.errors import BadParameter, DamagedStream, NotFound
 from service.flights import Flights
-from service.lru import BoundedCache
 from service.messages.jobs import Render, Rendered, Upload
+from service.messages.plans import WHITE, RenderPlan
 from service.metrics import Metrics
-from service.planning.identity import entity_tag, is_picture_id, picture_id
+from service.planning.formats import MAX_OUTPUT_EDGE, MEDIA_TYPES
+from service.planning.identity import is_picture_id, picture_id, upload_digest
 from service.planning.negotiation import accepted_format
-from service.planning.sizing import Wanted, decoding_cost, plan
+from service.planning.plans import PLAIN, Finish, make_plan
+from service.planning.sizing import View, decoding_cost, sizes_of
 from service.settings import Settings
-from service.storage.store import Facts, Record, Store
-from service.worker import imagefile
+from service.storage.records import Facts, Record
+from service.storage.store import Store
 
 log = logging.getLogger("compass")
 
@@ -29,25 +32,29 @@ _ANSWER_OVERHEAD = 512
 
 @dataclass(frozen=True)
 class Order:
-    """What to render, fixed in every parameter but not begun: enough for HEAD and 304.
+    """What to make of a stored picture, fixed but not begun: enough for HEAD and 304.
 
-    ``job`` still lacks the stream's bytes; ``negotiated`` tells whether Accept chose the format.
+    ``negotiated`` tells whether Accept chose the format.
     """
 
     record: Record
-    job: Render
-    etag: str
+    plan: RenderPlan
     negotiated: bool
 
     @property
+    def etag(self) -> str:
+        """The entity tag that the answer will have."""
+        return self.plan.entity_tag
+
+    @property
     def media_type(self) -> str:
-        """The media type the answer will have."""
-        return imagefile.MEDIA_TYPES[self.job.format]
+        """The media type that the answer will have."""
+        return MEDIA_TYPES[self.plan.format]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A rendered picture; ``seconds`` by stage and ``bytes_read`` are those of its making."""
+class FinishedOrder:
+    """An order and its picture; ``seconds`` by stage and ``bytes_read`` are those of its making."""
 
     picture: Rendered
     bytes_read: int
@@ -62,8 +69,8 @@ class Library:
         self.store = store
         self.pool = pool
         self.metrics = metrics
-        self._answers: BoundedCache[str, Answer] = BoundedCache(settings.cache_bytes)
-        self._rendering: Flights[Answer] = Flights(metrics.coalesced.inc)
+        self._answers: BoundedCache[str, FinishedOrder] = BoundedCache(settings.cache_bytes)
+        self._rendering: Flights[FinishedOrder] = Flights(metrics.coalesced.inc)
         self._coding: Flights[Record] = Flights(metrics.coalesced.inc)
 
     async def keep(
@@ -87,11 +94,12 @@ class Library:
         if ttl is not None and ttl > limits.max_ttl:
             raise BadParameter(f"ttl: the limit is {limits.max_ttl} seconds")
         quality = quality or limits.quality
-        picture = await asyncio.to_thread(picture_id, data, self.pool.model_id, quality, widths, max_width)
+        digest = await asyncio.to_thread(upload_digest, data)
+        picture = picture_id(digest, self.pool.model_id, quality, widths, max_width)
         known = await self._known(picture, ttl)
         if known is not None:
             return known, False
-        job = Upload(data, quality, widths, max_width)
+        job = Upload(f"upload:{digest.hex()}", data, quality, widths, max_width)
         record = await self._coding.join(picture, lambda: self._code(picture, job, ttl))
         return await self.store.extend(record, _end(ttl)) or record, True
 
@@ -146,39 +154,32 @@ class Library:
     def order(
         self,
         record: Record,
-        wanted: Wanted,
-        accept: str | None = None,
+        view: View,
         output: str | None = None,
+        accept: str | None = None,
         quality: int | None = None,
-        background: str = "#ffffff",
+        finish: Finish = PLAIN,
     ) -> Order:
         """Decide what exactly to render, reading and decoding nothing.
 
-        ``output`` is "avif", "webp", "jpeg" or "png"; without it ``accept`` decides.
-        Raises BadParameter, NotFound (no such layer) or NotAcceptable.
+        ``output`` is a name of :data:`service.planning.formats.MEDIA_TYPES`; without it ``accept``, the
+        header, decides. ``quality`` is that format's own, 1-100; without it the settings decide.
+        Raises BadParameter or NotAcceptable.
         """
-        sizes = [(layer.width, layer.height) for layer in record.header.layers]
-        chosen = plan(sizes, wanted)
-        if chosen.size[0] * chosen.size[1] > self.settings.max_output_pixels:
-            raise BadParameter(f"{chosen.size[0]} x {chosen.size[1]} is more than may be asked for")
-        longest = max(chosen.size)
-        possible = [name for name in imagefile.MEDIA_TYPES if longest <= imagefile.MAX_OUTPUT_EDGE[name]]
+        width, height = view.size
+        if width * height > self.settings.max_output_pixels:
+            raise BadParameter(f"{width} x {height} is more than may be asked for")
+        possible = [name for name in MEDIA_TYPES if max(view.size) <= MAX_OUTPUT_EDGE[name]]
         if output is not None and output not in possible:
-            raise BadParameter(f"{output} has at most {imagefile.MAX_OUTPUT_EDGE[output]} pixels a side")
+            raise BadParameter(f"{output} has at most {MAX_OUTPUT_EDGE[output]} pixels a side")
         name = output or accepted_format(accept, possible, alpha=bool(record.facts.alpha))
-        job = Render(
-            key=record.id,
-            stream=b"",
-            layer=chosen.layer,
-            size=chosen.size,
-            format=name,
-            quality=self.settings.output_quality(name, quality),
-            crop=chosen.crop,
-            background=background if record.facts.alpha and name == "jpeg" else "#ffffff",
-        )
-        return Order(record, job, entity_tag(job, record.header.model_id), negotiated=output is None)
+        if not record.facts.alpha or name != "jpeg":  # nothing shows through
+            finish = replace(finish, background=WHITE)
+        quality = self.settings.output_quality(name, quality)
+        plan = make_plan(record.id, record.header, view, name, quality, finish)
+        return Order(record, plan, negotiated=output is None)
 
-    async def answer(self, order: Order) -> tuple[Answer, bool]:
+    async def answer(self, order: Order) -> tuple[FinishedOrder, bool]:
         """Render an order; the flag tells whether the answer was in memory.
 
         Raises a :class:`service.errors.ServiceError`.
@@ -189,23 +190,26 @@ class Library:
             return known, True
         return await self._rendering.join(order.etag, lambda: self._render(order)), False
 
-    async def _render(self, order: Order) -> Answer:
-        record, layer = order.record, order.job.layer
-        sizes = [(entry.width, entry.height) for entry in record.header.layers]
-        cost = decoding_cost(sizes, layer, order.job.crop)
-        self.pool.check(order.job, cost)
+    async def _render(self, order: Order) -> FinishedOrder:
+        record, plan = order.record, order.plan
+        cost = decoding_cost(sizes_of(record.header), plan.layer, plan.crop)
+        self.pool.check(plan, cost)
         start = time.perf_counter()
-        stream = await self.store.prefix(record, layer)
-        alpha = await self.store.alpha(record, layer)
+        stream = await self.store.unverified_prefix(record, plan.layer)  # who decodes it verifies it
+        alpha = await self.store.alpha(record, plan.layer)
         fetched = time.perf_counter()
-        rendered = await self.pool.render(replace(order.job, stream=stream, alpha=alpha), cost)
+        try:
+            rendered = await self.pool.render(Render(plan, stream, alpha), cost)
+        except DamagedStream as error:
+            self.store.found_damaged(record.id)
+            raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
         seconds = {"fetch": fetched - start, **rendered.seconds}
         if "queue" not in seconds:
             seconds["queue"] = max(0.0, time.perf_counter() - fetched - sum(rendered.seconds.values()))
         self._observe(seconds)
         self.metrics.renders.inc()
         self.metrics.layers_decoded.inc(rendered.layers_decoded)
-        answer = Answer(rendered, len(stream) + len(alpha or b""), seconds)
+        answer = FinishedOrder(rendered, len(stream) + len(alpha or b""), seconds)
         self._answers.put(order.etag, answer, len(rendered.body) + _ANSWER_OVERHEAD)
         return answer
 

@@ -1,12 +1,6 @@
 """Prometheus metrics; ``docs/metrics.md`` lists them for users, their names do not change."""
 
-from collections.abc import Callable, Iterator
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
-from service.engine.pool import PoolState
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 """Upper bounds of the latency histograms, in seconds."""
@@ -46,44 +40,6 @@ class Metrics:
         self.store_limit = gauge("store_memory_limit_bytes", "Memory that the store may use; 0: no limit")
         self.build = Info("compass_build", "Version, profile and model id", registry=registry)
 
-    def watch_pool(self, state: Callable[[], PoolState]) -> None:
-        """Report what the pool says of itself whenever metrics are asked for."""
-        self.registry.register(_PoolMetrics(state))
-
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-class _PoolMetrics(Collector):
-    """The pool's own counts, read at the moment they are asked for."""
-
-    def __init__(self, state: Callable[[], PoolState]) -> None:
-        self._state = state
-
-    def collect(self) -> Iterator[Metric]:
-        """One family a count."""
-        state = self._state()
-        depth = GaugeMetricFamily("compass_queue_depth", "Jobs waiting for a worker", labels=("queue",))
-        running = GaugeMetricFamily("compass_jobs_running", "Jobs that workers work on", labels=("queue",))
-        for queue in state.waiting:
-            depth.add_metric((queue,), state.waiting[queue])
-            running.add_metric((queue,), state.running[queue])
-        yield depth
-        yield running
-        yield GaugeMetricFamily(
-            "compass_workers_ready", "Worker processes ready for work, spare ones too", state.workers
-        )
-        yield GaugeMetricFamily("compass_workers_memory_bytes", "Resident memory of workers", state.memory)
-        restarts = CounterMetricFamily(
-            "compass_worker_restarts", "Worker processes replaced after they ended", labels=("reason",)
-        )
-        for reason in {"crashed": 0, **state.restarts}:
-            restarts.add_metric((reason,), state.restarts.get(reason, 0))
-        yield restarts
-        jobs = CounterMetricFamily(
-            "compass_jobs", "Jobs that did not go the ordinary way", labels=("outcome",)
-        )
-        for outcome in ("retried", "refused", "late", "abandoned", "quarantined"):
-            jobs.add_metric((outcome,), getattr(state, outcome))
-        yield jobs

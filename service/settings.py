@@ -1,5 +1,6 @@
 """Every setting of the service; each one is an environment variable ``COMPASS_<NAME>``."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +16,21 @@ def _split(text: object) -> object:
 
 Profile = Literal["lite", "paper"]
 """The networks there are: see model.network.config.PROFILES."""
+Device = Literal["auto", "cpu", "cuda"]
+"""Where they run; auto takes CUDA if there is one."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """The settings that a worker needs, and nothing else: it touches hostile pictures.
+
+    ``max_pixels`` bounds an upload, ``worker_cache_bytes`` the decoded layers that are kept.
+    """
+
+    profile: Profile
+    device: Device
+    max_pixels: int
+    worker_cache_bytes: int
 
 
 class Settings(BaseSettings):
@@ -39,9 +55,7 @@ class Settings(BaseSettings):
 
     # coding
     profile: Profile = Field(default="lite", description="which network codes and decodes")
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="auto takes CUDA if there is one"
-    )
+    device: Device = Field(default="auto", description="auto takes CUDA if there is one")
     widths: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
         default=(320, 640, 1280, 2560), description="layer widths of an upload that names none, in pixels"
     )
@@ -129,6 +143,11 @@ class Settings(BaseSettings):
         default=0, ge=0, description="most memory the embedded Valkey may use; 0: no limit"
     )
     store_timeout: float = Field(default=5, gt=0, description="seconds until a Redis command is given up")
+
+    @property
+    def for_worker(self) -> WorkerSettings:
+        """The part of the settings that a worker is told."""
+        return WorkerSettings(self.profile, self.device, self.max_pixels, self.worker_cache_bytes)
 
     def output_quality(self, name: str, wanted: int | None = None) -> int:
         """The quality of an answer in a format: the ``wanted`` one, else the setting; 100 for PNG."""

@@ -14,9 +14,10 @@ from tqdm import tqdm
 from benchmarks.load.traffic import Hit
 from model.stream.container import read_header
 from service.messages.jobs import Render
-from service.planning.sizing import Wanted, plan
+from service.planning.formats import MEDIA_TYPES
+from service.planning.plans import make_plan
+from service.planning.sizing import Wanted, choose_view, sizes_of
 from service.settings import Settings
-from service.worker.imagefile import MEDIA_TYPES
 from service.worker.tasks import Tasks
 
 _PATH = re.compile(r"/images/(\w+)\?width=(\d+)")
@@ -53,17 +54,16 @@ class Reference:
 
     def __init__(self, streams: Mapping[str, bytes], settings: Settings) -> None:
         self._streams = streams
-        self._tasks = Tasks(settings)
+        self._tasks = Tasks(settings.for_worker)
         self._settings = settings
 
     def expected(self, picture: str, width: int, media_type: str) -> bytes:
         """The encoded picture of that width in pixels; raises KeyError for an unknown picture or type."""
         stream, name = self._streams[picture], _FORMATS[media_type]
-        sizes = [(layer.width, layer.height) for layer in read_header(stream).layers]
-        chosen = plan(sizes, Wanted(width=width))
-        quality = self._settings.output_quality(name)
-        job = Render(picture, stream, chosen.layer, chosen.size, name, quality, chosen.crop)
-        return self._tasks.render(job).body
+        header = read_header(stream)
+        view = choose_view(sizes_of(header), Wanted(width=width))
+        plan = make_plan(picture, header, view, name, self._settings.output_quality(name))
+        return self._tasks.render(Render(plan, stream)).body
 
     def wrong(self, hits: Iterable[Hit]) -> list[str]:
         """Every distinct answer that is not what was asked for, in words; shows progress."""

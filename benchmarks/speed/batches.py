@@ -31,6 +31,7 @@ from model.training.speed import peak
 from service.engine.devices import CUDA_PIPELINES
 from service.errors import ServiceError
 from service.messages.jobs import Render
+from service.messages.plans import RenderPlan
 from service.settings import Settings
 from service.worker.tasks import Tasks
 
@@ -93,14 +94,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     seconds, size = (1.0, (480, 270)) if options.quick else (options.seconds, SIZE)
     codec, trained = load(options.profile, options.device)
-    tasks = Tasks(Settings(profile=options.profile, worker_cache_bytes=0), codec)
+    tasks = Tasks(Settings(profile=options.profile, worker_cache_bytes=0).for_worker, codec)
     sizes = layer_sizes(size, WIDTHS)
     pictures = read_pictures(options.data, max(options.batches))
     jobs = []
     for number in range(max(options.batches)):
         pixels = scaled_to(pictures[number % len(pictures)].pixels, size)
         stream = codec.encode(pixels, sizes, QUALITY)
-        jobs.append(Render(str(number), stream, len(sizes) - 1, size, "jpeg", QUALITY))
+        plan = RenderPlan(str(number), "", len(sizes) - 1, size, "jpeg", QUALITY)
+        jobs.append(Render(plan, stream))
     figures: dict[int, dict[str, float]] = {}
     best = peak(codec.device, torch.float32)
     needed = operations(codec, sizes)

@@ -20,6 +20,7 @@ from benchmarks.measure.pictures import picture_files
 from benchmarks.measure.report import table
 from model.stream.container import read_header
 from service.messages.jobs import Render, Upload
+from service.messages.plans import RenderPlan
 from service.settings import Settings
 from service.worker.tasks import Tasks
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     settings = Settings(profile=options.profile, device="cpu", worker_threads=1, worker_cache_bytes=0)
     files = picture_files(options.data, options.pictures)
-    figures = measure(Tasks(settings), settings, [file.read_bytes() for file in files])
+    figures = measure(Tasks(settings.for_worker), settings, [file.read_bytes() for file in files])
     print(report(figures))
     print(json.dumps({"benchmark": "capacity", "pictures": len(files), **figures}))
 
@@ -47,7 +48,7 @@ def measure(tasks: Tasks, settings: Settings, files: Sequence[bytes]) -> dict[st
     """Means a picture: bytes, CPU seconds, ``megapixels``; names end with the layer's number."""
     found: dict[str, list[float]] = {}
     for file in tqdm(files, unit="picture", leave=False):
-        job = Upload(file, settings.quality, settings.widths)
+        job = Upload("", file, settings.quality, settings.widths)
         if not found:
             tasks.upload(job)  # compiles what is compiled at the first use
         began = time.process_time()
@@ -64,7 +65,7 @@ def measure(tasks: Tasks, settings: Settings, files: Sequence[bytes]) -> dict[st
             for kind in FORMATS:
                 quality = settings.output_quality(kind)
                 prefix = coded.stream[: layer.end]
-                order = Render("", prefix, k, (layer.width, layer.height), kind, quality)
+                order = Render(RenderPlan("", "", k, (layer.width, layer.height), kind, quality), prefix)
                 began = time.process_time()
                 tasks.render(order)
                 values[f"{kind} {k}"] = time.process_time() - began

@@ -16,18 +16,20 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
-from service.errors import ServiceError
-
 _BUSY = (429, 503)
 
 
-class ClientError(ServiceError):
-    """Base class of what a :class:`Client` raises; ``status`` is 0 where there was no answer."""
+class ClientError(Exception):
+    """Base class of what a :class:`Client` raises.
+
+    ``status`` is the HTTP status, or 0 where there was no answer; ``title`` and ``detail`` are sentences.
+    """
 
     def __init__(self, status: int, title: str, detail: str = "") -> None:
-        super().__init__(detail)
+        super().__init__(status, title, detail)
         self.status = status
         self.title = title
+        self.detail = detail
 
     def __str__(self) -> str:
         return f"{self.title}: {self.detail}" if self.detail else self.title

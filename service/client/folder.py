@@ -52,7 +52,7 @@ def import_folder(client: Client, folder: Path, jobs: int = 2, **coding: Any) ->
     tally = Tally()
     known = _read_list(folder / LIST_NAME)
     todo = []
-    for file in _pictures(folder):
+    for file in _picture_files(folder):
         mark = _mark(client, folder, file, coding)
         done = known.get(json.dumps(mark))
         if done is None:
@@ -85,7 +85,7 @@ def import_folder(client: Client, folder: Path, jobs: int = 2, **coding: Any) ->
                 bar.update(mark["size"])
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
+def _picture_files(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
         if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():

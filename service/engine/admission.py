@@ -11,18 +11,14 @@ Heavy jobs and uploads together leave one slot to light renderings, so that a th
 for a 50-megapixel picture (unless there is only one slot).
 """
 
-import asyncio
 import math
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
+from service.engine.ticket import LaneName, Ticket
 from service.errors import Overloaded
-from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.settings import Settings
-
-LaneName = Literal["light", "heavy", "upload"]
 
 HEAVY_COST = 8_000_000
 """A rendering of at least this cost (pixels to decode) is heavy."""
@@ -51,37 +47,9 @@ class Speed:
         return cost * self._seconds / self._cost
 
 
-@dataclass(eq=False)
-class Ticket:
-    """A job on its way; times in seconds of one monotonic clock.
-
-    ``key`` names the picture; ``rank`` is the place in line; ``attempts`` counts the workers that
-    it was given to, ``batch`` the jobs it shared the worker with, and ``avoid`` is the place of the
-    worker that ended with it.
-    """
-
-    job: Upload | Render
-    key: str
-    lane: LaneName
-    cost: float
-    arrived: float
-    deadline: float
-    answer: asyncio.Future[Uploaded | Rendered]
-    rank: float = 0.0
-    started: float = 0.0
-    attempts: int = 0
-    batch: int = 1
-    avoid: int | None = None
-
-    @property
-    def allowed(self) -> float:
-        """Seconds from arrival to deadline."""
-        return self.deadline - self.arrived
-
-    @property
-    def layer(self) -> int:
-        """The layer that is decoded; 0 for an upload."""
-        return self.job.layer if isinstance(self.job, Render) else 0
+def rendering_lane(cost: float) -> LaneName:
+    """The lane of a rendering of this cost (pixels to decode)."""
+    return "heavy" if cost >= HEAVY_COST else "light"
 
 
 @dataclass
@@ -114,13 +82,6 @@ class Admission:
             "upload": Lane(2, settings.upload_queue, max(1, slots // 2), Speed(1e6)),
         }
 
-    @staticmethod
-    def lane_of(job: Upload | Render, cost: float) -> LaneName:
-        """The lane that a job of this cost belongs to."""
-        if isinstance(job, Upload):
-            return "upload"
-        return "heavy" if cost >= HEAVY_COST else "light"
-
     def check(self, name: LaneName, cost: float, now: float, deadline: float) -> None:
         """Raises Overloaded if there is no room in a lane, or no hope that a job of this cost be done
         in time; ``retry_after`` is when the work that now waits there will be done.
@@ -138,7 +99,7 @@ class Admission:
         goes back to where it was, and there is always room for it.
         """
         lane = self.lanes[ticket.lane]
-        ticket.rank = self._rank(lane, ticket.cost, ticket.arrived)
+        ticket.line_up(self._rank(lane, ticket.cost, ticket.arrived))
         if not lane.active:  # time not used while away is not owed
             others = [other.clock for other in self.lanes.values() if other.active]
             lane.clock = max([lane.clock, *([min(others)] if others else [])])
@@ -172,7 +133,7 @@ class Admission:
             lane.waiting.remove(ticket)
             lane.running.append(ticket)
             lane.clock += lane.speed.seconds(ticket.cost) / lane.share
-            ticket.started = now
+            ticket.begin(now)
             return ticket
         return None
 

@@ -3,13 +3,14 @@
 import itertools
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from service.engine.admission import Admission, Ticket
+from cachetools import LRUCache
+
+from service.engine.admission import Admission
 from service.engine.link import WorkerLink
-from service.messages.jobs import Render
+from service.engine.ticket import Ticket
 
 PATIENCE_SECONDS = 0.25
 """So much further back in line stands a picture whose layers are held by another, busy worker."""
@@ -29,7 +30,7 @@ class Dispatcher:
         self._admission = admission
         self._crew_size = crew
         self._links = links
-        self._homes: OrderedDict[str, int] = OrderedDict()
+        self._homes: LRUCache[str, int] = LRUCache(MAX_HOMES)
         self._numbers = itertools.count(1)
 
     def run(self) -> None:
@@ -52,7 +53,7 @@ class Dispatcher:
         if first is None:
             return False
         batch = [first]
-        if first.lane == "light" and not first.attempts:
+        if first.lane == "light" and first.attempts == 1:
             waiting = len(self._admission.lanes["light"].waiting)
             size = min(link.place.batch, math.ceil((1 + waiting) / sharers))
             cost = first.cost
@@ -63,8 +64,7 @@ class Dispatcher:
                 batch.append(more)
                 cost += more.cost
         for ticket in batch:
-            ticket.attempts += 1
-            ticket.batch = len(batch)
+            ticket.share(len(batch))
             self._remember_home(ticket, link.place.index)
         link.send({next(self._numbers): ticket for ticket in batch})
         return True
@@ -86,11 +86,8 @@ class Dispatcher:
         return math.inf if ticket.attempts else handicap(ticket)
 
     def _remember_home(self, ticket: Ticket, index: int) -> None:
-        if isinstance(ticket.job, Render):
+        if ticket.lane != "upload":  # that leaves no layers behind
             self._homes[ticket.key] = index
-            self._homes.move_to_end(ticket.key)
-            while len(self._homes) > MAX_HOMES:
-                self._homes.popitem(last=False)
 
 
 def _load(link: WorkerLink) -> int:

@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 
-from service.engine.admission import Ticket
+import psutil
+
 from service.engine.devices import Place
+from service.engine.ticket import Ticket
 from service.messages import protocol
 from service.messages.jobs import Render, Upload
 from service.messages.protocol import (
@@ -34,7 +35,7 @@ WATCH_SECONDS = 0.25
 MEMORY_IN_JOB = 1.5
 """A worker whose job takes this many times the memory limit is killed at once."""
 
-Answer = UploadAnswer | RenderAnswer | Failure
+WorkerAnswer = UploadAnswer | RenderAnswer | Failure
 
 log = logging.getLogger(__name__)
 
@@ -99,10 +100,9 @@ class WorkerLink:
     def memory(self) -> int:
         """Resident bytes of the worker; 0 when it has ended."""
         try:
-            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
-        except OSError:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
             return 0
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     @property
     def steady(self) -> bool:
@@ -137,7 +137,7 @@ class WorkerLink:
         self,
         max_payload: int,
         on_ready: Callable[[bytes], None],
-        on_answer: Callable[[Ticket, Answer], None],
+        on_answer: Callable[[Ticket, WorkerAnswer], None],
     ) -> None:
         """Pass on what the worker says, until it ends."""
         try:
@@ -145,7 +145,7 @@ class WorkerLink:
                 if isinstance(message, Ready) and not self.ready:
                     self.ready, self._ready_at = True, time.monotonic()
                     on_ready(message.model_id)
-                elif isinstance(message, Answer) and message.number in self.running:
+                elif isinstance(message, WorkerAnswer) and message.number in self.running:
                     ticket = self._answered(message.number)
                     on_answer(ticket, message)
                 else:

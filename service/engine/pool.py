@@ -1,12 +1,11 @@
 """The pool of worker processes: takes jobs, hands them out, survives its workers.
 
 ``admission`` decides who may wait and who is next, ``dispatch`` which worker gets what,
-``workerlink`` holds one process, ``quarantine`` remembers which pictures end processes. Here they are
+``link`` holds one process, ``quarantine`` remembers which pictures end processes. Here they are
 brought together: deadlines, answers, retries, respawning.
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 import time
@@ -15,13 +14,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from service import errors
-from service.engine.admission import HEAVY_COST, Admission, LaneName, Ticket
+from service.engine.admission import HEAVY_COST, Admission, rendering_lane
 from service.engine.devices import Place, places
 from service.engine.dispatch import Dispatcher
-from service.engine.link import Answer, WorkerLink
+from service.engine.link import WorkerAnswer, WorkerLink
 from service.engine.quarantine import Quarantine
+from service.engine.ticket import LaneName, Ticket
 from service.errors import DeadlineExceeded, Overloaded, Quarantined, ServiceError, WorkerFailed
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.messages.plans import RenderPlan
 from service.messages.protocol import Begin, Failure
 from service.settings import MIB, Settings
 
@@ -29,7 +30,6 @@ GRACE_SECONDS = 2.0
 """A worker that runs this much longer than the whole time allowed for a job counts as hung."""
 MAX_BACKOFF_SECONDS = 10.0
 START_ATTEMPTS = 3
-KEPT_FROM_WORKERS = {"api_keys", "url_keys", "redis_url"}
 
 log = logging.getLogger(__name__)
 
@@ -131,15 +131,14 @@ class Pool:
             supervisor.cancel()
         await asyncio.gather(*self._supervisors, return_exceptions=True)
         for ticket in [ticket for lane in lanes for ticket in lane.waiting]:
-            _fail(ticket, WorkerFailed("the service is stopping"))
+            ticket.fail(WorkerFailed("the service is stopping"))
 
     async def upload(self, job: Upload) -> Uploaded:
         """Code an upload. Raises a :class:`service.errors.ServiceError`.
 
         Never tried twice: the client is told, and nothing is half done.
         """
-        digest = await asyncio.to_thread(hashlib.blake2b, job.data, digest_size=16)
-        result = await self._run(job, "upload:" + digest.hexdigest(), len(job.data))
+        result = await self._run(job, "upload", max(1, len(job.data)))
         if not isinstance(result, Uploaded):
             raise WorkerFailed("the worker gave an answer of another kind")
         return result
@@ -149,33 +148,24 @@ class Pool:
 
         If the worker ends, the job is tried once more, in another one.
         """
-        result = await self._run(job, job.key, cost)
-        if not isinstance(result, Rendered) or result.media_type != f"image/{job.format}":
+        cost = max(1.0, cost)
+        result = await self._run(job, rendering_lane(cost), cost)
+        if not isinstance(result, Rendered) or result.media_type != f"image/{job.plan.format}":
             raise WorkerFailed("the worker gave an answer of another kind")
         return result
 
-    def check(self, job: Upload | Render, cost: float) -> None:
+    def check(self, plan: RenderPlan, cost: float) -> None:
         """Raises what :meth:`render` would raise at once (Overloaded, Quarantined, WorkerFailed), so that
-        nothing need be fetched for a job that will not be taken; ``job`` may lack its stream.
+        nothing need be fetched for a job that will not be taken.
         """
-        key, layer = (job.key, job.layer) if isinstance(job, Render) else ("", 0)
-        self._refuse(job, key, layer, cost)
+        self._refuse(rendering_lane(cost), plan.picture, plan.layer, cost)
 
     # one job
 
-    async def _run(self, job: Upload | Render, key: str, cost: float) -> Uploaded | Rendered:
-        cost = max(1.0, cost)
+    async def _run(self, job: Upload | Render, lane: LaneName, cost: float) -> Uploaded | Rendered:
         now = time.monotonic()
-        ticket = Ticket(
-            job=job,
-            key=key,
-            lane=self._admission.lane_of(job, cost),
-            cost=cost,
-            arrived=now,
-            deadline=now + self._seconds_allowed(job, cost),
-            answer=asyncio.get_running_loop().create_future(),
-        )
-        self._refuse(job, key, ticket.layer, cost)
+        ticket = Ticket(job, lane, cost, now, now + self._seconds_allowed(lane, cost))
+        self._refuse(lane, job.key, job.layer, cost)
         self._admission.enter(ticket)
         self._dispatcher.run()
         try:
@@ -191,33 +181,31 @@ class Pool:
             self._admission.leave(ticket)
         return replace(result, seconds={**result.seconds, "queue": ticket.started - ticket.arrived})
 
-    def _refuse(self, job: Upload | Render, key: str, layer: int, cost: float) -> None:
+    def _refuse(self, lane: LaneName, key: str, layer: int, cost: float) -> None:
         if self._stopping:
             raise WorkerFailed("the service is stopping")
         now = time.monotonic()
         try:
             self._quarantine.check(key, layer)
-            lane = self._admission.lane_of(job, cost)
-            self._admission.check(lane, cost, now, now + self._seconds_allowed(job, cost))
+            self._admission.check(lane, cost, now, now + self._seconds_allowed(lane, cost))
         except (Overloaded, Quarantined) as error:
             self._events["refused" if isinstance(error, Overloaded) else "quarantined"] += 1
             raise
 
-    def _seconds_allowed(self, job: Upload | Render, cost: float) -> float:
-        if isinstance(job, Upload):
+    def _seconds_allowed(self, lane: LaneName, cost: float) -> float:
+        if lane == "upload":
             return self._settings.upload_deadline
         return self._settings.read_deadline * max(1.0, cost / HEAVY_COST)
 
     # what comes back
 
-    def _answered(self, ticket: Ticket, answer: Answer) -> None:
+    def _answered(self, ticket: Ticket, answer: WorkerAnswer) -> None:
         if isinstance(answer, Failure):
             self._admission.finish(ticket, None)
-            _fail(ticket, error_of(answer))
+            ticket.fail(error_of(answer))
         else:
             self._admission.finish(ticket, (time.monotonic() - ticket.started) / ticket.batch)
-            if not ticket.answer.done():
-                ticket.answer.set_result(answer.result)
+            ticket.resolve(answer.result)
         self._quarantine.absolve(ticket.key, ticket.layer)
         self._dispatcher.run()
 
@@ -233,13 +221,13 @@ class Pool:
         for ticket in link.running.values():
             self._admission.finish(ticket, None)
             if self._stopped:
-                _fail(ticket, WorkerFailed("the service is stopping"))
+                ticket.fail(WorkerFailed("the service is stopping"))
                 continue
             self._quarantine.blame(ticket.key, ticket.layer)
-            if isinstance(ticket.job, Upload) or ticket.attempts > 1:
-                _fail(ticket, WorkerFailed("the worker ended before it answered"))
+            if not ticket.repeatable or ticket.attempts > 1:
+                ticket.fail(WorkerFailed("the worker ended before it answered"))
             elif not ticket.answer.done():
-                ticket.avoid = link.place.index
+                ticket.try_elsewhere(link.place.index)
                 self._events["retried"] += 1
                 self._admission.enter(ticket)
         self._dispatcher.run()
@@ -292,8 +280,7 @@ class Pool:
         self._dispatcher.run()
 
     def _begin(self, place: Place) -> Begin:
-        settings = self._settings.model_dump(mode="json", exclude=KEPT_FROM_WORKERS)
-        return Begin(settings, self._tasks, place.pipelines)
+        return Begin(self._settings.for_worker, self._tasks, place.pipelines)
 
 
 def error_of(failure: Failure) -> ServiceError:
@@ -302,8 +289,3 @@ def error_of(failure: Failure) -> ServiceError:
     if not (isinstance(kind, type) and issubclass(kind, ServiceError)):
         kind = ServiceError
     return kind(failure.detail, failure.retry_after)
-
-
-def _fail(ticket: Ticket, error: ServiceError) -> None:
-    if not ticket.answer.done():
-        ticket.answer.set_exception(error)

@@ -1,8 +1,9 @@
 """Which pictures ended worker processes, so that none of them ends a third."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
+
+from cachetools import LRUCache
 
 from service.errors import Quarantined
 
@@ -20,21 +21,17 @@ class Quarantine:
         self,
         deaths: int = 2,
         seconds: float = 3600,
-        pictures: int = 10_000,
+        max_pictures: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._deaths = deaths
         self._seconds = seconds
-        self._pictures = pictures
         self._clock = clock
-        self._blamed: OrderedDict[str, list[tuple[int, float]]] = OrderedDict()
+        self._blamed: LRUCache[str, list[tuple[int, float]]] = LRUCache(max_pictures)
 
     def blame(self, key: str, layer: int) -> None:
         """A worker ended while it worked on this layer."""
-        self._blamed.setdefault(key, []).append((layer, self._clock() + self._seconds))
-        self._blamed.move_to_end(key)
-        while len(self._blamed) > self._pictures:
-            self._blamed.popitem(last=False)
+        self._blamed[key] = [*self._blamed.get(key, ()), (layer, self._clock() + self._seconds)]
 
     def absolve(self, key: str, layer: int) -> None:
         """This layer was decoded: it was innocent, and so is all below it."""

@@ -6,15 +6,26 @@ stream prefix and comes back as an encoded picture. Pixels never cross the proce
 
 from dataclasses import dataclass, field
 
+from service.messages.plans import RenderPlan
+
 
 @dataclass(frozen=True)
 class Upload:
-    """Code one uploaded picture; ``widths`` are the wanted layer widths in pixels."""
+    """Code one uploaded picture; ``widths`` are the wanted layer widths in pixels.
 
+    ``key`` names the bytes of the upload: what a worker's death is blamed on.
+    """
+
+    key: str
     data: bytes
     quality: int
     widths: tuple[int, ...]
     max_width: int | None = None
+
+    @property
+    def layer(self) -> int:
+        """An upload is coded as a whole: 0."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -37,29 +48,23 @@ class Uploaded:
 
 @dataclass(frozen=True)
 class Render:
-    """Decode ``layer`` from a stream prefix and write it as an ordinary picture.
-
-    ``crop`` (left, top, right, bottom) in layer pixels is cut out first, then the
-    result is resized to ``size`` (width, height), then mirrored left to right and turned clockwise by
-    ``rotation`` degrees, a multiple of 90. ``format`` is "avif", "webp", "jpeg" or "png";
-    ``quality`` 1-100 is that format's own; ``alpha`` is the layer's coded alpha plane, if any;
-    ``background`` is the "#rrggbb" under transparency for formats without it. ``key`` names the
-    picture, for reuse of decoded layers.
+    """Carry out a plan: ``stream`` is the prefix that holds its layer, ``alpha`` the layer's coded alpha
+    plane, if the picture has any.
     """
 
-    key: str
+    plan: RenderPlan
     stream: bytes
-    layer: int
-    size: tuple[int, int]
-    format: str
-    quality: int
-    crop: tuple[int, int, int, int] | None = None
-    rotation: int = 0
-    mirror: bool = False
-    gray: bool = False
-    bitonal: bool = False
     alpha: bytes | None = None
-    background: str = "#ffffff"
+
+    @property
+    def key(self) -> str:
+        """What a worker's death is blamed on, and whose decoded layers are used again: the picture."""
+        return self.plan.picture
+
+    @property
+    def layer(self) -> int:
+        """The layer that is decoded."""
+        return self.plan.layer
 
 
 @dataclass(frozen=True)

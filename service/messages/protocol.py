@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from pydantic import TypeAdapter, ValidationError
 
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.settings import WorkerSettings
 
 MAX_HEADER_BYTES = 2**20
 MAX_BLOBS = 1024
@@ -30,12 +31,12 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True)
 class Begin:
-    """First message to a worker: its settings, its tasks ("module:class") and how to run them.
+    """First message to a worker: the settings that it needs, its tasks ("module:class") and how to run them.
 
     ``pipelines`` batches are worked on at the same time, each on a thread of its own.
     """
 
-    settings: dict[str, Any]
+    settings: WorkerSettings
     tasks: str
     pipelines: int
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from model.stream.ladder import Size
 from service.errors import BadRequest, NotImplementedHere
-from service.planning.sizing import MAX_UPSCALE, Box, choose
+from service.planning.formats import MAX_OUTPUT_EDGE
+from service.planning.plans import Finish
+from service.planning.sizing import MAX_UPSCALE, Box, View, choose
 
 CONTEXT = "http://iiif.io/api/image/3/context.json"
 PROFILE = "http://iiif.io/api/image/3/level2.json"
@@ -43,7 +45,7 @@ class Limits:
         """Those of one picture; ``area`` is the service's own limit in pixels."""
         return cls(MAX_UPSCALE * picture[0], MAX_UPSCALE * picture[1], area)
 
-    def hold(self, size: Size) -> bool:
+    def allow(self, size: Size) -> bool:
         """Whether an answer may have this size."""
         return size[0] <= self.width and size[1] <= self.height and size[0] * size[1] <= self.area
 
@@ -57,11 +59,11 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Request:
+class ImageRequest:
     """What one image URL asks for: ``region`` in pixels of the whole picture, ``size`` before rotation.
 
     ``rotation`` is in degrees clockwise, after mirroring; ``format`` is a name of
-    :data:`service.worker.imagefile.MEDIA_TYPES`.
+    :data:`service.planning.formats.MEDIA_TYPES`.
     """
 
     region: Box
@@ -70,6 +72,21 @@ class Request:
     mirror: bool
     quality: str
     format: str
+
+    def view(self, layers: Sequence[Size]) -> View:
+        """The layer (of sizes, smallest first) that serves, and what is shown of it."""
+        layer = self.layer(layers)
+        return View(layer, self.size, self.crop(layers[-1], layers[layer]))
+
+    @property
+    def finish(self) -> Finish:
+        """What is done to the pixels of the view."""
+        return Finish(
+            rotation=self.rotation,
+            mirror=self.mirror,
+            gray=self.quality == "gray",
+            bitonal=self.quality == "bitonal",
+        )
 
     def layer(self, layers: Sequence[Size]) -> int:
         """The smallest layer (of sizes, smallest first) that has the pixels for this."""
@@ -98,7 +115,7 @@ class Request:
         return f"{region}/{size}/{'!' * self.mirror}{self.rotation}/{quality}.{kind}"
 
 
-def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, file: str) -> Request:
+def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, file: str) -> ImageRequest:
     """Understand the last four parts of an image URL of a picture of (width, height) pixels.
 
     Raises BadRequest for what is no IIIF request or impossible for this picture, and
@@ -114,7 +131,10 @@ def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, 
     box = _region(picture, region)
     mirror, degrees = _rotation(rotation)
     wanted = _size((box[2] - box[0], box[3] - box[1]), limits, size)
-    return Request(box, wanted, degrees, mirror, quality, FORMATS[kind])
+    name = FORMATS[kind]
+    if max(wanted) > MAX_OUTPUT_EDGE[name]:
+        raise BadRequest(f"{name} has at most {MAX_OUTPUT_EDGE[name]} pixels a side")
+    return ImageRequest(box, wanted, degrees, mirror, quality, name)
 
 
 def information(base: str, layers: Sequence[Size], limits: Limits) -> dict[str, Any]:
@@ -134,7 +154,7 @@ def information(base: str, layers: Sequence[Size], limits: Limits) -> dict[str, 
         "maxWidth": limits.width,
         "maxHeight": limits.height,
         "maxArea": limits.area,
-        "sizes": [{"width": w, "height": h} for w, h in layers if limits.hold((w, h))],
+        "sizes": [{"width": w, "height": h} for w, h in layers if limits.allow((w, h))],
         "tiles": [{"width": TILE, "height": TILE, "scaleFactors": factors}],
         "preferredFormats": ["avif", "webp", "jpg"],
         "extraFormats": ["webp", "avif"],
@@ -197,7 +217,7 @@ def _size(region: Size, limits: Limits, text: str) -> Size:
         if not enlarge:
             scale = min(scale, Fraction(1))
         size = _scaled(region, scale) if scale else (0, 0)
-        size = size if limits.hold(size) else limits.largest(region)
+        size = size if limits.allow(size) else limits.largest(region)
     elif percent:
         scale = Fraction(percent) / 100
         size = _scaled(region, scale) if scale else (0, 0)
@@ -211,7 +231,7 @@ def _size(region: Size, limits: Limits, text: str) -> Size:
         raise BadRequest(f"size {text[:40]!r} has no pixels")
     if not enlarge and (size[0] > width or size[1] > height):
         raise BadRequest(f"size {text[:40]!r} is more than the region's {width} x {height}: put ^ before it")
-    if not limits.hold(size):
+    if not limits.allow(size):
         raise BadRequest(f"size {text[:40]!r} is more than info.json allows")
     return size
 

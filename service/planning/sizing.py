@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
+from model.stream.container import Header
 from model.stream.ladder import Size
 from service.errors import BadParameter, NotFound
 
@@ -43,15 +44,20 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Decode ``layer``, cut out ``crop`` (layer pixels, None: all), resize to ``size``."""
+class View:
+    """What is shown of a picture: ``layer``, of it ``crop`` (layer pixels, None: all), at ``size`` pixels."""
 
     layer: int
     size: Size
     crop: Box | None = None
 
 
-def plan(layers: Sequence[Size], wanted: Wanted) -> Plan:
+def sizes_of(header: Header) -> list[Size]:
+    """The (width, height) of every layer in pixels, smallest first."""
+    return [(layer.width, layer.height) for layer in header.layers]
+
+
+def choose_view(layers: Sequence[Size], wanted: Wanted) -> View:
     """The cheapest way to the wanted picture; ``layers`` are sizes, smallest first.
 
     Raises BadParameter if parameters contradict each other, NotFound for a layer that is not there.
@@ -61,12 +67,12 @@ def plan(layers: Sequence[Size], wanted: Wanted) -> Plan:
             raise BadParameter("layer excludes width and height")
         if wanted.layer >= len(layers):
             raise NotFound(f"layer {wanted.layer}: this picture has layers 0 to {len(layers) - 1}")
-        return Plan(wanted.layer, layers[wanted.layer])
+        return View(wanted.layer, layers[wanted.layer])
     whole, size = _target(layers[-1], wanted)
     layer = choose(layers, whole)
     if size == whole:
-        return Plan(layer, size)
-    return Plan(layer, size, _centred(layers[layer], whole, size))
+        return View(layer, size)
+    return View(layer, size, _centred(layers[layer], whole, size))
 
 
 def decoded_alone(crop: Box | None, layer: Size) -> bool:

@@ -5,7 +5,7 @@ import asyncio
 from fastapi import APIRouter, Response
 
 from service.errors import ServiceError
-from service.web.context import Here
+from service.web.context import ServiceContext
 from service.web.problems import documented
 from service.web.problems import response as problem
 
@@ -22,12 +22,12 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", summary="Ready for work", responses=documented(503), response_model=None)
-async def readyz(here: Here) -> Response | dict[str, str]:
+async def readyz(context: ServiceContext) -> Response | dict[str, str]:
     """Green when the store answers and a worker is ready."""
-    if not here.pool.ready:
+    if not context.pool.ready:
         return problem(503, "Not ready", "no worker is ready", {"Retry-After": "2"})
     try:
-        await here.store.ping()
+        await context.store.ping()
     except ServiceError as error:
         return problem(503, "Not ready", str(error), {"Retry-After": "2"})
     return {"status": "ok"}
@@ -39,12 +39,12 @@ async def readyz(here: Here) -> Response | dict[str, str]:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def metrics(here: Here) -> Response:
+async def metrics(context: ServiceContext) -> Response:
     """See docs/metrics.md. Asks the store as well, but does not wait for it longer than scrapes do."""
-    measured = here.metrics
+    measured = context.metrics
     try:
         async with asyncio.timeout(STORE_SECONDS):
-            used, limit = await here.store.memory()
+            used, limit = await context.store.memory()
     except (ServiceError, TimeoutError):
         measured.store_up.set(0)
     else:

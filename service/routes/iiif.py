@@ -5,17 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from service.errors import BadRequest
-from service.library import Order
-from service.messages.jobs import Render
 from service.planning import iiif
-from service.planning.identity import entity_tag
-from service.routes.images import PRIVATE, PictureId
-from service.routes.pictures import picture_headers, respond
-from service.storage.store import Record
-from service.web.context import Context, Here, may_read
+from service.planning.sizing import sizes_of
+from service.routes.answers import PRIVATE, picture_headers, respond
+from service.routes.parameters import PictureId
+from service.web.context import Context, ServiceContext, may_read
 from service.web.problems import documented
-from service.worker.imagefile import MAX_OUTPUT_EDGE
 
 router = APIRouter(prefix="/iiif/3", tags=["IIIF"], dependencies=[Depends(may_read)])
 
@@ -32,9 +27,9 @@ _IMAGE: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/{picture}", summary="Where to begin", status_code=303, response_class=RedirectResponse)
-async def base(request: Request, here: Here, picture: PictureId) -> Response:
+async def base(request: Request, context: ServiceContext, picture: PictureId) -> Response:
     """To the picture's info.json."""
-    return RedirectResponse(f"{_base(request, here, picture)}/info.json", 303, OPEN)
+    return RedirectResponse(f"{_base(request, context, picture)}/info.json", 303, OPEN)
 
 
 @router.get(
@@ -43,11 +38,11 @@ async def base(request: Request, here: Here, picture: PictureId) -> Response:
     response_class=JSONResponse,
     responses=documented(403, 404, 500, 503),
 )
-async def information(request: Request, here: Here, picture: PictureId) -> Response:
+async def information(request: Request, context: ServiceContext, picture: PictureId) -> Response:
     """JSON, or JSON-LD for clients that ask for `application/ld+json`."""
-    record = await here.library.find(picture)
-    layers = _sizes(record)
-    content = iiif.information(_base(request, here, picture), layers, _limits(here, layers[-1]))
+    record = await context.library.find(picture)
+    layers = sizes_of(record.header)
+    content = iiif.information(_base(request, context, picture), layers, _limits(context, layers[-1]))
     linked = "application/ld+json" in request.headers.get("accept", "")
     link = f'<{iiif.PROFILE}>;rel="profile"'
     headers = {**OPEN, "Cache-Control": PRIVATE, "Vary": "Accept", "Link": link}
@@ -70,7 +65,7 @@ async def information(request: Request, here: Here, picture: PictureId) -> Respo
 )
 async def image(
     request: Request,
-    here: Here,
+    context: ServiceContext,
     picture: PictureId,
     region: Annotated[str, Path(description="full, square, x,y,w,h or pct:x,y,w,h")],
     size: Annotated[str, Path(description="max, w,h !w,h w, ,h or pct:n, with ^ to enlarge")],
@@ -78,47 +73,22 @@ async def image(
     file: Annotated[str, Path(description="quality.format", examples=["default.jpg"])],
 ) -> Response:
     """See iiif.io/api/image/3.0."""
-    record = await here.library.find(picture)
-    layers = _sizes(record)
-    wanted = iiif.parse(layers[-1], _limits(here, layers[-1]), region, size, rotation, file)
-    order = _order(here, record, wanted)
-    canonical = f"{_base(request, here, picture)}/{wanted.canonical(layers[-1])}"
+    record = await context.library.find(picture)
+    layers = sizes_of(record.header)
+    wanted = iiif.parse(layers[-1], _limits(context, layers[-1]), region, size, rotation, file)
+    order = context.library.order(record, wanted.view(layers), wanted.format, finish=wanted.finish)
+    canonical = f"{_base(request, context, picture)}/{wanted.canonical(layers[-1])}"
     links = f'<{canonical}>;rel="canonical", <{iiif.PROFILE}>;rel="profile"'
-    known = picture_headers(request, here, order)
+    known = picture_headers(request, context, order)
     headers = {**known, **OPEN, "Link": links}
-    return await respond(request, here, order, headers)
+    return await respond(request, context, order, headers)
 
 
-def _order(here: Context, record: Record, wanted: iiif.Request) -> Order:
-    if max(wanted.size) > MAX_OUTPUT_EDGE[wanted.format]:
-        raise BadRequest(f"{wanted.format} has at most {MAX_OUTPUT_EDGE[wanted.format]} pixels a side")
-    layers = _sizes(record)
-    layer = wanted.layer(layers)
-    job = Render(
-        key=record.id,
-        stream=b"",
-        layer=layer,
-        size=wanted.size,
-        format=wanted.format,
-        quality=here.settings.output_quality(wanted.format),
-        crop=wanted.crop(layers[-1], layers[layer]),
-        rotation=wanted.rotation,
-        mirror=wanted.mirror,
-        gray=wanted.quality == "gray",
-        bitonal=wanted.quality == "bitonal",
-    )
-    return Order(record, job, entity_tag(job, record.header.model_id), negotiated=False)
+def _limits(context: Context, picture: tuple[int, int]) -> iiif.Limits:
+    return iiif.Limits.of(picture, context.settings.max_output_pixels)
 
 
-def _sizes(record: Record) -> list[tuple[int, int]]:
-    return [(layer.width, layer.height) for layer in record.header.layers]
-
-
-def _limits(here: Context, picture: tuple[int, int]) -> iiif.Limits:
-    return iiif.Limits.of(picture, here.settings.max_output_pixels)
-
-
-def _base(request: Request, here: Context, picture: str) -> str:
+def _base(request: Request, context: Context, picture: str) -> str:
     """The picture's IIIF URL, which is its id."""
-    root = here.settings.public_url or str(request.base_url)
+    root = context.settings.public_url or str(request.base_url)
     return f"{root.rstrip('/')}/iiif/3/{picture}"

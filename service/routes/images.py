@@ -2,22 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.errors import Overloaded
-from service.routes.parameters import PageParameters, UploadParameters
+from service.routes.answers import PRIVATE
+from service.routes.parameters import PageParameters, PictureId, UploadParameters
 from service.routes.schemas import Page, PictureInfo, picture_info
 from service.web.connection import while_connected
-from service.web.context import Here, may_list, may_read, may_write
+from service.web.context import ServiceContext, may_list, may_read, may_write
 from service.web.problems import documented
 from service.web.uploads import read_upload
 
 router = APIRouter(tags=["pictures"])
-
-PRIVATE = "private, no-cache"
-"""Cache-Control of what only the client itself may keep, if it asks each time whether it is still right."""
-
-PictureId = Annotated[str, Path(description="id of a picture", max_length=64)]
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -49,7 +45,10 @@ _BODY: dict[str, Any] = {
     },
 )
 async def keep(
-    request: Request, response: Response, here: Here, parameters: Annotated[UploadParameters, Query()]
+    request: Request,
+    response: Response,
+    context: ServiceContext,
+    parameters: Annotated[UploadParameters, Query()],
 ) -> PictureInfo:
     """Send the picture as the form field `file`, or as the raw body of the request.
 
@@ -57,16 +56,16 @@ async def keep(
     turned upright, converted to sRGB and stripped of metadata. The same upload again, with the same
     parameters, is answered 200 and stored once.
     """
-    if here.upload_slots.locked():
+    if context.upload_slots.locked():
         raise Overloaded("too many uploads at once", retry_after=5)
-    async with here.upload_slots:
-        data = await read_upload(request, here.settings.max_upload_bytes, here.settings.upload_seconds)
-        work = here.library.keep(
+    async with context.upload_slots:
+        data = await read_upload(request, context.settings.max_upload_bytes, context.settings.upload_seconds)
+        work = context.library.keep(
             data, parameters.quality, parameters.layer_widths(), parameters.max_width, parameters.ttl
         )
         record, new = await while_connected(request, work)
     response.status_code = 201 if new else 200
-    info = picture_info(record, here.settings.public_url)
+    info = picture_info(record, context.settings.public_url)
     response.headers["Location"] = info.url
     return info
 
@@ -77,11 +76,13 @@ async def keep(
     dependencies=[Depends(may_list)],
     responses=documented(401, 403, 422, 500, 503),
 )
-async def listing(here: Here, response: Response, parameters: Annotated[PageParameters, Query()]) -> Page:
+async def listing(
+    context: ServiceContext, response: Response, parameters: Annotated[PageParameters, Query()]
+) -> Page:
     """Follow `next` until it is null; pictures added meanwhile do not disturb the order."""
-    records, following = await here.store.page(parameters.cursor, parameters.limit)
+    records, following = await context.store.page(parameters.cursor, parameters.limit)
     response.headers["Cache-Control"] = "no-store"
-    return Page(images=[picture_info(r, here.settings.public_url) for r in records], next=following)
+    return Page(images=[picture_info(r, context.settings.public_url) for r in records], next=following)
 
 
 @router.get(
@@ -90,10 +91,10 @@ async def listing(here: Here, response: Response, parameters: Annotated[PagePara
     dependencies=[Depends(may_read)],
     responses=documented(403, 404, 422, 500, 503),
 )
-async def info(here: Here, response: Response, picture: PictureId) -> PictureInfo:
+async def info(context: ServiceContext, response: Response, picture: PictureId) -> PictureInfo:
     """Sizes, bytes a layer, a placeholder, the mean colour and a ready `srcset`."""
     response.headers["Cache-Control"] = PRIVATE
-    return picture_info(await here.library.find(picture), here.settings.public_url)
+    return picture_info(await context.library.find(picture), context.settings.public_url)
 
 
 @router.delete(
@@ -103,6 +104,6 @@ async def info(here: Here, response: Response, picture: PictureId) -> PictureInf
     dependencies=[Depends(may_write)],
     responses=documented(401, 404, 422, 500, 503),
 )
-async def delete(here: Here, picture: PictureId) -> None:
+async def delete(context: ServiceContext, picture: PictureId) -> None:
     """Copies in caches outside live on until they expire."""
-    await here.library.forget(picture)
+    await context.library.forget(picture)

@@ -2,10 +2,14 @@
 
 from typing import Annotated, Literal
 
+from fastapi import Path
 from pydantic import AfterValidator, BaseModel, Field
 
 from model.stream.container import MAX_EDGE
+from service.planning.plans import Finish
 from service.planning.sizing import Fit, Wanted
+
+PictureId = Annotated[str, Path(description="id of a picture", max_length=64)]
 
 
 def _widths(text: str) -> str:
@@ -66,6 +70,10 @@ class PictureParameters(BaseModel):
     def output(self) -> str | None:
         """The wanted format, None to negotiate."""
         return "jpeg" if self.format == "jpg" else self.format
+
+    def finish(self) -> Finish:
+        """What is done to the pixels, beside their size."""
+        return Finish(background="#" + self.background.lower().removeprefix("#"))
 
 
 class StreamParameters(BaseModel):

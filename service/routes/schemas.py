@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
-from service.storage.store import Record
+from service.storage.records import Record
 
 
 class LayerInfo(BaseModel):

@@ -6,26 +6,40 @@ times to live the longest holds, whoever comes last. ``compass:index`` is a sort
 pictures by age; it only serves listing and can be rebuilt from the rest (``compass fsck``).
 """
 
-import json
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
-from zlib import crc32
 
 import redis.asyncio as redis
+from cachetools import TTLCache
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
 
 from model.errors import StreamError
-from model.stream.container import MAX_HEADER_BYTES, MAX_LAYERS, Header, read_header, read_layer, verify
+from model.stream.container import MAX_HEADER_BYTES, Header, read_header, read_layer, verify
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
-from service.lru import BoundedCache
 from service.metrics import Metrics
 from service.settings import Settings
+from service.storage.records import (
+    Record,
+    all_keys,
+    alpha_key,
+    alpha_keys,
+    assemble,
+    check_alpha,
+    expired,
+    facts_key,
+    index_entry,
+    later,
+    parse_facts,
+    stream_key,
+    write_facts,
+)
 
 INDEX = "compass:index"
 RECORD_SECONDS = 3.0
@@ -36,51 +50,14 @@ _BATCH = 500
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is stored beside a stream; times in seconds since 1970.
-
-    ``alpha`` is the length of each alpha plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored
-    before there were any have none, and their planes are checked by length alone.
-    """
-
-    created: float
-    source_bytes: int
-    source_format: str
-    quality: int
-    alpha: tuple[int, ...] = ()
-    thumbhash: str = ""
-    average: str = ""
-    expires: float | None = None
-    alpha_crcs: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Record:
-    """A stored picture without its pixels."""
-
-    id: str
-    header: Header
-    facts: Facts
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the stream and the alpha planes."""
-        return self.header.total + sum(self.facts.alpha)
-
-    @property
-    def index_entry(self) -> str:
-        """Its member of the sorted set ``compass:index``: sorts by age."""
-        return _index_entry(self.id, self.facts)
-
-
 class Store:
     """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound or DamagedStream."""
 
     def __init__(self, url: str, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
         self._patience = (_RETRIES + 1) * settings.store_timeout
-        self._records: BoundedCache[str, tuple[Record, float]] = BoundedCache(2 * settings.header_cache)
+        self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
+        self._remembers = settings.header_cache > 0
         self._changes = 0  # of the store through this object; no read begun before one is remembered
         pool = redis.BlockingConnectionPool.from_url(
             url,
@@ -119,16 +96,16 @@ class Store:
         async def write(pipe: Pipeline) -> Record:
             facts = record.facts
             with suppress(DamagedStream):
-                stored = _parse_facts(_raw(await pipe.get(_facts(record.id))))
-                if not _expired(stored):
-                    expires = _later(facts.expires, stored.expires)
+                stored = parse_facts(_raw(await pipe.get(facts_key(record.id))))
+                if not expired(stored):
+                    expires = later(facts.expires, stored.expires)
                     facts = replace(facts, created=stored.created, expires=expires)
             left = _milliseconds_left(facts.expires)
             pipe.multi()
-            pipe.set(_stream(record.id), stream, px=left)
-            pipe.set(_facts(record.id), _write_facts(facts), px=left)
+            pipe.set(stream_key(record.id), stream, px=left)
+            pipe.set(facts_key(record.id), write_facts(facts), px=left)
             for k, plane in enumerate(alpha):
-                pipe.set(_alpha(record.id, k), plane, px=left)
+                pipe.set(alpha_key(record.id, k), plane, px=left)
             return replace(record, facts=facts)
 
         kept = await self._transaction(record.id, write)
@@ -144,15 +121,15 @@ class Store:
         changes = self._changes
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.get(_facts(picture))
-                pipe.getrange(_stream(picture), 0, MAX_HEADER_BYTES - 1)
+                pipe.get(facts_key(picture))
+                pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1)
                 facts, start = await pipe.execute()
-        self._records.discard(picture)
+        self._records.pop(picture, None)
         self._metrics.bytes_read.inc(len(start))
         with self._errors():
-            record = _record(picture, _raw(facts), _raw(start))
-        if changes == self._changes:
-            self._records.put(picture, (record, time.monotonic()))
+            record = assemble(picture, _raw(facts), _raw(start))
+        if self._remembers and changes == self._changes:
+            self._records[picture] = record
         return record
 
     async def verify(self, picture: str) -> Record:
@@ -162,50 +139,71 @@ class Store:
         """
         with self._errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.get(_facts(picture))
-                pipe.get(_stream(picture))
-                pipe.mget(_alphas(picture))
+                pipe.get(facts_key(picture))
+                pipe.get(stream_key(picture))
+                pipe.mget(alpha_keys(picture))
                 facts, stream, planes = await pipe.execute()
-            record = _record(picture, _raw(facts), _raw(stream))
+            record = assemble(picture, _raw(facts), _raw(stream))
             try:
-                verify(_raw(stream))
+                await asyncio.to_thread(verify, _raw(stream))
             except StreamError as error:
                 raise DamagedStream(f"the stored stream of {picture}: {error}") from error
             for k in range(len(record.facts.alpha)):
-                _check_alpha(record, k, _raw(planes[k]))
+                check_alpha(record, k, _raw(planes[k]))
         return record
 
     async def prefix(self, record: Record, layer: int) -> bytes:
-        """The first bytes of the stream, up to the end of ``layer``, every checksum verified."""
+        """The first bytes of the stream, up to the end of ``layer``, every checksum verified in a thread."""
+        data = await self.unverified_prefix(record, layer)
+        with self._errors():
+            try:
+                await asyncio.to_thread(_verify_layers, record.header, layer, data)
+            except StreamError as error:
+                self._records.pop(record.id, None)
+                raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
+        return data
+
+    async def unverified_prefix(self, record: Record, layer: int) -> bytes:
+        """As :meth:`prefix`, with no more than its header and its length checked.
+
+        For those who verify what they decode, and tell :meth:`found_damaged` what they find.
+        """
         end = record.header.layers[layer].end
         with self._errors():
-            data = _raw(await self._redis.getrange(_stream(record.id), 0, end - 1))
+            data = _raw(await self._redis.getrange(stream_key(record.id), 0, end - 1))
         self._metrics.bytes_read.inc(len(data))
         if not data:
-            self._records.discard(record.id)
+            self._records.pop(record.id, None)
             raise NotFound(f"no picture {record.id}")
         with self._errors():
             try:
                 if read_header(data) != record.header:
-                    self._records.discard(record.id)
                     raise DamagedStream(f"the stream of {record.id} has another header than expected")
-                for k in range(layer + 1):
-                    read_layer(record.header, k, data)
+                if len(data) < end:
+                    raise DamagedStream(f"the stream of {record.id} ends at byte {len(data)}, not {end}")
             except StreamError as error:
-                self._records.discard(record.id)
+                self._records.pop(record.id, None)
                 raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
+            except DamagedStream:
+                self._records.pop(record.id, None)
+                raise
         return data
+
+    def found_damaged(self, picture: str) -> None:
+        """Count a picture whose stream was found damaged elsewhere, and forget what is known of it."""
+        self._metrics.damaged.inc()
+        self._records.pop(picture, None)
 
     async def alpha(self, record: Record, layer: int) -> bytes | None:
         """The coded alpha plane of a layer, None for an opaque picture."""
         if not record.facts.alpha:
             return None
         with self._errors():
-            data = _raw(await self._redis.get(_alpha(record.id, layer)))
+            data = _raw(await self._redis.get(alpha_key(record.id, layer)))
             if not data:
-                self._records.discard(record.id)
+                self._records.pop(record.id, None)
                 raise NotFound(f"no picture {record.id}")
-            _check_alpha(record, layer, data)
+            check_alpha(record, layer, data)
         self._metrics.bytes_read.inc(len(data))
         return data
 
@@ -214,13 +212,13 @@ class Store:
         with self._errors():
             with self._changing(picture):
                 async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.get(_facts(picture))
-                    pipe.delete(*_keys(picture))
+                    pipe.get(facts_key(picture))
+                    pipe.delete(*all_keys(picture))
                     facts, deleted = await pipe.execute()
             if not deleted:
                 raise NotFound(f"no picture {picture}")
             with suppress(DamagedStream):  # then it goes from the listing when that is read
-                await self._redis.zrem(INDEX, _index_entry(picture, _parse_facts(_raw(facts))))
+                await self._redis.zrem(INDEX, index_entry(picture, parse_facts(_raw(facts))))
 
     async def delete_damaged(self, picture: str) -> None:
         """Delete a picture if it is damaged, but not if it is repaired meanwhile. Raises NotFound.
@@ -233,25 +231,25 @@ class Store:
                 await self.verify(picture)
             except DamagedStream:
                 pipe.multi()
-                pipe.delete(*_keys(picture))
+                pipe.delete(*all_keys(picture))
 
         await self._transaction(picture, write)
 
     async def extend(self, record: Record, expires: float | None) -> Record | None:
         """Let a picture live at least until ``expires`` (None: for ever); None if it is gone."""
-        if _later(record.facts.expires, expires) == record.facts.expires:
+        if later(record.facts.expires, expires) == record.facts.expires:
             return record
-        keys = [_stream(record.id), *(_alpha(record.id, k) for k in range(len(record.facts.alpha)))]
+        keys = [stream_key(record.id), *(alpha_key(record.id, k) for k in range(len(record.facts.alpha)))]
 
         async def write(pipe: Pipeline) -> Record | None:
-            stored = _raw(await pipe.get(_facts(record.id)))
+            stored = _raw(await pipe.get(facts_key(record.id)))
             if not stored or await pipe.exists(*keys) < len(keys):
                 return None
-            facts = _parse_facts(stored)
-            facts = replace(facts, expires=_later(facts.expires, expires))
+            facts = parse_facts(stored)
+            facts = replace(facts, expires=later(facts.expires, expires))
             left = _milliseconds_left(facts.expires)
             pipe.multi()
-            pipe.set(_facts(record.id), _write_facts(facts), px=left)
+            pipe.set(facts_key(record.id), write_facts(facts), px=left)
             for key in keys:
                 pipe.persist(key) if left is None else pipe.pexpire(key, left)
             return replace(record, facts=facts)
@@ -333,7 +331,7 @@ class Store:
             while True:
                 async with self._redis.pipeline(transaction=True) as pipe:
                     try:
-                        await pipe.watch(_facts(picture))
+                        await pipe.watch(facts_key(picture))
                         result = await write(pipe)
                         await pipe.execute()
                     except WatchError:  # also raised when the connection was lost
@@ -344,10 +342,8 @@ class Store:
 
     def _remembered(self, picture: str) -> Record | None:
         """A record that was read not long ago, of a picture that still lives; else None."""
-        record, since = self._records.get(picture) or (None, 0.0)
-        if record is None or time.monotonic() >= since + RECORD_SECONDS or _expired(record.facts):
-            return None
-        return record
+        record = self._records.get(picture)
+        return None if record is None or expired(record.facts) else record
 
     @contextmanager
     def _changing(self, picture: str) -> Iterator[None]:
@@ -356,7 +352,7 @@ class Store:
             yield
         finally:
             self._changes += 1
-            self._records.discard(picture)
+            self._records.pop(picture, None)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -379,85 +375,17 @@ class Store:
             raise StoreUnavailable("the store does not answer", retry_after=2) from error
 
 
+def _verify_layers(header: Header, last: int, data: bytes) -> None:
+    """Check every checksum up to the layer ``last``. Raises a StreamError."""
+    for layer in range(last + 1):
+        read_layer(header, layer, data)
+
+
 def _raw(value: object) -> bytes:
     """An answer of Redis as bytes; nothing there is b""."""
     return value if isinstance(value, bytes) else b""
 
 
-def _expired(facts: Facts) -> bool:
-    return facts.expires is not None and facts.expires <= time.time()
-
-
-def _later(one: float | None, other: float | None) -> float | None:
-    """The later end of two lives; None, for ever, is later than all others."""
-    return None if one is None or other is None else max(one, other)
-
-
 def _milliseconds_left(expires: float | None) -> int | None:
     """How long a key still lives, in milliseconds; None: for ever."""
     return None if expires is None else max(1, round(1000 * (expires - time.time())))
-
-
-def _index_entry(picture: str, facts: Facts) -> str:
-    return f"{round(facts.created * 1000):014d}:{picture}"
-
-
-def _record(picture: str, facts: bytes, start: bytes) -> Record:
-    """A record out of the stored facts and the stream's first bytes. Raises NotFound or DamagedStream."""
-    if not facts and not start:
-        raise NotFound(f"no picture {picture}")
-    try:
-        record = Record(picture, read_header(start), _parse_facts(facts))
-    except StreamError as error:
-        raise DamagedStream(f"the stored stream of {picture}: {error}") from error
-    if _expired(record.facts):
-        raise NotFound(f"no picture {picture}")
-    return record
-
-
-def _check_alpha(record: Record, layer: int, data: bytes) -> None:
-    """Raise DamagedStream if ``data`` is not the alpha plane of this layer."""
-    if len(data) != record.facts.alpha[layer]:
-        raise DamagedStream(f"the alpha plane {layer} of {record.id} has the wrong length")
-    if record.facts.alpha_crcs and crc32(data) != record.facts.alpha_crcs[layer]:
-        raise DamagedStream(f"the alpha plane {layer} of {record.id} does not fit its checksum")
-
-
-def _write_facts(facts: Facts) -> str:
-    """Facts as JSON, without ``alpha_crcs`` where there are none: older versions know no such field."""
-    values = asdict(facts)
-    return json.dumps({name: value for name, value in values.items() if name != "alpha_crcs" or value})
-
-
-def _parse_facts(text: bytes) -> Facts:
-    """Facts out of their JSON. Raises DamagedStream."""
-    try:
-        facts = Facts(**json.loads(text))
-        facts = replace(facts, alpha=tuple(facts.alpha), alpha_crcs=tuple(facts.alpha_crcs))
-    except (ValueError, TypeError) as error:
-        raise DamagedStream("the stored facts of the picture are damaged") from error
-    if facts.alpha_crcs and len(facts.alpha_crcs) != len(facts.alpha):
-        raise DamagedStream("the stored facts of the picture contradict one another")
-    return facts
-
-
-def _stream(picture: str) -> str:
-    return f"{{{picture}}}:stream"
-
-
-def _facts(picture: str) -> str:
-    return f"{{{picture}}}:facts"
-
-
-def _alpha(picture: str, layer: int) -> str:
-    return f"{{{picture}}}:alpha:{layer}"
-
-
-def _alphas(picture: str) -> list[str]:
-    """The keys of all alpha planes that a picture may have."""
-    return [_alpha(picture, k) for k in range(MAX_LAYERS)]
-
-
-def _keys(picture: str) -> list[str]:
-    """All keys that a picture may have."""
-    return [_stream(picture), _facts(picture), *_alphas(picture)]

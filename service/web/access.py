@@ -6,9 +6,11 @@ import hmac
 import re
 import time
 from collections.abc import Sequence
+from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
 
-from fastapi import Request
+from fastapi import Depends, Security
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
 from service.errors import Forbidden, Unauthorized
@@ -17,17 +19,40 @@ SIGNATURE = "signature"
 EXPIRES = "expires"
 
 
-def has_api_key(request: Request, keys: Sequence[SecretStr]) -> bool:
-    """Whether the request carries one of the keys (``Authorization: Bearer`` or ``X-API-Key``)."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+BEARER = HTTPBearer(
+    scheme_name="BearerKey", auto_error=False, description="an API key, where the service has any"
+)
+KEY_HEADER = APIKeyHeader(
+    name="X-API-Key", scheme_name="HeaderKey", auto_error=False, description="an API key, in another header"
+)
+SIGNED_URL = APIKeyQuery(
+    name=SIGNATURE,
+    scheme_name="SignedURL",
+    auto_error=False,
+    description="the URL's signature, where the service has keys to sign with: see `compass sign`",
+)
+
+
+def api_key(
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
+    header: Annotated[str | None, Security(KEY_HEADER)],
+) -> str:
+    """Dependency: the API key that a request carries, right or not; "" if it carries none."""
+    return bearer.credentials.strip() if bearer else header or ""
+
+
+ApiKey = Annotated[str, Depends(api_key)]
+
+
+def is_api_key(given: str, keys: Sequence[SecretStr]) -> bool:
+    """Whether what a request carries is one of the keys; how long that takes does not tell how nearly."""
     matches = [hmac.compare_digest(given.encode(), key.get_secret_value().encode()) for key in keys]
     return any(matches)
 
 
-def require_api_key(request: Request, keys: Sequence[SecretStr]) -> None:
-    """Raise Unauthorized if there are keys and the request has none of them."""
-    if keys and not has_api_key(request, keys):
+def require_api_key(given: str, keys: Sequence[SecretStr]) -> None:
+    """Raise Unauthorized if there are keys and what a request carries is none of them."""
+    if keys and not is_api_key(given, keys):
         raise Unauthorized("send Authorization: Bearer <key>, or X-API-Key: <key>")
 
 

@@ -4,7 +4,7 @@ from asyncio import Semaphore
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 
 from service.engine.pool import Pool
 from service.errors import Forbidden
@@ -12,7 +12,7 @@ from service.library import Library
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.store import Store
-from service.web.access import has_api_key, require_api_key, require_signature
+from service.web.access import SIGNED_URL, ApiKey, is_api_key, require_api_key, require_signature
 
 
 @dataclass(frozen=True)
@@ -33,32 +33,36 @@ def _context(request: Request) -> Context:
     return context
 
 
-Here = Annotated[Context, Depends(_context)]
+ServiceContext = Annotated[Context, Depends(_context)]
 
 
-def may_write(request: Request, here: Here) -> None:
+def may_write(key: ApiKey, context: ServiceContext) -> None:
     """Dependency of writing routes. Raises Unauthorized."""
-    require_api_key(request, here.settings.api_keys)
+    require_api_key(key, context.settings.api_keys)
 
 
-def may_read(request: Request, here: Here) -> None:
+def may_read(
+    request: Request, key: ApiKey, _: Annotated[str | None, Security(SIGNED_URL)], context: ServiceContext
+) -> None:
     """Dependency of picture routes: an API key reads everything. Raises Forbidden."""
-    if not (here.settings.api_keys and has_api_key(request, here.settings.api_keys)):
-        require_signature(request.url.path, request.url.query, here.settings.url_keys)
+    if not (context.settings.api_keys and is_api_key(key, context.settings.api_keys)):
+        require_signature(request.url.path, request.url.query, context.settings.url_keys)
 
 
-def readable_by_all(request: Request, here: Context) -> bool:
+def readable_by_all(request: Request, context: Context) -> bool:
     """Whether the URL alone opens what it names; else no shared cache may keep the answer."""
     try:
-        require_signature(request.url.path, request.url.query, here.settings.url_keys)
+        require_signature(request.url.path, request.url.query, context.settings.url_keys)
     except Forbidden:
         return False
     return True
 
 
-def may_list(request: Request, here: Here) -> None:
+def may_list(
+    request: Request, key: ApiKey, _: Annotated[str | None, Security(SIGNED_URL)], context: ServiceContext
+) -> None:
     """Dependency of the listing, private where URLs are signed. Raises Unauthorized or Forbidden."""
-    if here.settings.url_keys and here.settings.api_keys:
-        require_api_key(request, here.settings.api_keys)
+    if context.settings.url_keys and context.settings.api_keys:
+        require_api_key(key, context.settings.api_keys)
     else:
-        require_signature(request.url.path, request.url.query, here.settings.url_keys)
+        require_signature(request.url.path, request.url.query, context.settings.url_keys)

@@ -10,12 +10,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from model.stream.container import MAX_EDGE
 from service.errors import BadPicture, PictureTooLarge, UnsupportedPicture
-
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF")
-MEDIA_TYPES = {"avif": "image/avif", "webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png"}
-"""Output formats, best compression first."""
-MAX_OUTPUT_EDGE = {"avif": 65535, "webp": 16383, "jpeg": 65500, "png": 65535}
-ALPHA_FORMATS = ("avif", "webp", "png")
+from service.planning.formats import ALPHA_FORMATS, readable_formats
 
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
@@ -31,16 +26,6 @@ class Picture:
     rgb: Image.Image
     alpha: Image.Image | None
     format: str
-
-
-def readable_formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that can be opened here; HEIF only with pillow-heif."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return FORMATS
-    pillow_heif.register_heif_opener()
-    return (*FORMATS, "HEIF")
 
 
 def read(data: bytes, max_pixels: int, max_width: int | None = None) -> Picture:
@@ -71,6 +56,10 @@ def read(data: bytes, max_pixels: int, max_width: int | None = None) -> Picture:
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     formats = readable_formats()
+    if "HEIF" in formats:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     try:
         image = Image.open(BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
@@ -132,9 +121,9 @@ def _by_profile(image: Image.Image) -> Image.Image | None:
 
 
 def write(image: Image.Image, name: str, quality: int, background: str = "#ffffff") -> bytes:
-    """Write a picture without metadata; ``name`` is a key of MEDIA_TYPES, ``quality`` 1-100.
+    """Write a picture without metadata; ``name`` is one of :data:`service.planning.formats.MEDIA_TYPES`.
 
-    Transparency is flattened on ``background`` where the format has none.
+    ``quality`` is 1-100. Transparency is flattened on ``background`` where the format has none.
     """
     if image.mode == "RGBA" and name not in ALPHA_FORMATS:
         flat = Image.new("RGB", image.size, background)

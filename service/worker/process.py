@@ -30,7 +30,7 @@ from service.messages.protocol import (
     UploadAnswer,
     UploadWork,
 )
-from service.settings import Settings
+from service.settings import WorkerSettings
 
 NICENESS = 10
 """Workers yield to the HTTP process, so that health checks stay fast."""
@@ -151,7 +151,7 @@ def _live_with(parent: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _load(name: str, settings: Settings) -> Any:
+def _load(name: str, settings: WorkerSettings) -> Any:
     """The tasks named "module:class", made, and warmed up if they can be."""
     module, _, attribute = name.partition(":")
     tasks = getattr(import_module(module), attribute)(settings)
@@ -186,7 +186,7 @@ def main() -> None:
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(messages, inbox), daemon=True).start()
     try:
-        tasks = _load(begin.tasks, Settings(**begin.settings))
+        tasks = _load(begin.tasks, begin.settings)
         worker = Worker(tasks, connection.send)
         for _ in range(begin.pipelines - 1):
             threading.Thread(target=_pipeline, args=(worker, inbox), daemon=True).start()

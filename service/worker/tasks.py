@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 
 import numpy as np
 import torch
@@ -15,21 +14,18 @@ from model.errors import CompassError, StreamError
 from model.network.geometry import Box, whole
 from model.stream.container import Header, read_header, verify
 from model.stream.ladder import layer_sizes
+from service.cache import BoundedCache
 from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError
-from service.lru import BoundedCache
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
-from service.planning.sizing import MAX_UPSCALE, decoded_alone
-from service.settings import Settings
+from service.planning.formats import MEDIA_TYPES
+from service.planning.sizing import decoded_alone
+from service.settings import WorkerSettings
 from service.worker import imagefile
+from service.worker.canvas import resized, turned
 from service.worker.thumbhash import average_colour, thumbhash
 
 BATCH_WRITERS = 8
 """So many pictures of a batch are resized and written side by side."""
-_TURNS = {
-    90: Image.Transpose.ROTATE_270,  # Pillow turns anticlockwise
-    180: Image.Transpose.ROTATE_180,
-    270: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass
@@ -65,7 +61,7 @@ class Tasks:
     picture's larger layers from there. A small part of a layer is decoded alone, and not kept.
     """
 
-    def __init__(self, settings: Settings, codec: Codec | None = None) -> None:
+    def __init__(self, settings: WorkerSettings, codec: Codec | None = None) -> None:
         cuda = settings.device != "cpu" and torch.cuda.is_available()
         threads = torch.get_num_threads()  # this worker's share of the cores
         torch.set_num_threads(1)  # the codec divides pictures among threads itself
@@ -144,8 +140,9 @@ class Tasks:
                 break
         size = header.layers[job.layer].height, header.layers[job.layer].width
         part, alone = whole(size), False
-        if job.crop is not None and first <= job.layer and decoded_alone(job.crop, size[::-1]):
-            left, top, right, bottom = job.crop
+        crop = job.plan.crop
+        if crop is not None and first <= job.layer and decoded_alone(crop, size[::-1]):
+            left, top, right, bottom = crop
             part, alone = Box(top, left, bottom, right), True
         return _Rendering(job, header, part, alone, first, pixels)
 
@@ -186,54 +183,19 @@ class Tasks:
             return rendering
         if rendering.error is not None:
             return rendering.error
-        job, clock = rendering.job, rendering.clock
+        plan, clock = rendering.job.plan, rendering.clock
         assert rendering.pixels is not None
         with clock.stage("resize"):
-            image = _turn(self._resize(Image.fromarray(rendering.pixels), rendering.part, job), job)
+            decoded = Image.fromarray(rendering.pixels)
+            shown = resized(decoded, rendering.part, plan, rendering.job.alpha, self._codec.enlarge)
+            image = turned(shown, plan)
         with clock.stage("encode"):
-            body = imagefile.write(image, job.format, job.quality, job.background)
+            body = imagefile.write(image, plan.format, plan.quality, plan.background)
         return Rendered(
             body=body,
-            media_type=imagefile.MEDIA_TYPES[job.format],
+            media_type=MEDIA_TYPES[plan.format],
             width=image.width,
             height=image.height,
-            layers_decoded=job.layer + 1 - rendering.first,
+            layers_decoded=plan.layer + 1 - rendering.first,
             seconds=clock.seconds,
         )
-
-    def _resize(self, image: Image.Image, part: Box, job: Render) -> Image.Image:
-        """Cut out and resize: antialiased downwards, by LIFF upwards (up to MAX_UPSCALE).
-
-        A part is cut out before it is enlarged: LIFF's work is for the answer's pixels alone, and does not
-        see beyond the part's edges.
-
-        ``image`` is the ``part`` of the layer that was decoded.
-        """
-        if job.alpha is not None:
-            alpha = Image.open(BytesIO(job.alpha), formats=("PNG",))
-            image.putalpha(alpha.crop((part.left, part.top, part.right, part.bottom)))
-        left, top, right, bottom = job.crop or (part.left, part.top, part.right, part.bottom)
-        box = left - part.left, top - part.top, right - part.left, bottom - part.top
-        width, height = box[2] - box[0], box[3] - box[1]
-        if (width, height) == job.size:
-            return image if box == (0, 0, *image.size) else image.crop(box)
-        resized = image.resize(job.size, Image.Resampling.LANCZOS, box=box)
-        if not (width < job.size[0] <= MAX_UPSCALE * width and height < job.size[1] <= MAX_UPSCALE * height):
-            return resized
-        small = np.asarray(image.convert("RGB").crop(box))
-        large = Image.fromarray(self._codec.enlarge(small, job.size))
-        if job.alpha is not None:
-            large.putalpha(resized.getchannel("A"))
-        return large
-
-
-def _turn(image: Image.Image, job: Render) -> Image.Image:
-    if job.mirror:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if job.rotation:
-        image = image.transpose(_TURNS[job.rotation])
-    if job.bitonal:
-        return image.convert("L").point(lambda value: 255 * (value >= 128))
-    if job.gray:
-        image = image.convert("LA").convert("RGBA") if image.mode == "RGBA" else image.convert("L")
-    return image

@@ -14,7 +14,7 @@ from typing import Any
 
 from service.errors import BadPicture, ServiceError
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
-from service.settings import Settings
+from service.settings import WorkerSettings
 
 
 class FaultTasks:
@@ -22,7 +22,7 @@ class FaultTasks:
 
     model_id = b"no model"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._ballast: list[bytearray] = []
 
@@ -39,10 +39,12 @@ class FaultTasks:
             "niceness": os.nice(0),
             "environment": {k: v for k, v in os.environ.items() if "CUDA" in k or "THREADS" in k},
             "secrets": [k for k in os.environ if k.startswith("COMPASS_")],
-            "url_keys": len(self._settings.url_keys),
+            "settings": sorted(vars(self._settings)),
             "time": time.monotonic(),
         }
-        return Rendered(json.dumps(body).encode(), f"image/{job.format}", *job.size, layers_decoded=1)
+        return Rendered(
+            json.dumps(body).encode(), f"image/{job.plan.format}", *job.plan.size, layers_decoded=1
+        )
 
     def render_batch(self, jobs: Sequence[Render]) -> list[Rendered | ServiceError]:
         """One after the other."""

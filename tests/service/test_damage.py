@@ -54,6 +54,19 @@ def test_damaged_pictures_can_be_deleted(service, raw, name, at):
     assert info["id"] not in {image["id"] for image in listed}
 
 
+def test_a_damaged_stream_is_not_served(service, raw):
+    info = service.upload(transparent(seed=206), widths="30")
+    key = f"{{{info['id']}}}:stream"
+    raw.setrange(key, raw.strlen(key) - 5, b"!!")
+    damaged = service.metric("compass_damaged_streams_total")
+    problem(service.client.get(info["url"], params={"format": "png"}), 500)
+    assert service.metric("compass_damaged_streams_total") == damaged + 1
+    problem(service.client.get(f"{info['url']}/stream"), 500)
+    assert service.metric("compass_damaged_streams_total") == damaged + 2
+    assert service.client.get(info["url"], params={"width": 30, "format": "png"}).status_code == 200
+    assert service.client.delete(info["url"]).status_code == 204
+
+
 def test_a_damaged_alpha_plane_is_not_served(service, raw):
     info = service.upload(transparent(seed=204), widths="30")
     raw.setrange(f"{{{info['id']}}}:alpha:0", 50, b"!!")

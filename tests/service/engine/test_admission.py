@@ -1,19 +1,20 @@
 """Lanes: who may wait, who is next. Time is a number here, so nothing depends on the machine."""
 
-import asyncio
 import math
 
 import pytest
 
-from service.engine.admission import HEAVY_COST, Admission, LaneName, Ticket
+from service.engine.admission import HEAVY_COST, Admission, rendering_lane
+from service.engine.ticket import LaneName, Ticket
 from service.errors import Overloaded
-from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.messages.jobs import Upload
 from service.settings import Settings
+from tests.service.jobs import rendering
 
 SMALL = 100_000.0
 LARGE = 50_000_000.0
-RENDER = Render("key", b"", 0, (1, 1), "png", 1)
-UPLOAD = Upload(b"", 75, (1,))
+RENDER = rendering("key", b"", 0, (1, 1), "png", 1)
+UPLOAD = Upload("key", b"", 75, (1,))
 
 
 @pytest.fixture
@@ -22,10 +23,8 @@ def settings() -> Settings:
 
 
 def ticket(cost: float = SMALL, arrived: float = 0.0, upload: bool = False, allowed: float = 1e9) -> Ticket:
-    job = UPLOAD if upload else RENDER
-    answer: asyncio.Future[Uploaded | Rendered] = asyncio.Future()
-    lane = Admission.lane_of(job, cost)
-    return Ticket(job, "key", lane, cost, arrived, arrived + allowed, answer)
+    lane = "upload" if upload else rendering_lane(cost)
+    return Ticket(UPLOAD if upload else RENDER, lane, cost, arrived, arrived + allowed)
 
 
 def offer(admission: Admission, one: Ticket) -> None:
@@ -38,10 +37,9 @@ def take(admission: Admission, now: float = 0.0) -> Ticket | None:
     return admission.take(now, lambda _: 0.0)
 
 
-async def test_lanes_go_by_kind_and_cost() -> None:
-    assert Admission.lane_of(UPLOAD, LARGE) == "upload"
-    assert Admission.lane_of(RENDER, HEAVY_COST) == "heavy"
-    assert Admission.lane_of(RENDER, HEAVY_COST - 1) == "light"
+def test_renderings_go_by_their_cost() -> None:
+    assert rendering_lane(HEAVY_COST) == "heavy"
+    assert rendering_lane(HEAVY_COST - 1) == "light"
 
 
 async def test_equal_jobs_are_served_in_order_of_arrival(settings: Settings) -> None:

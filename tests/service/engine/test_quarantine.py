@@ -48,7 +48,7 @@ def test_a_sentence_ends() -> None:
 
 
 def test_it_remembers_a_bounded_number_of_pictures() -> None:
-    quarantine = Quarantine(pictures=3)
+    quarantine = Quarantine(max_pictures=3)
     for n in range(10):
         quarantine.blame(str(n), 0)
     assert len(quarantine) == 3

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 
 from service.messages import protocol
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.messages.plans import RenderPlan
 from service.messages.protocol import ProtocolError
+from service.settings import Settings
 
-RENDER = Render("key", b"\x00stream", 2, (640, 480), "avif", 60, crop=(1, 2, 3, 4), alpha=b"", rotation=90)
+PLAN = RenderPlan("key", "00ff", 2, (640, 480), "avif", 60, crop=(1, 2, 3, 4), rotation=90)
+RENDER = Render(PLAN, b"\x00stream", alpha=b"")
 MESSAGES: list[protocol.Message] = [
-    protocol.Begin({"widths": [1, 2], "quality": 75}, "service.worker.tasks:Tasks", 2),
+    protocol.Begin(Settings(worker_cache_bytes=7).for_worker, "service.worker.tasks:Tasks", 2),
     protocol.Ready(b"model id"),
-    protocol.UploadWork(7, Upload(b"\xff\xd8" * 1000, 75, (320, 640))),
+    protocol.UploadWork(7, Upload("name", b"\xff\xd8" * 1000, 75, (320, 640))),
     protocol.RenderWork((1, 2), (RENDER, RENDER)),
     protocol.UploadAnswer(3, Uploaded(b"CMPS", 4, 3, "jpeg", alpha=(b"one", b"", b"three"), average="#fff")),
     protocol.RenderAnswer(2**40, Rendered(b"body", "image/avif", 4, 3, 1, seconds={"entropy": 0.25})),

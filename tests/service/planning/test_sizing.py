@@ -5,7 +5,7 @@ from PIL import Image, ImageOps
 
 from model.stream.ladder import layer_sizes
 from service.errors import BadParameter, NotFound
-from service.planning.sizing import Fit, Plan, Wanted, choose, decoded_alone, decoding_cost, plan
+from service.planning.sizing import Fit, View, Wanted, choose, choose_view, decoded_alone, decoding_cost
 
 PHOTO = (4000, 3000)
 PORTRAIT = (3024, 4032)
@@ -30,10 +30,10 @@ WIDTHS = [
 def test_width_alone(original, width):
     """Proportions are kept, nothing is enlarged, and the layer is the smallest that suffices."""
     layers = layers_of(original)
-    found = plan(layers, Wanted(width=width))
+    found = choose_view(layers, Wanted(width=width))
     w, h = original
     expected = (width, max(1, round(h * width / w))) if width < w else original
-    assert found == Plan(choose(layers, expected), expected)
+    assert found == View(choose(layers, expected), expected)
     chosen = layers[found.layer]
     assert chosen[0] >= expected[0]
     assert chosen[1] >= expected[1]
@@ -49,7 +49,7 @@ BOXES = [(800, 600), (800, 800), (300, 900), (1000, 10), (333, 777), (4000, 3000
 @pytest.mark.parametrize("box", BOXES)
 @pytest.mark.parametrize("fit", [Fit.CONTAIN, Fit.INSIDE])
 def test_contain_as_pillow(original, box, fit):
-    found = plan(layers_of(original), Wanted(*box, fit=fit))
+    found = choose_view(layers_of(original), Wanted(*box, fit=fit))
     expected = ImageOps.contain(Image.new("1", original), box).size
     assert found.crop is None
     assert found.size == expected
@@ -60,7 +60,7 @@ def test_contain_as_pillow(original, box, fit):
 def test_cover_as_pillow(original, box):
     """Size and the part that shows, up to the layer's whole pixels, are those of ImageOps.fit."""
     layers = layers_of(original)
-    found = plan(layers, Wanted(*box, fit=Fit.COVER))
+    found = choose_view(layers, Wanted(*box, fit=Fit.COVER))
     assert found.size == box
     width, height = layers[found.layer]
     left, top, right, bottom = found.crop or (0, 0, width, height)
@@ -107,26 +107,26 @@ def test_cover_as_pillow(original, box):
     ],
 )
 def test_size(original, wanted, size):
-    assert plan(layers_of(original), wanted).size == size
+    assert choose_view(layers_of(original), wanted).size == size
 
 
 def test_layer_is_chosen_by_both_dimensions():
     layers = [(100, 100), (200, 100), (200, 200)]
-    assert plan(layers, Wanted(width=100, height=100, fit=Fit.FILL)).layer == 0
-    assert plan(layers, Wanted(width=150, height=90, fit=Fit.FILL)).layer == 1
-    assert plan(layers, Wanted(width=90, height=150, fit=Fit.FILL)).layer == 2
+    assert choose_view(layers, Wanted(width=100, height=100, fit=Fit.FILL)).layer == 0
+    assert choose_view(layers, Wanted(width=150, height=90, fit=Fit.FILL)).layer == 1
+    assert choose_view(layers, Wanted(width=90, height=150, fit=Fit.FILL)).layer == 2
 
 
 def test_exact_layers_need_no_resizing():
     for k, size in enumerate(layers_of(PORTRAIT)):
-        assert plan(layers_of(PORTRAIT), Wanted(width=size[0])) == Plan(k, size)
+        assert choose_view(layers_of(PORTRAIT), Wanted(width=size[0])) == View(k, size)
 
 
 def test_contradictions_are_refused():
     with pytest.raises(BadParameter):
-        plan([PHOTO], Wanted(width=3, layer=0))
+        choose_view([PHOTO], Wanted(width=3, layer=0))
     with pytest.raises(NotFound):
-        plan([PHOTO], Wanted(layer=1))
+        choose_view([PHOTO], Wanted(layer=1))
 
 
 def test_a_part_costs_its_share_if_it_is_decoded_alone():

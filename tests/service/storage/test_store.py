@@ -16,7 +16,8 @@ from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage import fsck
-from service.storage.store import INDEX, RECORD_SECONDS, Facts, Record, Store
+from service.storage.records import Facts, Record
+from service.storage.store import INDEX, RECORD_SECONDS, Store
 from service.storage.valkey import EmbeddedValkey
 
 LAYERS = [
@@ -178,7 +179,8 @@ async def test_facts_of_older_versions_are_read(store, raw):
     kept = await store.put(record(alpha=(7, 8)), STREAM, PLANES)
     key = f"{{{kept.id}}}:facts"
     values = json.loads(await raw.get(key))
-    assert "alpha_crcs" not in values  # as older versions wrote them, and can read them
+    del values["crc"], values["alpha_crcs"]  # as older versions wrote them
+    await raw.set(key, json.dumps(values))
     await raw.setrange(f"{{{kept.id}}}:alpha:1", 3, b"!")  # nothing to check it by
     assert await store.verify(kept.id) == kept
     for damage in ({"alpha_crcs": [1]}, {"alpha_crcs": 1}, {"alpha": None}, {"alphb": [7, 8]}):
@@ -189,6 +191,18 @@ async def test_facts_of_older_versions_are_read(store, raw):
         await raw.set(key, text)
         with pytest.raises(DamagedStream):
             await store.verify(kept.id)
+
+
+async def test_every_flipped_bit_of_the_facts_is_found(store, raw):
+    kept = await store.put(record(alpha=(7, 8), expires=time.time() + 1000), STREAM, PLANES)
+    key = f"{{{kept.id}}}:facts"
+    whole = await raw.get(key)
+    for at in range(len(whole)):
+        await raw.setrange(key, at, bytes([whole[at] ^ 1 << at % 8]))
+        with pytest.raises(DamagedStream):
+            await store.record(kept.id, fresh=True)
+        await raw.setrange(key, at, whole[at : at + 1])
+    assert await store.verify(kept.id) == kept
 
 
 async def test_delete(store, raw):
@@ -255,6 +269,21 @@ async def test_records_are_remembered(store, raw):
     assert await store.record(kept.id) == kept
     with pytest.raises(DamagedStream):
         await store.record(kept.id, fresh=True)
+
+
+async def test_as_many_records_are_remembered_as_the_settings_say(valkey, raw):
+    for header_cache, hits in ((0, 0), (2, 2)):
+        metrics = Metrics()
+        store = Store(valkey.url, Settings(header_cache=header_cache), metrics)
+        for number in range(3):
+            await store.put(record(number), STREAM, ())
+            await store.record(record(number).id)
+        for number in reversed(range(3)):
+            await store.record(record(number).id)
+        assert (
+            metrics.registry.get_sample_value("compass_cache_hits_total", {"cache": "headers"}) or 0
+        ) == hits
+        await store.close()
 
 
 async def test_time_to_live(store, raw):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from service.errors import BadPicture, PictureTooLarge, ServiceError, UnsupportedPicture
+from service.planning.formats import MEDIA_TYPES
 from service.worker import imagefile
 from tests.service.samples import adobe_rgb_profile, bomb, encoded, oriented, photo, pixels, polyglot
 
@@ -188,7 +189,7 @@ def test_too_many_pixels_are_refused_by_the_header():
 def test_polyglot_loses_what_it_carries():
     picture = read(polyglot(PHOTO))
     assert difference(picture.rgb, PHOTO) < 4
-    for name in imagefile.MEDIA_TYPES:
+    for name in MEDIA_TYPES:
         assert b"script" not in imagefile.write(picture.rgb, name, 80)
 
 
@@ -196,7 +197,7 @@ def test_polyglot_loses_what_it_carries():
 def test_written_formats(name):
     body = imagefile.write(PHOTO, name, 90)
     with Image.open(BytesIO(body)) as image:
-        assert Image.MIME[image.format or ""] == imagefile.MEDIA_TYPES[name]
+        assert Image.MIME[image.format or ""] == MEDIA_TYPES[name]
         assert not image.getexif()
         assert difference(image.convert("RGB"), PHOTO) < (0.01 if name == "png" else 5)
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from service.messages import protocol
-from service.messages.jobs import Render
 from service.settings import Settings
 from service.worker.process import Worker
 from tests.service.engine.test_pool import alive
 from tests.service.fault_tasks import FaultTasks
+from tests.service.jobs import rendering
 
 HOST = """
 import asyncio, json, sys
-from service.messages.jobs import Render
+from tests.service.jobs import rendering
 from service.engine.pool import Pool
 from service.settings import Settings
 
@@ -29,7 +29,7 @@ async def main():
     await pool.start()
     while pool.state.workers < 2:
         await asyncio.sleep(0.01)
-    job = Render("k", json.dumps({"do": sys.argv[1], "seconds": 3600}).encode(), 0, (1, 1), "png", 1)
+    job = rendering("k", json.dumps({"do": sys.argv[1], "seconds": 3600}).encode(), 0, (1, 1), "png", 1)
     busy = asyncio.create_task(pool.render(job, 1.0))
     await asyncio.sleep(0.2)
     print(json.dumps(pool.worker_pids), flush=True)
@@ -84,20 +84,22 @@ def test_a_worker_ends_with_its_socket_and_not_by_signals_meant_for_the_service(
     ours, theirs = socket.socketpair()
     with theirs:
         worker = start_worker(theirs)
-    settings = Settings(device="cpu").model_dump(mode="json")
+    settings = Settings(device="cpu").for_worker
     with ours, ours.makefile("rb") as stream:
         send(ours, protocol.Begin(settings, "tests.service.fault_tasks:FaultTasks", 1))
         assert protocol.receive(stream) == protocol.Ready(FaultTasks.model_id)
         worker.send_signal(signal.SIGTERM)
         worker.send_signal(signal.SIGINT)
-        job = Render("key", b"{}", 0, (4, 3), "png", 80)
+        job = rendering("key", b"{}", 0, (4, 3), "png", 80)
         send(ours, protocol.RenderWork((7,), (job,)))
         answer = protocol.receive(stream)
         assert isinstance(answer, protocol.RenderAnswer)
         assert answer.number == 7
         send(
             ours,
-            protocol.RenderWork((8,), (Render("key", b'{"do":"sleep","seconds":99}', 0, (1, 1), "png", 1),)),
+            protocol.RenderWork(
+                (8,), (rendering("key", b'{"do":"sleep","seconds":99}', 0, (1, 1), "png", 1),)
+            ),
         )
     assert worker.wait(20) == 0
 
@@ -107,16 +109,18 @@ def test_a_worker_ends_on_bytes_that_are_no_message() -> None:
     with theirs:
         worker = start_worker(theirs)
     with ours:
-        send(ours, protocol.Begin({}, "tests.service.fault_tasks:FaultTasks", 1))
+        send(
+            ours, protocol.Begin(Settings(device="cpu").for_worker, "tests.service.fault_tasks:FaultTasks", 1)
+        )
         ours.sendall(b"\xff" * 64)
         assert worker.wait(20) == 0
 
 
 def test_the_worker_sends_an_answer_for_every_job() -> None:
     sent: list[protocol.Message] = []
-    worker = Worker(FaultTasks(Settings(device="cpu")), sent.append)
-    good = Render("good", b"{}", 0, (4, 3), "png", 80)
-    bad = Render("bad", b'{"do":"refuse"}', 0, (4, 3), "png", 80)
+    worker = Worker(FaultTasks(Settings(device="cpu").for_worker), sent.append)
+    good = rendering("good", b"{}", 0, (4, 3), "png", 80)
+    bad = rendering("bad", b'{"do":"refuse"}', 0, (4, 3), "png", 80)
     worker.work(protocol.RenderWork((1, 2, 3), (good, bad, good)))
     kinds = [(type(message).__name__, getattr(message, "number", None)) for message in sent]
     assert kinds == [("RenderAnswer", 1), ("Failure", 2), ("RenderAnswer", 3)]

@@ -8,20 +8,21 @@ import pytest
 from PIL import Image
 
 from service.errors import BadParameter, DamagedStream
-from service.messages.jobs import Render, Rendered, Upload
-from service.settings import Settings
+from service.messages.jobs import Rendered, Upload
+from service.settings import Settings, WorkerSettings
 from service.worker.tasks import Tasks
+from tests.service.jobs import rendering
 
 
 @pytest.fixture(scope="module")
-def settings() -> Settings:
-    return Settings(device="cpu")
+def settings() -> WorkerSettings:
+    return Settings(device="cpu").for_worker
 
 
 @pytest.fixture(scope="module")
-def stream(settings: Settings) -> bytes:
+def stream(settings: WorkerSettings) -> bytes:
     """A picture of 192 x 128 in layers of 64, 96 and 192 pixels' width."""
-    return Tasks(settings).upload(Upload(_png(lambda x, y: x), 75, (64, 96))).stream
+    return Tasks(settings).upload(Upload("", _png(lambda x, y: x), 75, (64, 96))).stream
 
 
 def _png(red: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bytes:
@@ -34,11 +35,11 @@ def _png(red: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bytes:
 def render(tasks: Tasks, stream: bytes, layer: int, key: str = "key") -> tuple[bytes, int]:
     """The PNG of a layer, and how many layers were decoded for it."""
     size = [(64, 43), (96, 64), (192, 128)][layer]
-    rendered = tasks.render(Render(key, stream, layer, size, "png", 100))
+    rendered = tasks.render(rendering(key, stream, layer, size, "png", 100))
     return rendered.body, rendered.layers_decoded
 
 
-def test_a_larger_layer_continues_from_a_smaller_one(settings: Settings, stream: bytes) -> None:
+def test_a_larger_layer_continues_from_a_smaller_one(settings: WorkerSettings, stream: bytes) -> None:
     tasks = Tasks(settings)
     whole = render(Tasks(settings), stream, 2)
     assert whole[1] == 3
@@ -47,7 +48,9 @@ def test_a_larger_layer_continues_from_a_smaller_one(settings: Settings, stream:
     assert render(tasks, stream, 2) == (whole[0], 0)
 
 
-def test_a_smaller_layer_was_decoded_on_the_way_to_a_larger_one(settings: Settings, stream: bytes) -> None:
+def test_a_smaller_layer_was_decoded_on_the_way_to_a_larger_one(
+    settings: WorkerSettings, stream: bytes
+) -> None:
     tasks = Tasks(settings)
     render(tasks, stream, 2)
     assert render(tasks, stream, 1) == (render(Tasks(settings), stream, 1)[0], 0)
@@ -55,12 +58,12 @@ def test_a_smaller_layer_was_decoded_on_the_way_to_a_larger_one(settings: Settin
 
 
 def test_what_is_kept_is_bounded(stream: bytes) -> None:
-    tasks = Tasks(Settings(device="cpu", worker_cache_bytes=64 * 43 * 3))
+    tasks = Tasks(Settings(device="cpu", worker_cache_bytes=64 * 43 * 3).for_worker)
     render(tasks, stream, 2)
     assert render(tasks, stream, 2)[1] == 3
 
 
-def test_warming_up_leaves_nothing_behind(settings: Settings, stream: bytes) -> None:
+def test_warming_up_leaves_nothing_behind(settings: WorkerSettings, stream: bytes) -> None:
     tasks = Tasks(settings)
     tasks.warm_up()
     assert render(tasks, stream, 2)[1] == 3
@@ -69,36 +72,36 @@ def test_warming_up_leaves_nothing_behind(settings: Settings, stream: bytes) -> 
 @pytest.mark.parametrize("crop", [(0, 0, 96, 64), (101, 30, 160, 99), (191, 127, 192, 128)])
 @pytest.mark.parametrize("started", [False, True])
 def test_a_small_part_is_decoded_alone(
-    settings: Settings, stream: bytes, crop: tuple[int, int, int, int], started: bool
+    settings: WorkerSettings, stream: bytes, crop: tuple[int, int, int, int], started: bool
 ) -> None:
     """As the same part of the whole layer, but neither decoded nor kept whole."""
     tasks = Tasks(settings)
     if started:
         render(tasks, stream, 1)
     size = crop[2] - crop[0], crop[3] - crop[1]
-    part = tasks.render(Render("key", stream, 2, size, "png", 100, crop))
+    part = tasks.render(rendering("key", stream, 2, size, "png", 100, crop))
     assert part.layers_decoded == (1 if started else 3)
     body, decoded = render(tasks, stream, 2)
     assert decoded == part.layers_decoded
     expected = np.asarray(Image.open(BytesIO(body)).crop(crop), int)
     assert np.abs(np.asarray(Image.open(BytesIO(part.body)), int) - expected).max() <= 1
-    kept = tasks.render(Render("key", stream, 2, size, "png", 100, crop))
+    kept = tasks.render(rendering("key", stream, 2, size, "png", 100, crop))
     assert kept.layers_decoded == 0
     assert np.array_equal(np.asarray(Image.open(BytesIO(kept.body)), int), expected)
 
 
-def test_a_batch_gives_what_its_jobs_give_alone(settings: Settings, stream: bytes) -> None:
+def test_a_batch_gives_what_its_jobs_give_alone(settings: WorkerSettings, stream: bytes) -> None:
     """Pictures of the same sizes and others, whole and in part, one picture twice, bad ones among them."""
-    negative = Tasks(settings).upload(Upload(_png(lambda x, y: 255 - x), 75, (64, 96))).stream
+    negative = Tasks(settings).upload(Upload("", _png(lambda x, y: 255 - x), 75, (64, 96))).stream
     jobs = [
-        Render("one", stream, 2, (192, 128), "png", 100),
-        Render("two", negative, 2, (192, 128), "png", 100),
-        Render("one", stream, 2, (100, 67), "webp", 80),
-        Render("one", stream, 1, (96, 64), "png", 100),
-        Render("two", negative, 2, (20, 20), "png", 100, (100, 50, 120, 70)),
-        Render("cut", stream[:-300], 2, (192, 128), "png", 100),
-        Render("nonsense", b"nonsense", 0, (64, 43), "png", 100),
-        Render("one", stream, 7, (64, 43), "png", 100),
+        rendering("one", stream, 2, (192, 128), "png", 100),
+        rendering("two", negative, 2, (192, 128), "png", 100),
+        rendering("one", stream, 2, (100, 67), "webp", 80),
+        rendering("one", stream, 1, (96, 64), "png", 100),
+        rendering("two", negative, 2, (20, 20), "png", 100, (100, 50, 120, 70)),
+        rendering("cut", stream[:-300], 2, (192, 128), "png", 100),
+        rendering("nonsense", b"nonsense", 0, (64, 43), "png", 100),
+        rendering("one", stream, 7, (64, 43), "png", 100),
     ]
     results = Tasks(settings).render_batch(jobs)
     for job, result in zip(jobs[:5], results[:5], strict=True):
@@ -106,14 +109,14 @@ def test_a_batch_gives_what_its_jobs_give_alone(settings: Settings, stream: byte
         assert isinstance(result, Rendered)
         assert (result.media_type, result.layers_decoded) == (alone.media_type, alone.layers_decoded)
         pixels = [np.asarray(Image.open(BytesIO(r.body)).convert("RGB"), int) for r in (result, alone)]
-        assert np.abs(pixels[0] - pixels[1]).max() <= (1 if job.format == "png" else 8)
+        assert np.abs(pixels[0] - pixels[1]).max() <= (1 if job.plan.format == "png" else 8)
     assert [type(result) for result in results[5:]] == [DamagedStream, DamagedStream, BadParameter]
 
 
-def test_a_batch_continues_from_kept_layers(settings: Settings, stream: bytes) -> None:
+def test_a_batch_continues_from_kept_layers(settings: WorkerSettings, stream: bytes) -> None:
     tasks = Tasks(settings)
     render(tasks, stream, 1, key="a")
-    jobs = [Render(key, stream, 2, (192, 128), "png", 100) for key in ("a", "b")]
+    jobs = [rendering(key, stream, 2, (192, 128), "png", 100) for key in ("a", "b")]
     continued, fresh = tasks.render_batch(jobs)
     assert isinstance(continued, Rendered)
     assert isinstance(fresh, Rendered)
@@ -122,13 +125,13 @@ def test_a_batch_continues_from_kept_layers(settings: Settings, stream: bytes) -
     assert render(tasks, stream, 2, key="b") == (fresh.body, 0)
 
 
-def test_a_part_is_resized_with_its_transparency(settings: Settings) -> None:
+def test_a_part_is_resized_with_its_transparency(settings: WorkerSettings) -> None:
     out = BytesIO()
     y, x = np.mgrid[0:128, 0:192]
     planes = [x, y, (x + y) % 256, np.where(x < 100, 255, y)]
     Image.fromarray(np.stack(planes, 2).astype(np.uint8)).save(out, "png")
-    coded = Tasks(settings).upload(Upload(out.getvalue(), 75, (64,)))
+    coded = Tasks(settings).upload(Upload("", out.getvalue(), 75, (64,)))
     crop = (90, 40, 120, 70)
-    job = Render("key", coded.stream, 1, (30, 30), "png", 100, crop, alpha=coded.alpha[1])
+    job = rendering("key", coded.stream, 1, (30, 30), "png", 100, crop, alpha=coded.alpha[1])
     alpha = np.asarray(Image.open(BytesIO(Tasks(settings).render(job).body)).getchannel("A"))
     assert np.array_equal(alpha, planes[3][40:70, 90:120])

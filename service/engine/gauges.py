@@ -1,0 +1,42 @@
+"""The pool's own figures for Prometheus; ``docs/metrics.md`` lists them, their names do not change."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.engine.pool import PoolState
+
+
+class PoolGauges(Collector):
+    """The pool's own counts, read at the moment they are asked for."""
+
+    def __init__(self, state: Callable[[], PoolState]) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """One family a count."""
+        state = self._state()
+        depth = GaugeMetricFamily("compass_queue_depth", "Jobs waiting for a worker", labels=("queue",))
+        running = GaugeMetricFamily("compass_jobs_running", "Jobs that workers work on", labels=("queue",))
+        for queue in state.waiting:
+            depth.add_metric((queue,), state.waiting[queue])
+            running.add_metric((queue,), state.running[queue])
+        yield depth
+        yield running
+        yield GaugeMetricFamily(
+            "compass_workers_ready", "Worker processes ready for work, spare ones too", state.workers
+        )
+        yield GaugeMetricFamily("compass_workers_memory_bytes", "Resident memory of workers", state.memory)
+        restarts = CounterMetricFamily(
+            "compass_worker_restarts", "Worker processes replaced after they ended", labels=("reason",)
+        )
+        for reason in {"crashed": 0, **state.restarts}:
+            restarts.add_metric((reason,), state.restarts.get(reason, 0))
+        yield restarts
+        jobs = CounterMetricFamily(
+            "compass_jobs", "Jobs that did not go the ordinary way", labels=("outcome",)
+        )
+        for outcome in ("retried", "refused", "late", "abandoned", "quarantined"):
+            jobs.add_metric((outcome,), getattr(state, outcome))
+        yield jobs

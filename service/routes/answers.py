@@ -1,0 +1,70 @@
+"""From an order to a response: 304, HEAD, body, headers."""
+
+import time
+
+from fastapi import Request, Response
+
+from service.library import FinishedOrder, Order
+from service.storage.records import Record
+from service.web.access import seconds_valid
+from service.web.conditional import matches
+from service.web.connection import while_connected
+from service.web.context import Context, readable_by_all
+
+PRIVATE = "private, no-cache"
+"""Cache-Control of what only the client itself may keep, if it asks each time whether it is still right."""
+STAGES = ("queue", "fetch", "priors", "entropy", "synthesis", "prediction", "resize", "encode")
+"""Stages of the work in the order in which Server-Timing names them."""
+
+
+async def respond(request: Request, context: Context, order: Order, headers: dict[str, str]) -> Response:
+    """Answer an order: 304 or the headers alone where that suffices, else the picture."""
+    if matches(order.etag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        head = Response(headers=headers, media_type=order.media_type)
+        del head.headers["Content-Length"]  # GET's is not known before the picture is made
+        return head
+    answer, cached = await while_connected(request, context.library.answer(order))
+    context.metrics.bytes_served.labels(order.plan.format).inc(len(answer.picture.body))
+    headers |= _making_headers(answer, cached)
+    return Response(answer.picture.body, headers=headers, media_type=answer.picture.media_type)
+
+
+def picture_headers(request: Request, context: Context, order: Order) -> dict[str, str]:
+    """Headers that are known before anything is decoded."""
+    headers = {
+        "ETag": order.etag,
+        "Cache-Control": cache_control(request, context, order.record),
+        "Compass-Layer": str(order.plan.layer),
+        "Compass-Bytes-Stored": str(order.record.bytes),
+    }
+    if order.negotiated:
+        headers["Vary"] = "Accept"
+    return headers
+
+
+def cache_control(request: Request, context: Context, record: Record) -> str:
+    """Pictures never change, but they and signed URLs may end; what a key opened is for its holder."""
+    if not readable_by_all(request, context):
+        return PRIVATE
+    max_age = context.settings.max_age
+    expires, url_valid = record.facts.expires, seconds_valid(request.url.query)
+    if expires is None and url_valid is None:
+        return f"public, max-age={max_age}, immutable"
+    picture_valid = max_age if expires is None else max(0, int(expires - time.time()))
+    return f"public, max-age={min(max_age, picture_valid, max_age if url_valid is None else url_valid)}"
+
+
+def _making_headers(answer: FinishedOrder, cached: bool) -> dict[str, str]:
+    """What it took to make this answer; nothing if it was in memory."""
+    if cached:
+        return {"Server-Timing": "cache", "Compass-Layers-Decoded": "0", "Compass-Bytes-Read": "0"}
+    known = [stage for stage in STAGES if stage in answer.seconds]
+    others = [stage for stage in answer.seconds if stage not in STAGES]
+    timing = ", ".join(f"{stage};dur={1000 * answer.seconds[stage]:.2f}" for stage in [*known, *others])
+    return {
+        "Server-Timing": timing,
+        "Compass-Layers-Decoded": str(answer.picture.layers_decoded),
+        "Compass-Bytes-Read": str(answer.bytes_read),
+    }

@@ -1,0 +1,134 @@
+"""Routes that give pictures back: rendered at a size, or as the stored stream."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from model.stream.container import Header
+from service.errors import BadParameter, NotFound
+from service.planning.formats import MEDIA_TYPES
+from service.planning.identity import stream_tag
+from service.planning.sizing import choose, choose_view, sizes_of
+from service.routes.answers import cache_control, picture_headers, respond
+from service.routes.parameters import PictureId, PictureParameters, StreamParameters
+from service.web.conditional import Unsatisfiable, matches, requested_span
+from service.web.context import ServiceContext, may_read
+from service.web.problems import documented
+from service.web.problems import response as problem
+
+router = APIRouter(tags=["pictures"])
+
+STREAM_TYPE = "application/vnd.compass"
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture", "content": dict.fromkeys(MEDIA_TYPES.values(), _BINARY)},
+    304: {"description": "The client's copy is still right"},
+    **documented(403, 404, 406, 422, 429, 500, 503),
+}
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The stream, or its first layers", "content": {STREAM_TYPE: _BINARY}},
+    206: {"description": "The wanted range of it", "content": {STREAM_TYPE: _BINARY}},
+    304: {"description": "The client's copy is still right"},
+    **documented(403, 404, 416, 422, 500, 503),
+}
+
+
+@router.head(
+    "/images/{picture}",
+    response_class=Response,
+    summary="Headers of a picture, without decoding it",
+    operation_id="picture_headers",
+    dependencies=[Depends(may_read)],
+    responses=_PICTURE,
+)
+@router.get(
+    "/images/{picture}",
+    response_class=Response,
+    summary="A picture at any size",
+    operation_id="picture",
+    dependencies=[Depends(may_read)],
+    responses=_PICTURE,
+)
+async def picture_at_size(
+    request: Request,
+    context: ServiceContext,
+    picture: PictureId,
+    parameters: Annotated[PictureParameters, Query()],
+) -> Response:
+    """Only the layers that the size needs are read and decoded. Never larger than the original,
+    unless `upscale` is set."""
+    record = await context.library.find(picture)
+    order = context.library.order(
+        record,
+        choose_view(sizes_of(record.header), parameters.wanted()),
+        parameters.output(),
+        request.headers.get("accept"),
+        parameters.q,
+        parameters.finish(),
+    )
+    headers = picture_headers(request, context, order)
+    return await respond(request, context, order, headers)
+
+
+@router.head(
+    "/images/{picture}/stream",
+    response_class=Response,
+    summary="Headers of the stored stream",
+    operation_id="stream_headers",
+    dependencies=[Depends(may_read)],
+    responses=_STREAM,
+)
+@router.get(
+    "/images/{picture}/stream",
+    response_class=Response,
+    summary="The stored stream, or its first layers",
+    operation_id="stream",
+    dependencies=[Depends(may_read)],
+    responses=_STREAM,
+)
+async def stream(
+    request: Request,
+    context: ServiceContext,
+    picture: PictureId,
+    parameters: Annotated[StreamParameters, Query()],
+) -> Response:
+    """Any prefix that ends with a layer is a valid smaller stream: to get from one width to a larger
+    one, ask for the missing bytes with Range."""
+    record = await context.library.find(picture)
+    layer = _last_layer(record.header, parameters)
+    size = record.header.layers[layer].end
+    etag = stream_tag(record.header, layer)
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": cache_control(request, context, record),
+    }
+    if matches(etag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        return Response(headers={**headers, "Content-Length": str(size)}, media_type=STREAM_TYPE)
+    try:
+        span = requested_span(size, etag, request.headers.get("range"), request.headers.get("if-range"))
+    except Unsatisfiable:
+        detail = f"the stream has {size} bytes"
+        return problem(416, "Range not satisfiable", detail, {"Content-Range": f"bytes */{size}"})
+    body = await context.store.prefix(record, layer)
+    status = 200
+    if span is not None:
+        body, status = body[span.start : span.end], 206
+        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
+    context.metrics.bytes_served.labels("compass").inc(len(body))
+    return Response(body, status, headers, media_type=STREAM_TYPE)
+
+
+def _last_layer(header: Header, parameters: StreamParameters) -> int:
+    if parameters.layer is not None and parameters.width is not None:
+        raise BadParameter("layer excludes width")
+    if parameters.layer is not None:
+        if parameters.layer >= len(header.layers):
+            raise NotFound(f"layer {parameters.layer}: this picture has 0 to {len(header.layers) - 1}")
+        return parameters.layer
+    if parameters.width is not None:
+        return choose(sizes_of(header), (parameters.width, 1))
+    return len(header.layers) - 1

@@ -1,0 +1,144 @@
+"""What lies beside a stream: the names of its keys, its facts as JSON, and their checks."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+from zlib import crc32
+
+from pydantic import ConfigDict, TypeAdapter
+
+from model.errors import StreamError
+from model.stream.container import MAX_LAYERS, Header, read_header
+from service.errors import DamagedStream, NotFound
+
+_CHECKSUM = "crc"
+"""The field of the stored facts that checks the others."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is stored beside a stream; times in seconds since 1970.
+
+    ``alpha`` is the length of each alpha plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored
+    before there were any have none, and their planes are checked by length alone.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    created: float
+    source_bytes: int
+    source_format: str
+    quality: int
+    alpha: tuple[int, ...] = ()
+    thumbhash: str = ""
+    average: str = ""
+    expires: float | None = None
+    alpha_crcs: tuple[int, ...] = ()
+
+
+_FACTS = TypeAdapter(Facts)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored picture without its pixels."""
+
+    id: str
+    header: Header
+    facts: Facts
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the stream and the alpha planes."""
+        return self.header.total + sum(self.facts.alpha)
+
+    @property
+    def index_entry(self) -> str:
+        """Its member of the sorted set ``compass:index``: sorts by age."""
+        return index_entry(self.id, self.facts)
+
+
+def expired(facts: Facts) -> bool:
+    return facts.expires is not None and facts.expires <= time.time()
+
+
+def later(one: float | None, other: float | None) -> float | None:
+    """The later end of two lives; None, for ever, is later than all others."""
+    return None if one is None or other is None else max(one, other)
+
+
+def index_entry(picture: str, facts: Facts) -> str:
+    return f"{round(facts.created * 1000):014d}:{picture}"
+
+
+def assemble(picture: str, facts: bytes, start: bytes) -> Record:
+    """A record out of the stored facts and the stream's first bytes. Raises NotFound or DamagedStream."""
+    if not facts and not start:
+        raise NotFound(f"no picture {picture}")
+    try:
+        record = Record(picture, read_header(start), parse_facts(facts))
+    except StreamError as error:
+        raise DamagedStream(f"the stored stream of {picture}: {error}") from error
+    if expired(record.facts):
+        raise NotFound(f"no picture {picture}")
+    return record
+
+
+def check_alpha(record: Record, layer: int, data: bytes) -> None:
+    """Raise DamagedStream if ``data`` is not the alpha plane of this layer."""
+    if len(data) != record.facts.alpha[layer]:
+        raise DamagedStream(f"the alpha plane {layer} of {record.id} has the wrong length")
+    if record.facts.alpha_crcs and crc32(data) != record.facts.alpha_crcs[layer]:
+        raise DamagedStream(f"the alpha plane {layer} of {record.id} does not fit its checksum")
+
+
+def write_facts(facts: Facts) -> str:
+    """Facts as JSON, with their own CRC-32 as ``crc``."""
+    values = asdict(facts)
+    return json.dumps({**values, _CHECKSUM: _crc(values)})
+
+
+def parse_facts(text: bytes) -> Facts:
+    """Facts out of their JSON, types and checksum verified. Raises DamagedStream.
+
+    What was stored before facts had a checksum has none, and its types alone are verified.
+    """
+    try:
+        values = json.loads(text)
+        crc = values.pop(_CHECKSUM, None)
+        facts = _FACTS.validate_json(json.dumps(values))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedStream("the stored facts of the picture are damaged") from error
+    if crc is not None and crc != _crc(values):
+        raise DamagedStream("the stored facts of the picture do not fit their checksum")
+    if facts.alpha_crcs and len(facts.alpha_crcs) != len(facts.alpha):
+        raise DamagedStream("the stored facts of the picture contradict one another")
+    return facts
+
+
+def _crc(values: dict[str, Any]) -> int:
+    """The CRC-32 of facts as they are read from JSON, whatever their order and spaces."""
+    return crc32(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
+
+
+def stream_key(picture: str) -> str:
+    return f"{{{picture}}}:stream"
+
+
+def facts_key(picture: str) -> str:
+    return f"{{{picture}}}:facts"
+
+
+def alpha_key(picture: str, layer: int) -> str:
+    return f"{{{picture}}}:alpha:{layer}"
+
+
+def alpha_keys(picture: str) -> list[str]:
+    """The keys of all alpha planes that a picture may have."""
+    return [alpha_key(picture, k) for k in range(MAX_LAYERS)]
+
+
+def all_keys(picture: str) -> list[str]:
+    """All keys that a picture may have."""
+    return [stream_key(picture), facts_key(picture), *alpha_keys(picture)]

@@ -1,0 +1,38 @@
+"""A plan's entity tag changes with what is made, and with nothing else."""
+
+from dataclasses import replace
+
+from service.messages.jobs import Render
+from service.messages.plans import RenderPlan
+
+MODEL = b"model-id".hex()
+PLAN = RenderPlan(picture="k", model=MODEL, layer=1, size=(3, 2), format="webp", quality=80)
+
+
+def test_entity_tags_are_those_that_clients_hold() -> None:
+    assert PLAN.entity_tag == 'W/"hpgxyl6yggpdk523x2a27lojo4j2vigz"'
+    turned = replace(PLAN, crop=(0, 0, 1, 1), rotation=90, mirror=True, gray=True, background="#000000")
+    assert turned.entity_tag == 'W/"5jqfwhy37ubj6ne7oofvdumj7kyq6nt5"'
+
+
+def test_everything_in_a_plan_changes_its_entity_tag() -> None:
+    changed = [
+        replace(PLAN, picture="x"),
+        replace(PLAN, model=b"other-id".hex()),
+        replace(PLAN, layer=0),
+        replace(PLAN, size=(2, 3)),
+        replace(PLAN, format="png"),
+        replace(PLAN, quality=81),
+        replace(PLAN, crop=(0, 0, 1, 1)),
+        replace(PLAN, rotation=90),
+        replace(PLAN, mirror=True),
+        replace(PLAN, gray=True),
+        replace(PLAN, bitonal=True),
+        replace(PLAN, background="#000000"),
+    ]
+    assert len({plan.entity_tag for plan in (PLAN, *changed)}) == len(changed) + 1
+
+
+def test_a_job_goes_by_its_plan() -> None:
+    job = Render(PLAN, b"prefix", b"plane")
+    assert (job.key, job.layer) == ("k", 1)
