@@ -8,8 +8,8 @@ ROOT = Path(__file__).parents[1]
 TOP = ("model", "service", "benchmarks")
 HEAD = """# Modules
 
-Every folder and module with the first sentence of its docstring. `make docs` prints this page; a test compares
-it with the code.
+Every folder and module with the first sentence of its docstring. `make docs` prints this page; a test
+compares it with the code.
 """
 
 

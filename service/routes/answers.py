@@ -6,7 +6,7 @@ from fastapi import Request, Response
 
 from service.library import FinishedOrder, Order
 from service.storage.records import Record
-from service.web.access import seconds_valid
+from service.web.access import seconds_valid, signed_target
 from service.web.conditional import matches
 from service.web.connection import while_connected
 from service.web.context import Context, readable_by_all
@@ -49,7 +49,7 @@ def cache_control(request: Request, context: Context, record: Record) -> str:
     if not readable_by_all(request, context):
         return PRIVATE
     max_age = context.settings.max_age
-    expires, url_valid = record.facts.expires, seconds_valid(request.url.query)
+    expires, url_valid = record.facts.expires, seconds_valid(signed_target(request)[1])
     if expires is None and url_valid is None:
         return f"public, max-age={max_age}, immutable"
     picture_valid = max_age if expires is None else max(0, int(expires - time.time()))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
 
-from fastapi import Depends, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
@@ -54,6 +54,16 @@ def require_api_key(given: str, keys: Sequence[SecretStr]) -> None:
     """Raise Unauthorized if there are keys and what a request carries is none of them."""
     if keys and not is_api_key(given, keys):
         raise Unauthorized("send Authorization: Bearer <key>, or X-API-Key: <key>")
+
+
+def signed_target(request: Request) -> tuple[str, str]:
+    """The path and the query string that a signature covers: exactly as the client sent them.
+
+    What a URL library makes of them is something else: it ends a query at the first ``#``.
+    """
+    path: bytes = request.scope["raw_path"]
+    query: bytes = request.scope["query_string"]
+    return path.decode("latin-1"), query.decode("latin-1")
 
 
 def sign(path: str, query: str, key: str, expires: int | None = None) -> str:

@@ -12,7 +12,14 @@ from service.library import Library
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.store import Store
-from service.web.access import SIGNED_URL, ApiKey, is_api_key, require_api_key, require_signature
+from service.web.access import (
+    SIGNED_URL,
+    ApiKey,
+    is_api_key,
+    require_api_key,
+    require_signature,
+    signed_target,
+)
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,13 @@ def may_read(
 ) -> None:
     """Dependency of picture routes: an API key reads everything. Raises Forbidden."""
     if not (context.settings.api_keys and is_api_key(key, context.settings.api_keys)):
-        require_signature(request.url.path, request.url.query, context.settings.url_keys)
+        require_signature(*signed_target(request), context.settings.url_keys)
 
 
 def readable_by_all(request: Request, context: Context) -> bool:
     """Whether the URL alone opens what it names; else no shared cache may keep the answer."""
     try:
-        require_signature(request.url.path, request.url.query, context.settings.url_keys)
+        require_signature(*signed_target(request), context.settings.url_keys)
     except Forbidden:
         return False
     return True
@@ -65,4 +72,4 @@ def may_list(
     if context.settings.url_keys and context.settings.api_keys:
         require_api_key(key, context.settings.api_keys)
     else:
-        require_signature(request.url.path, request.url.query, context.settings.url_keys)
+        require_signature(*signed_target(request), context.settings.url_keys)

@@ -60,7 +60,11 @@ class Observed:
             await send(message)
 
         try:
-            await self.app(scope, received, watched)
+            if b"#" in scope["raw_path"] + scope["query_string"]:
+                detail = "a request target has no fragment: # is written %23"
+                await problems.response(400, "Bad request", detail)(scope, received, watched)
+            else:
+                await self.app(scope, received, watched)
         except Exception:
             error_log.exception("request %s", request_id)
             if status:

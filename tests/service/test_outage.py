@@ -109,6 +109,20 @@ def test_reading_needs_a_signature_or_a_key(guarded, kept):
     problem(guarded.client.get(f"{path}?{sign(path, '', 'sign-new', int(time.time()) - 1)}"), 403)
 
 
+def test_nothing_can_be_hung_behind_a_signed_url(guarded, kept):
+    """Clients and libraries drop what follows a raw ``#``; over a socket it arrives."""
+    path = f"/images/{kept['id']}"
+    signed = f"{path}?{sign(path, 'width=40', 'sign-new')}"
+    for target, status in (
+        (signed, 200),
+        (f"{signed}#&width=80&format=png", 400),
+        (f"{path}#?{signed}", 400),
+    ):
+        with socket.create_connection(("127.0.0.1", guarded.port), timeout=30) as connection:
+            connection.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            assert connection.makefile("rb").readline().split()[1] == str(status).encode()
+
+
 def test_iiif_needs_them_as_well(guarded, kept):
     path = f"/iiif/3/{kept['id']}/full/40,/0/default.jpg"
     problem(guarded.client.get(path), 403)

@@ -16,6 +16,7 @@ from service.web.access import (
     require_signature,
     seconds_valid,
     sign,
+    signed_target,
 )
 
 KEYS = (SecretStr("old"), SecretStr("new"))
@@ -92,3 +93,9 @@ def test_how_long_a_url_is_valid():
 def test_retired_keys_are_refused():
     with pytest.raises(Forbidden):
         require_signature("/images/a", sign("/images/a", "", "retired"), KEYS)
+
+
+def test_what_is_signed_is_what_was_sent():
+    """A URL library ends the query at the first ``#``; parameters behind it would be nobody's."""
+    scope = {"type": "http", "raw_path": b"/images/a%20b", "query_string": b"width=1#&width=2", "headers": []}
+    assert signed_target(Request(scope)) == ("/images/a%20b", "width=1#&width=2")
