@@ -210,7 +210,7 @@ def test_every_request_can_be_done(picture, x, y, w, h, size):
     assert 0 <= left < right <= layer[0]
     assert 0 <= top < bottom <= layer[1]
     assert min(wanted.size) >= 1
-    assert limits.hold(wanted.size)
+    assert limits.allow(wanted.size)
 
 
 def test_information():
