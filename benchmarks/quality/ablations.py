@@ -29,8 +29,8 @@ from model.clock import StageClock
 from model.codec.codec import Codec, Pixels, Source
 from model.codec.latents import LatentCoder
 from model.codec.weights import load, path_of_profile
+from model.geometry import Box, Size, whole
 from model.network.compass import Hyperprior
-from model.network.geometry import Box, Size, whole
 from model.network.transforms import analyse_whole
 from model.stream.container import Header, read_index
 from model.training.checkpoint import Checkpoint, load_checkpoint

@@ -20,7 +20,7 @@ from benchmarks.measure.pictures import Picture, Pixels, psnr, read_pictures
 from benchmarks.measure.report import finish, table
 from benchmarks.quality.layers import ladder
 from model.codec.codec import Codec
-from model.network.geometry import Box
+from model.geometry import Box
 
 CROPS = {"kodim07": (316, 136), "kodim14": (452, 260), "kodim20": (208, 212)}
 """Left and top of each picture's crop, in pixels of the largest layer, multiples of 4."""

@@ -22,8 +22,8 @@ from benchmarks.measure.report import finish, table
 from benchmarks.quality.layers import ladder
 from model.codec.codec import Codec
 from model.codec.weights import Prior, scale_table
+from model.geometry import Box, Size, halved
 from model.network.compass import SCALE_COUNT, Hyperprior
-from model.network.geometry import Box, Size, halved
 from model.network.priors import FRACTION, IntegerHyperSynthesis
 
 QUALITIES = (10, 40, 70, 100)

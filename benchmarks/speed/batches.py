@@ -24,7 +24,7 @@ from benchmarks.measure.pictures import read_pictures
 from benchmarks.measure.report import finish, table
 from benchmarks.speed.codec import QUALITY, WIDTHS, load, scaled_to
 from model.codec.codec import Codec
-from model.network.geometry import halved
+from model.geometry import halved
 from model.network.transforms import synthesise_whole
 from model.stream.ladder import Size, layer_sizes
 from model.training.speed import peak

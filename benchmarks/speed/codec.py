@@ -31,8 +31,8 @@ from benchmarks.speed.plain import PlainCodec
 from model.clock import StageClock
 from model.codec.codec import Codec
 from model.codec.weights import FOLDER
+from model.geometry import Box
 from model.network.config import PROFILES
-from model.network.geometry import Box
 from model.stream.container import read_header
 from model.stream.ladder import Size, layer_sizes
 from model.training.export import export

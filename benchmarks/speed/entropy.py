@@ -37,7 +37,7 @@ from benchmarks.measure.pictures import Picture, read_pictures
 from benchmarks.measure.report import table
 from benchmarks.speed.codec import QUALITY, WIDTHS
 from model.codec.codec import TILE, Codec
-from model.network.geometry import divide, whole
+from model.geometry import divide, whole
 from model.network.transforms import LATENT
 from model.stream.container import read_header
 from model.stream.entropy import PRECISION, Tables, decode, decode_all, encode, gaussian_tables

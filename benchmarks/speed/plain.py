@@ -18,8 +18,8 @@ from torch import Tensor
 from model.clock import StageClock
 from model.codec.codec import Pixels, downscale
 from model.codec.weights import Weights, scale_table
+from model.geometry import Size, halved
 from model.network.compass import Hyperprior, quality_to_level
-from model.network.geometry import Size, halved
 from model.network.liff import LIFF, bicubic_whole, nearest
 from model.network.transforms import analyse_whole, synthesise_whole
 from model.stream.entropy import PRECISION, Tables

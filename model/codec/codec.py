@@ -22,8 +22,8 @@ from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
 from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile
 from model.errors import EncodeError, InvalidStream
+from model.geometry import Box, Size, divide, halved, whole
 from model.network.compass import Hyperprior, channels_last, quality_to_level
-from model.network.geometry import Box, Size, divide, halved, whole
 from model.stream.container import MAX_EDGE, CodedLayer, Header, Index, read_header, read_index, write
 
 Pixels = NDArray[np.uint8]

@@ -13,7 +13,7 @@ from torch import Tensor
 from model.clock import StageClock
 from model.codec.parallel import Threads
 from model.codec.weights import Prior
-from model.network.geometry import Box, Size, coarse, divide, fine, halved, whole
+from model.geometry import Box, Size, coarse, divide, fine, halved, whole
 from model.network.priors import FRACTION
 from model.network.transforms import LATENT
 from model.stream.container import Index, Substream

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.geometry import Size, halved
 from model.network.config import Config
-from model.network.geometry import Size, halved
 from model.network.liff import LIFF
 from model.network.transforms import down, pad_even, transforms, up
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.geometry import Box, Size, coarse, fine, grow, nearest_pixels, whole
 from model.network.config import Config
-from model.network.geometry import Box, Size, coarse, fine, grow, nearest_pixels, whole
 from model.network.transforms import full_precision
 
 _CACHED = 2**18  # values that a CPU's level-2 cache holds beside the weights

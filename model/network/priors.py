@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.errors import WeightsError
+from model.geometry import Box, Size, divide, grow, halved, inputs_of_up
 from model.network.compass import SCALE_COUNT, SCALE_HIGH, SCALE_LOW, Hyperprior
-from model.network.geometry import Box, Size, divide, grow, halved, inputs_of_up
 
 FRACTION = 8
 """Activations and means are integers in units of 2^-8."""

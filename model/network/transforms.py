@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.geometry import Box, Size, coarse, fine, grow, halved, inputs_of_down, inputs_of_up, whole
 from model.network.config import Config
-from model.network.geometry import Box, Size, coarse, fine, grow, halved, inputs_of_down, inputs_of_up, whole
 
 LATENT = 16
 """Edge of the pixels that one latent covers."""

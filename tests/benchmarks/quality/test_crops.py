@@ -10,7 +10,7 @@ from benchmarks.measure.classic import CLASSIC_CODECS
 from benchmarks.measure.pictures import Picture
 from benchmarks.quality import crops
 from benchmarks.quality.crops import RIVALS, Shown, best_within, draw, of_files
-from model.network.geometry import Box
+from model.geometry import Box
 from tests.model.tiny import picture
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.quality import priors
 from model.codec.codec import Codec
-from model.network.geometry import Box, halved
+from model.geometry import Box, halved
 from tests.model.tiny import picture
 
 

@@ -19,7 +19,7 @@ from model.clock import StageClock
 from model.codec.codec import Codec, downscale
 from model.codec.weights import load
 from model.errors import ChecksumMismatch, EncodeError, InvalidStream, TruncatedStream, UnknownModel
-from model.network.geometry import Box
+from model.geometry import Box
 from model.stream.container import MAX_LAYERS, layers_held, read_header, verify
 from model.training.export import export
 from model.training.network import initialise

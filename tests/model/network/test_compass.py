@@ -5,9 +5,9 @@ import torch
 from compressai.layers import GDN as TrainedGDN
 
 from model.errors import WeightsError
+from model.geometry import halved
 from model.network.compass import Compass, crop, quality_to_level
 from model.network.config import PROFILES, Config
-from model.network.geometry import halved
 from model.network.transforms import GDN, analyse_whole, pad_even, synthesise_whole
 from model.training.network import (
     TrainedHyperprior,

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.network.geometry import whole
+from model.geometry import whole
 from model.network.liff import LIFF, bicubic, bicubic_whole, nearest
 from model.training.network import initialise
 from tests.model.network.test_transforms import SIZES, assert_near, box_in, cut, random_tensor

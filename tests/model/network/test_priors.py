@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import WeightsError
+from model.geometry import Box, divide, halved, whole
 from model.network.compass import SCALE_COUNT, SCALE_HIGH, SCALE_LOW, Hyperprior
-from model.network.geometry import Box, divide, halved, whole
 from model.network.priors import (
     ACTIVATION_LIMIT,
     FRACTION,

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.network.geometry import Box, halved, whole
+from model.geometry import Box, halved, whole
 from model.network.transforms import analyse_whole, last_up, synthesise_whole
 from model.training.network import initialise
 from tests.model.tiny import TINY, TINY_PATCHES, lively_network

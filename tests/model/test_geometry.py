@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.network.geometry import (
+from model.geometry import (
     Box,
     coarse,
     divide,
