@@ -40,8 +40,9 @@ from model.codec.codec import TILE, Codec
 from model.geometry import divide, whole
 from model.network.transforms import LATENT
 from model.stream.container import read_header
-from model.stream.entropy import PRECISION, Tables, decode, decode_all, encode, gaussian_tables
+from model.stream.entropy import PRECISION, Tables, decode, decode_all, encode
 from model.stream.ladder import layer_sizes
+from model.training.tables import gaussian_tables
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
 SKIPPED = int(np.searchsorted(SCALES, 0.13))

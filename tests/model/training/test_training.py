@@ -15,7 +15,6 @@ from model.codec.weights import scale_table
 from model.errors import WeightsError
 from model.network.config import Config
 from model.network.transforms import analyse_whole, synthesise_whole
-from model.stream.entropy import gaussian_tables
 from model.training import cli, trainer
 from model.training.average import Average
 from model.training.begin import begin, fine_log_gain
@@ -27,6 +26,7 @@ from model.training.network import FEW_BITS, SKIPPED_TABLES, gaussian_bits, init
 from model.training.screens import EDGE, screens
 from model.training.speed import Speed
 from model.training.stages import STAGES, Recipe, loss, trained_modules
+from model.training.tables import gaussian_tables
 from model.training.trainer import schedule, train
 from tests.model.tiny import picture
 
