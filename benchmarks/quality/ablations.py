@@ -20,8 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.measure import command
-from benchmarks.measure.averages import curve_points, mean_point
 from benchmarks.measure.cache import Measurement
+from benchmarks.measure.curves import curve_points, mean_point
 from benchmarks.measure.ours import measure
 from benchmarks.measure.report import compare, finish, table
 from benchmarks.quality.scalable import Ladder

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from benchmarks.measure import command
-from benchmarks.measure.averages import mean_point
+from benchmarks.measure.curves import mean_point
 from benchmarks.measure.report import finish, table
 from model.stream.ladder import Size
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.measure import command
-from benchmarks.measure.averages import curve_points
 from benchmarks.measure.bdrate import bd_rate
 from benchmarks.measure.cache import Measurement
+from benchmarks.measure.curves import curve_points
 from benchmarks.measure.ours import measure
 from benchmarks.measure.report import finish, table
 from benchmarks.quality.layers import ladder
