@@ -57,8 +57,7 @@ def mean_point(pictures: Sequence[Picture], measured: Sequence[Measurement], lay
     so for the last layer the rate is the whole stream's.
     """
     rates = [
-        8 * layers[layer][0] / (picture.size[0] * picture.size[1])
-        for picture, layers in zip(pictures, measured, strict=True)
+        8 * layers[layer][0] / picture.size.area for picture, layers in zip(pictures, measured, strict=True)
     ]
     return float(np.mean(rates)), float(np.mean([min(layers[layer][1], NO_ERROR) for layers in measured]))
 
