@@ -1,14 +1,30 @@
-"""Boxes of pixels or latents, and which inputs a box of outputs depends on. No torch.
+"""Sizes and boxes, of pixels, latents or tiles, and which inputs a box of outputs depends on. No torch.
 
-Every transform of the codec can be evaluated on a part of the picture: to get a box of its output
-it is given the box of inputs below, and the result is what the whole picture would give there.
+Every transform of the codec can be evaluated on a part of the picture: to get a box of its output it is
+given the box of inputs that this depends on, and the result is what the whole picture would give there.
+
+Heights come before widths everywhere, as in arrays. Pillow, HTTP and the stream's header put the width
+first; the conversion happens where they are called.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-Size = tuple[int, int]
-"""(height, width)."""
+
+class Size(NamedTuple):
+    """Rows and columns of a picture, in pixels, or of a grid of latents or tiles."""
+
+    height: int
+    width: int
+
+    @property
+    def area(self) -> int:
+        """Rows times columns."""
+        return self.height * self.width
+
+    def __str__(self) -> str:
+        """As people write it: WIDTHxHEIGHT."""
+        return f"{self.width}x{self.height}"
 
 
 class Box(NamedTuple):
@@ -21,21 +37,26 @@ class Box(NamedTuple):
 
     @property
     def size(self) -> Size:
-        """(height, width)."""
-        return self.bottom - self.top, self.right - self.left
+        """How many rows and columns the box has."""
+        return Size(self.bottom - self.top, self.right - self.left)
 
     @property
     def rows(self) -> tuple[int, int]:
-        """First row and the row after the last."""
+        """The first row, and the row after the last."""
         return self.top, self.bottom
 
     @property
     def columns(self) -> tuple[int, int]:
-        """First column and the column after the last."""
+        """The first column, and the column after the last."""
         return self.left, self.right
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The slices that cut this box out of an array that holds the whole."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
     def inside(self, outer: "Box") -> tuple[slice, slice]:
-        """Slices that cut this box out of an array that holds ``outer``."""
+        """The slices that cut this box out of an array that holds ``outer``."""
         return (
             slice(self.top - outer.top, self.bottom - outer.top),
             slice(self.left - outer.left, self.right - outer.left),
@@ -43,7 +64,17 @@ class Box(NamedTuple):
 
     def within(self, size: Size) -> bool:
         """Whether the box is not empty and lies in a picture of that size."""
-        return 0 <= self.top < self.bottom <= size[0] and 0 <= self.left < self.right <= size[1]
+        return 0 <= self.top < self.bottom <= size.height and 0 <= self.left < self.right <= size.width
+
+    def clipped(self, size: Size) -> "Box":
+        """The part of the box that lies in a picture of that size."""
+        return Box(
+            max(0, self.top), max(0, self.left), min(self.bottom, size.height), min(self.right, size.width)
+        )
+
+    def times(self, factor: int) -> "Box":
+        """What the box covers where everything is ``factor`` times as large."""
+        return Box(*(factor * edge for edge in self))
 
 
 def whole(size: Size) -> Box:
@@ -52,57 +83,44 @@ def whole(size: Size) -> Box:
 
 
 def halved(size: Size, times: int) -> Size:
-    """The size after ``times`` stride-2 convolutions, each padding an odd edge by one."""
-    return -(-size[0] >> times), -(-size[1] >> times)
+    """The size after ``times`` convolutions of stride 2, each of which pads an odd edge by one."""
+    return Size(-(-size.height >> times), -(-size.width >> times))
 
 
 def grow(box: Box, margin: int, size: Size) -> Box:
     """``box`` with ``margin`` more on each side, clipped to the picture."""
-    return Box(
-        max(0, box.top - margin),
-        max(0, box.left - margin),
-        min(size[0], box.bottom + margin),
-        min(size[1], box.right + margin),
-    )
+    return Box(box.top - margin, box.left - margin, box.bottom + margin, box.right + margin).clipped(size)
 
 
 def inputs_of_up(box: Box, size: Size) -> Box:
-    """Inputs of a 5 x 5 stride-2 transposed convolution for a box of outputs.
+    """The inputs of a 5 x 5 transposed convolution of stride 2 for a box of outputs.
 
-    ``size`` is that of the whole input. Output o sees inputs (o - 2) / 2 to (o + 2) / 2.
+    ``size`` is the size of the whole input. Output o depends on the inputs (o - 2) / 2 to (o + 2) / 2.
     """
     return Box(
-        max(0, (box.top - 1) // 2),
-        max(0, (box.left - 1) // 2),
-        min(size[0], (box.bottom + 1) // 2 + 1),
-        min(size[1], (box.right + 1) // 2 + 1),
-    )
+        (box.top - 1) // 2, (box.left - 1) // 2, (box.bottom + 1) // 2 + 1, (box.right + 1) // 2 + 1
+    ).clipped(size)
 
 
 def inputs_of_down(box: Box, size: Size) -> Box:
-    """Inputs of a 5 x 5 stride-2 convolution for a box of outputs: 2 o - 2 to 2 o + 2.
+    """The inputs of a 5 x 5 convolution of stride 2 for a box of outputs: 2 o - 2 to 2 o + 2.
 
-    The first row and column are made even, so that the strides of part and whole fall together.
+    The first row and column are even, so that the strides of a part fall on those of the whole.
     """
-    return Box(
-        max(0, 2 * box.top - 2),
-        max(0, 2 * box.left - 2),
-        min(size[0], 2 * box.bottom + 1),
-        min(size[1], 2 * box.right + 1),
-    )
+    return Box(2 * box.top - 2, 2 * box.left - 2, 2 * box.bottom + 1, 2 * box.right + 1).clipped(size)
 
 
 def nearest_pixels(box: Box, small: Size, large: Size) -> Box:
     """The pixels of the small picture that are nearest to a box of the enlarged one."""
 
-    def nearest(at: int, axis: int) -> int:
-        return (2 * at + 1) * small[axis] // (2 * large[axis])
+    def nearest(at: int, small_edge: int, large_edge: int) -> int:
+        return (2 * at + 1) * small_edge // (2 * large_edge)
 
     return Box(
-        nearest(box.top, 0),
-        nearest(box.left, 1),
-        nearest(box.bottom - 1, 0) + 1,
-        nearest(box.right - 1, 1) + 1,
+        nearest(box.top, small.height, large.height),
+        nearest(box.left, small.width, large.width),
+        nearest(box.bottom - 1, small.height, large.height) + 1,
+        nearest(box.right - 1, small.width, large.width) + 1,
     )
 
 
@@ -124,10 +142,5 @@ def coarse(box: Box, step: int) -> Box:
 
 
 def fine(box: Box, step: int, size: Size) -> Box:
-    """What the cells ``box`` of ``step`` x ``step`` cover of a picture."""
-    return Box(
-        box.top * step,
-        box.left * step,
-        min(box.bottom * step, size[0]),
-        min(box.right * step, size[1]),
-    )
+    """The part of a picture that the cells ``box`` of ``step`` x ``step`` cover."""
+    return box.times(step).clipped(size)

@@ -50,7 +50,7 @@ class FloatHyperSynthesis:
         log_scale, mean = self._hyperprior.hyper_synthesise(z, latents)
         step = self._log_scales[1] - self._log_scales[0]
         index = torch.round((log_scale - self._log_scales[0]) / step).clamp(0, SCALE_COUNT - 1)
-        cut = box.inside(Box(0, 0, *latents))
+        cut = box.slices
         return index[0, :, *cut].to(torch.uint8), mean[0, :, *cut] * 2**FRACTION
 
 

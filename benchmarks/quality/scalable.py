@@ -24,7 +24,7 @@ from benchmarks.measure.curves import Curve, as_layers, curve_points, mean_point
 from benchmarks.measure.ours import scaled
 from benchmarks.measure.pictures import Picture
 from benchmarks.measure.report import compare, finish, plot_curves, plot_over_scale, table
-from model.stream.ladder import Size
+from model.geometry import Size
 
 QUALITIES = (10, 30, 50, 70, 90)
 SIMULCAST_CODECS = tuple(codec for codec in CLASSIC_CODECS if codec.name in {"avif", "webp", "jpeg"})
@@ -47,7 +47,7 @@ class Ladder:
     def sizes(self, size: Size) -> list[Size]:
         """Sizes of the layers, smallest first, the last one ``size`` itself."""
         shrink = [factor / self.factors[-1] for factor in self.factors]
-        return [(max(1, round(size[0] * s)), max(1, round(size[1] * s))) for s in shrink]
+        return [Size(*(max(1, round(edge * s)) for edge in size)) for s in shrink]
 
 
 @dataclass(frozen=True)

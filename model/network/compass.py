@@ -32,7 +32,7 @@ def quality_to_level(config: Config, quality: int) -> float:
 
 def crop(x: Tensor, size: Size) -> Tensor:
     """The top left ``size`` of (B, C, h, w): undoes :func:`pad_even` after up-sampling."""
-    return x[..., : size[0], : size[1]]
+    return x[..., : size.height, : size.width]
 
 
 class Hyperprior(nn.Module):

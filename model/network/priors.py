@@ -151,8 +151,8 @@ class IntegerHyperSynthesis:
         middle = inputs_of_up(outer, halved(size, 5))
         inner = inputs_of_up(middle, halved(size, 6))
         x = z[:, *inner.inside(window)]
-        x = leaky(self.up1.rounded(x, self.up1.shift))[:, *middle.inside(_doubled(inner))]
-        x = leaky(self.up2.rounded(x, self.up2.shift))[:, *outer.inside(_doubled(middle))]
+        x = leaky(self.up1.rounded(x, self.up1.shift))[:, *middle.inside(inner.times(2))]
+        x = leaky(self.up2.rounded(x, self.up2.shift))[:, *outer.inside(middle.times(2))]
         cut = box.inside(outer)
         index = self.index.rounded(x, self.index.shift + FRACTION)[:, *cut]
         mean = self.mean.rounded(x, self.mean.shift)[:, *cut]
@@ -199,7 +199,3 @@ class IntegerHyperSynthesis:
             return cls(arrays["medians"].double().view(-1, 1, 1), *layers)
         except (KeyError, IndexError, RuntimeError) as error:
             raise WeightsError(f"integer hyper-synthesis: {error}") from error
-
-
-def _doubled(box: Box) -> Box:
-    return Box(*(2 * edge for edge in box))

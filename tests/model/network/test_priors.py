@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import WeightsError
-from model.geometry import Box, divide, halved, whole
+from model.geometry import Box, Size, divide, halved, whole
 from model.network.priors import (
     ACTIVATION_LIMIT,
     IntegerHyperSynthesis,
@@ -19,7 +19,7 @@ from tests.model.tiny import TINY, lively_network
 
 HYPERPRIOR = lively_network().enhancement
 EXACT = integer_hyper_synthesis(HYPERPRIOR)
-SIZES = [(1, 1), (1, 200), (17, 16), (97, 61), (130, 257), (256, 64)]
+SIZES = [Size(1, 1), Size(1, 200), Size(17, 16), Size(97, 61), Size(130, 257), Size(256, 64)]
 
 
 def hyper_latents(size, spread=6, seed=0):
@@ -78,7 +78,7 @@ def python_leaky(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("spread", [5, 2**15])
 def test_the_same_as_pythons_integers(spread):
     """Written from docs/bitstream.md, also for hyper-latents that no picture has."""
-    size = (40, 70)
+    size = Size(40, 70)
     z = hyper_latents(size, spread)
     medians = EXACT.medians.long().numpy().astype(object)
     x = z.numpy().astype(object) * 256 + medians
@@ -95,7 +95,7 @@ def test_the_same_as_pythons_integers(spread):
 
 def test_the_priors_vary():
     """Else the tests here would show little."""
-    index, mean = priors(EXACT, hyper_latents((256, 256)), (256, 256))
+    index, mean = priors(EXACT, hyper_latents(Size(256, 256)), Size(256, 256))
     assert len(index.unique()) > 30
     assert len(mean.unique()) > 300
 
@@ -117,7 +117,7 @@ def test_a_box_has_exactly_the_priors_of_the_whole(data, size):
 
 
 def test_large_areas_are_evaluated_in_blocks():
-    size = (16 * 130, 16 * 70)
+    size = Size(16 * 130, 16 * 70)
     z = hyper_latents(size)
     index, mean = priors(EXACT, z, size)
     for box in divide(whole(halved(size, 4)), 50):
@@ -128,7 +128,7 @@ def test_large_areas_are_evaluated_in_blocks():
 
 
 def test_threads_and_onednn_change_nothing():
-    size = (700, 900)
+    size = Size(700, 900)
     z = hyper_latents(size, 2**15)
     expected = priors(EXACT, z, size)
     try:
@@ -187,8 +187,8 @@ def test_arrays_there_and_back():
     arrays = EXACT.to_arrays()
     assert {array.dtype for array in arrays.values()} == {torch.int16, torch.int32, torch.int64}
     again = IntegerHyperSynthesis.from_arrays(arrays)
-    z = hyper_latents((97, 61))
-    assert all(map(torch.equal, priors(again, z, (97, 61)), priors(EXACT, z, (97, 61))))
+    z = hyper_latents(Size(97, 61))
+    assert all(map(torch.equal, priors(again, z, Size(97, 61)), priors(EXACT, z, Size(97, 61))))
 
 
 @pytest.mark.parametrize("name", ["medians", "up1.weight", "index.bias", "mean.shift"])

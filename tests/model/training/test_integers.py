@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from model.geometry import halved, whole
+from model.geometry import Size, halved, whole
 from model.network.compass import SCALE_COUNT, SCALE_HIGH, SCALE_LOW, Hyperprior
 from model.network.priors import FRACTION
 from model.training.integers import integer_hyper_synthesis
 from tests.model.tiny import TINY, lively_network
 
 
-@pytest.mark.parametrize("size", [(1, 1), (97, 61), (130, 257)])
+@pytest.mark.parametrize("size", [Size(1, 1), Size(97, 61), Size(130, 257)])
 def test_near_the_network_it_was_made_from(size):
     hyperprior = lively_network().enhancement
     exact = integer_hyper_synthesis(hyperprior)

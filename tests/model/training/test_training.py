@@ -13,6 +13,7 @@ from PIL import Image
 from model.codec.codec import Codec
 from model.codec.weights import scale_table
 from model.errors import WeightsError
+from model.geometry import Size
 from model.network.config import Config
 from model.network.transforms import analyse_whole, synthesise_whole
 from model.training import cli, trainer
@@ -242,7 +243,7 @@ def test_patches_begin_as_principal_components(monkeypatch):
     x = as_tensor(picture(80, 72, 30))[..., :64, :64]
     with torch.no_grad():
         y = analyse_whole(part, x)
-        error = (synthesise_whole(part, y, (64, 64)) - x).square().mean()
+        error = (synthesise_whole(part, y, Size(64, 64)) - x).square().mean()
     energy = y.square().mean((0, 2, 3))
     assert energy[0] > energy[5:].max()
     assert error < 0.2 * (x - x.mean()).square().mean()
@@ -371,7 +372,7 @@ def test_what_was_trained_can_be_used(tmp_path):
     export(run("base", tmp_path), path)
     codec = Codec.load(str(path))
     pixels = picture(70, 50)
-    assert codec.decode(codec.encode(pixels, [(35, 25), (70, 50)], 50)).shape == pixels.shape
+    assert codec.decode(codec.encode(pixels, [Size(25, 35), Size(50, 70)], 50)).shape == pixels.shape
 
 
 @pytest.mark.slow
