@@ -33,9 +33,14 @@ class Cache:
         return self._known[key]
 
 
-def code_digest(folder: Path) -> str:
-    """Changes with any ``*.py`` of a folder: what was measured with other code is measured anew."""
+def code_digest(folder: Path, without: str) -> str:
+    """Changes with any ``*.py`` below a folder, except those below its subfolder ``without``.
+
+    It belongs into the key of a measurement: what was measured with other code is measured anew.
+    """
     digest = sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted(folder.rglob("*.py")):
+        name = path.relative_to(folder)
+        if name.parts[0] != without:
+            digest.update(str(name).encode() + path.read_bytes())
     return digest.hexdigest()[:16]

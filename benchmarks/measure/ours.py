@@ -7,8 +7,8 @@ import model
 from benchmarks.measure.cache import Cache, Measurement, code_digest
 from benchmarks.measure.pictures import Picture, Pixels, psnr
 from model.codec.codec import Codec, downscale
+from model.geometry import Size
 from model.stream.container import read_header
-from model.stream.ladder import Size
 
 
 class Meter:
@@ -20,7 +20,7 @@ class Meter:
     def __init__(self, codec: Codec, cache: Cache) -> None:
         self._codec = codec
         self._cache = cache
-        self._version = f"{codec.model_id.hex()} {code_digest(Path(model.__path__[0]))}"
+        self._version = f"{codec.model_id.hex()} {code_digest(Path(model.__path__[0]), without='training')}"
 
     def layers(self, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
         """(Bytes from the stream's start, PSNR) of each layer, smallest first.
@@ -28,7 +28,7 @@ class Meter:
         ``sizes`` as for :meth:`Codec.encode`; the header counts. A layer is compared with the
         picture scaled down to its size.
         """
-        key = f"{self._version} {picture.digest} {list(sizes)} {quality}"
+        key = f"{self._version} {picture.digest} {' '.join(map(str, sizes))} {quality}"
         return self._cache.get(key, lambda: measure(self._codec, picture, sizes, quality))
 
 
@@ -53,4 +53,4 @@ def scaled(picture: Picture, size: Size) -> Picture:
     """The picture scaled down to ``size`` as the codec does it for its layers; itself at its own size."""
     if size == picture.size:
         return picture
-    return Picture(f"{picture.name} {size[0]}x{size[1]}", downscale(picture.pixels, size))
+    return Picture(f"{picture.name} {size}", downscale(picture.pixels, size))

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.geometry import Size
+
 Pixels = NDArray[np.uint8]
 """(height, width, 3), sRGB."""
 
@@ -22,14 +24,15 @@ class Picture:
     pixels: Pixels
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.pixels.shape[1], self.pixels.shape[0]
+    def size(self) -> Size:
+        """Height and width in pixels."""
+        return Size(*self.pixels.shape[:2])
 
     @cached_property
     def digest(self) -> str:
         """Names the pixels, so that their measurements can be kept."""
-        return sha256(repr(self.size).encode() + self.pixels.tobytes()).hexdigest()[:16]
+        size = f"({self.size.width}, {self.size.height})"  # so the names of caches that exist begin
+        return sha256(size.encode() + self.pixels.tobytes()).hexdigest()[:16]
 
 
 def picture_files(folder: Path, count: int | None = None) -> list[Path]:

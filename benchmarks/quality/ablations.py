@@ -15,24 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.measure import command
-from benchmarks.measure.averages import curve_points, mean_point
 from benchmarks.measure.cache import Measurement
+from benchmarks.measure.curves import curve_points, mean_point
 from benchmarks.measure.ours import measure
 from benchmarks.measure.report import compare, finish, table
 from benchmarks.quality.scalable import Ladder
-from model.clock import StageClock
-from model.codec.codec import Codec, Pixels, Source
-from model.codec.latents import LatentCoder
+from model.codec.codec import Codec
 from model.codec.weights import load, path_of_profile
-from model.network.compass import Hyperprior
-from model.network.geometry import Box, Size, whole
-from model.network.transforms import analyse_whole
-from model.stream.container import Header, read_index
+from model.geometry import Size, coarse, whole
 from model.training.checkpoint import Checkpoint, load_checkpoint
 from model.training.cli import RECIPES
 from model.training.data import Pictures, load_pictures
@@ -51,52 +44,12 @@ TRAINED = {
 MULTIPLE = 64
 
 
-def padded(size: Size) -> Size:
-    """The next (height, width) that are multiples of 64."""
-    return -(-size[0] // MULTIPLE) * MULTIPLE, -(-size[1] // MULTIPLE) * MULTIPLE
-
-
 class PaddedCodec(Codec):
     """Codes every layer as if it were padded to multiples of 64; its streams are for this comparison only."""
 
-    def _coder(self, layer: int, size: Size, tile: int) -> LatentCoder:
-        return super()._coder(layer, padded(size), tile)
-
-    def _analyse(self, hyperprior: Hyperprior, picture: Pixels, prediction: Source | None) -> Tensor:
-        size = (picture.shape[0], picture.shape[1])
-        residual = self._to_device(picture[None])
-        if prediction is not None:
-            residual = residual - prediction(whole(size))
-        bottom, right = (a - b for a, b in zip(padded(size), size, strict=True))
-        margins = (0, right, 0, bottom)
-        seen = F.pad(prediction(whole(size)), margins, mode="replicate") if prediction else None
-        return analyse_whole(hyperprior.transforms, F.pad(residual, margins, mode="replicate"), seen)
-
-    def _decode_latents(
-        self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock
-    ) -> tuple[Tensor, Box]:
-        layer = header.layers[k]
-        coder = self._coder(k, (layer.height, layer.width), header.tile)
-        return coder.decode(stream, read_index(header, k, stream), whole(coder.latents), clock)
-
-    def _reconstruct(
-        self,
-        hyperprior: Hyperprior,
-        y: Tensor,
-        window: Box,
-        region: Box,
-        size: Size,
-        prediction: Source | None,
-        clock: StageClock,
-    ) -> Pixels:
-        def beyond(box: Box) -> Tensor:
-            assert prediction is not None
-            inside = Box(box.top, box.left, min(box.bottom, size[0]), min(box.right, size[1]))
-            margins = (0, box.right - inside.right, 0, box.bottom - inside.bottom)
-            return F.pad(prediction(inside), margins, mode="replicate")
-
-        source = beyond if prediction else None
-        return super()._reconstruct(hyperprior, y, window, region, padded(size), source, clock)
+    def coded_size(self, size: Size) -> Size:
+        """The next multiples of 64."""
+        return coarse(whole(size), MULTIPLE).times(MULTIPLE).size
 
 
 def neutral(weights: Checkpoint, path: Path) -> None:

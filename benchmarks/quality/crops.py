@@ -20,11 +20,14 @@ from benchmarks.measure.pictures import Picture, Pixels, psnr, read_pictures
 from benchmarks.measure.report import finish, table
 from benchmarks.quality.layers import ladder
 from model.codec.codec import Codec
-from model.network.geometry import Box
+from model.geometry import Box
 
-CROPS = {"kodim07": (316, 136), "kodim14": (452, 260), "kodim20": (208, 212)}
-"""Left and top of each picture's crop, in pixels of the largest layer, multiples of 4."""
-WIDTH, HEIGHT = 192, 160
+CROPS = {
+    "kodim07": Box(136, 316, 296, 508),
+    "kodim14": Box(260, 452, 420, 644),
+    "kodim20": Box(212, 208, 372, 400),
+}
+"""Each picture's crop in pixels of the largest layer, all of one size, all edges multiples of 4."""
 RIVALS = tuple(codec for codec in CLASSIC_CODECS if codec.name in {"avif", "jpeg"})
 _CAPTION, _GAP = 18, 4
 
@@ -75,7 +78,7 @@ def best_within(codec: ClassicCodec, pixels: Pixels, limit: int) -> bytes:
 def draw(picture: Picture, box: Box, columns: Sequence[Sequence[Shown]]) -> Image.Image:
     """The crops ``box``, in pixels of the largest layer: a row a size, a column a codec."""
     rows = len(columns[0])
-    width, height = box.right - box.left, box.bottom - box.top
+    height, width = box.size
     sheet = Image.new("RGB", ((width + _GAP) * len(columns) - _GAP, (height + _CAPTION) * rows), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
     for column, shown_by in enumerate(columns):
@@ -107,10 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures: dict[str, dict[str, Any]] = {}
     pictures = [p for p in read_pictures(options.data) if p.name in (options.only or CROPS)]
     for picture in tqdm(pictures, unit="picture"):
-        left, top = CROPS[picture.name]
         ours = of_stream(codec, picture, options.quality)
         columns = [ours, *(of_files(rival, picture, [shown.size for shown in ours]) for rival in RIVALS)]
-        sheet = draw(picture, Box(top, left, top + HEIGHT, left + WIDTH), columns)
+        sheet = draw(picture, CROPS[picture.name], columns)
         sheet.save(options.out / f"crops-{picture.name}.png", optimize=True)
         figures[picture.name] = {
             column[0].who: [[shown.size, round(shown.psnr, 2)] for shown in column] for column in columns

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from benchmarks.measure import command
-from benchmarks.measure.averages import mean_point
+from benchmarks.measure.curves import mean_point
 from benchmarks.measure.report import finish, table
-from model.stream.ladder import Size
+from model.geometry import Size
 
 QUALITIES = (1, 10, 30, 50, 70, 90, 100)
 LAYERS = 3
@@ -19,7 +19,7 @@ LAYERS = 3
 
 def ladder(size: Size) -> list[Size]:
     """A quarter, a half and all of a picture's width and height."""
-    return [(max(1, size[0] >> k), max(1, size[1] >> k)) for k in reversed(range(LAYERS))]
+    return [Size(max(1, size.height >> k), max(1, size.width >> k)) for k in reversed(range(LAYERS))]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,16 +14,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.measure import command
-from benchmarks.measure.averages import curve_points
 from benchmarks.measure.bdrate import bd_rate
 from benchmarks.measure.cache import Measurement
+from benchmarks.measure.curves import curve_points
 from benchmarks.measure.ours import measure
 from benchmarks.measure.report import finish, table
 from benchmarks.quality.layers import ladder
 from model.codec.codec import Codec
 from model.codec.weights import Prior, scale_table
+from model.geometry import Box, Size, halved
 from model.network.compass import SCALE_COUNT, Hyperprior
-from model.network.geometry import Box, Size, halved
 from model.network.priors import FRACTION, IntegerHyperSynthesis
 
 QUALITIES = (10, 40, 70, 100)
@@ -50,7 +50,7 @@ class FloatHyperSynthesis:
         log_scale, mean = self._hyperprior.hyper_synthesise(z, latents)
         step = self._log_scales[1] - self._log_scales[0]
         index = torch.round((log_scale - self._log_scales[0]) / step).clamp(0, SCALE_COUNT - 1)
-        cut = box.inside(Box(0, 0, *latents))
+        cut = box.slices
         return index[0, :, *cut].to(torch.uint8), mean[0, :, *cut] * 2**FRACTION
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from tqdm import tqdm
 
 from benchmarks.measure import command
-from benchmarks.measure.averages import curve_points
 from benchmarks.measure.cache import Measurement
 from benchmarks.measure.classic import CLASSIC_CODECS, ClassicCodec
-from benchmarks.measure.curves import Curve
+from benchmarks.measure.curves import Curve, curve_points
 from benchmarks.measure.pictures import Picture
 from benchmarks.measure.report import compare, finish, plot_curves, shared_range, table
 

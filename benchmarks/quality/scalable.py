@@ -17,15 +17,14 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.measure import command
-from benchmarks.measure.averages import curve_points, mean_point, together
 from benchmarks.measure.bdrate import Point, rate_at
 from benchmarks.measure.cache import Measurement
 from benchmarks.measure.classic import CLASSIC_CODECS, ClassicCodec
-from benchmarks.measure.curves import Curve
+from benchmarks.measure.curves import Curve, as_layers, curve_points, mean_point
 from benchmarks.measure.ours import scaled
 from benchmarks.measure.pictures import Picture
 from benchmarks.measure.report import compare, finish, plot_curves, plot_over_scale, table
-from model.stream.ladder import Size
+from model.geometry import Size
 
 QUALITIES = (10, 30, 50, 70, 90)
 SIMULCAST_CODECS = tuple(codec for codec in CLASSIC_CODECS if codec.name in {"avif", "webp", "jpeg"})
@@ -48,7 +47,7 @@ class Ladder:
     def sizes(self, size: Size) -> list[Size]:
         """Sizes of the layers, smallest first, the last one ``size`` itself."""
         shrink = [factor / self.factors[-1] for factor in self.factors]
-        return [(max(1, round(size[0] * s)), max(1, round(size[1] * s))) for s in shrink]
+        return [Size(*(max(1, round(edge * s)) for edge in size)) for s in shrink]
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class Bench:
     def _ours(self, name: str, ladder: Ladder) -> Curve:
         def simulcast(picture: Picture, quality: int) -> Measurement:
             small = [scaled(picture, size) for size in ladder.sizes(picture.size)]
-            return together([self._inputs.meter.layers(s, [s.size], quality) for s in small])
+            return as_layers([self._inputs.meter.layers(s, [s.size], quality) for s in small])
 
         rows = [[simulcast(p, q) for p in self._pictures] for q in self._progress(self._qualities, name)]
         return Curve(name, curve_points(self._pictures, rows))
@@ -152,7 +151,7 @@ class Bench:
     def _classic(self, name: str, codec: ClassicCodec, ladder: Ladder) -> Curve:
         def simulcast(picture: Picture, quality: int) -> Measurement:
             small = [scaled(picture, size) for size in ladder.sizes(picture.size)]
-            return together([codec.measure(s, quality, self._inputs.classic_cache) for s in small])
+            return as_layers([codec.measure(s, quality, self._inputs.classic_cache) for s in small])
 
         rows = [[simulcast(p, q) for p in self._pictures] for q in self._progress(codec.ladder[::2], name)]
         return Curve(name, curve_points(self._pictures, rows))

@@ -24,9 +24,9 @@ from benchmarks.measure.pictures import read_pictures
 from benchmarks.measure.report import finish, table
 from benchmarks.speed.codec import QUALITY, WIDTHS, load, scaled_to
 from model.codec.codec import Codec
-from model.network.geometry import halved
+from model.geometry import Size, halved
 from model.network.transforms import synthesise_whole
-from model.stream.ladder import Size, layer_sizes
+from model.stream.ladder import layer_sizes
 from model.training.speed import peak
 from service.engine.devices import CUDA_PIPELINES
 from service.errors import ServiceError
@@ -35,17 +35,16 @@ from service.messages.plans import RenderPlan
 from service.settings import Settings
 from service.worker.tasks import Tasks
 
-SIZE = (1920, 1080)
+SIZE = Size(1080, 1920)
 
 
 def operations(codec: Codec, sizes: Sequence[Size]) -> int:
-    """Floating-point operations of the synthesis and prediction of all layers, (width, height) each."""
+    """Floating-point operations of the synthesis and prediction of layers of these sizes."""
     network = deepcopy(codec.network).to("meta")
     channels = codec.weights.config.latents
-    below: tuple[int, int] | None = None
+    below: Size | None = None
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        for width, height in sizes:
-            size = height, width
+        for size in sizes:
             part = network.base if below is None else network.enhancement
             prediction = None
             if below is not None:
@@ -92,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/batches"), help="folder for the table")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    seconds, size = (1.0, (480, 270)) if options.quick else (options.seconds, SIZE)
+    seconds, size = (1.0, Size(270, 480)) if options.quick else (options.seconds, SIZE)
     codec, trained = load(options.profile, options.device)
     tasks = Tasks(Settings(profile=options.profile, worker_cache_bytes=0).for_worker, codec)
     sizes = layer_sizes(size, WIDTHS)
@@ -101,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in range(max(options.batches)):
         pixels = scaled_to(pictures[number % len(pictures)].pixels, size)
         stream = codec.encode(pixels, sizes, QUALITY)
-        plan = RenderPlan(str(number), "", len(sizes) - 1, size, "jpeg", QUALITY)
+        plan = RenderPlan(str(number), "", len(sizes) - 1, (size.width, size.height), "jpeg", QUALITY)
         jobs.append(Render(plan, stream))
     figures: dict[int, dict[str, float]] = {}
     best = peak(codec.device, torch.float32)
@@ -110,8 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = measure(tasks, jobs, batch, seconds)
         figures[batch] = {**found, "share_of_peak": round(found["pictures_per_second"] * needed / best, 4)}
     text = [
-        f"# Batches of {size[0]}x{size[1]} on {options.device}: {options.profile}"
-        + ("" if trained else ", untrained"),
+        f"# Batches of {size} on {options.device}: {options.profile}" + ("" if trained else ", untrained"),
         f"{needed / 1e9:.0f} billion operations a picture; the device's best is {best / 1e9:.0f} a second.",
         table(
             ["batch", "p50, ms", "pictures/s", "of peak, %"],

@@ -31,20 +31,20 @@ from benchmarks.speed.plain import PlainCodec
 from model.clock import StageClock
 from model.codec.codec import Codec
 from model.codec.weights import FOLDER
+from model.geometry import Box, Size
 from model.network.config import PROFILES
-from model.network.geometry import Box
 from model.stream.container import read_header
-from model.stream.ladder import Size, layer_sizes
+from model.stream.ladder import layer_sizes
 from model.training.export import export
 from model.training.network import initialise
 from service.settings import Settings
 
-SIZES = ((768, 512), (1920, 1080))
+SIZES = (Size(512, 768), Size(1080, 1920))
 WIDTHS: tuple[int, ...] = Settings.model_fields["widths"].default
 QUALITY = 75
-LARGE = (6000, 4000)
-REGIONS = ((0, 0), (1800, 2700), (3400, 5400))
-"""Top and left of the regions of the large picture; the dearest counts."""
+LARGE = Size(4000, 6000)
+REGIONS = (Box(0, 0, 512, 512), Box(1800, 2700, 2312, 3212), Box(3400, 5400, 3912, 5912))
+"""Regions of the large picture; the one that takes longest counts."""
 STAGES = ("analysis", "priors", "entropy", "prediction", "synthesis", "check")
 ONE_THREAD, PLAIN = "decode, one thread", "plain decode"
 
@@ -98,9 +98,8 @@ def measure_region(codec: Codec, pictures: Sequence[Picture], rounds: int) -> di
     stream = codec.encode(pixels, layer_sizes(LARGE, WIDTHS), QUALITY)
     layer = len(read_header(stream).layers) - 1
     whole = min(_seconds(codec.decode, stream) for _ in range(2))
-    boxes = [Box(top, left, top + 512, left + 512) for top, left in REGIONS]
-    seconds = [min(_seconds(codec.decode, stream, layer, box) for _ in range(rounds)) for box in boxes]
-    read = [sum(end - start for start, end in codec.reads(stream, layer, box)) for box in boxes]
+    seconds = [min(_seconds(codec.decode, stream, layer, box) for _ in range(rounds)) for box in REGIONS]
+    read = [sum(end - start for start, end in codec.reads(stream, layer, box)) for box in REGIONS]
     return {
         "bytes": len(stream),
         "whole_seconds": round(whole, 3),
@@ -112,9 +111,9 @@ def measure_region(codec: Codec, pictures: Sequence[Picture], rounds: int) -> di
 
 def mosaic(pictures: Sequence[Picture], size: Size) -> Pixels:
     """A large picture of many: detail as fine as theirs, as no enlargement has."""
-    canvas, number = Image.new("RGB", size), 0
-    for top in range(0, size[1], 512):
-        for left in range(0, size[0], 512):
+    canvas, number = Image.new("RGB", (size.width, size.height)), 0
+    for top in range(0, size.height, 512):
+        for left in range(0, size.width, 512):
             picture = Image.fromarray(pictures[number % len(pictures)].pixels)
             canvas.paste(ImageOps.fit(picture, (512, 512), Image.Resampling.LANCZOS), (left, top))
             number += 1
@@ -143,8 +142,8 @@ def _seconds(function: Callable[..., object], *arguments: object) -> float:
 
 
 def scaled_to(pixels: Pixels, size: Size) -> Pixels:
-    """A picture of ``size`` (width, height), enlarged if need be."""
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    """A picture of ``size``, enlarged if need be."""
+    return np.asarray(Image.fromarray(pixels).resize((size.width, size.height), Image.Resampling.LANCZOS))
 
 
 def text_of(title: str, rows: dict[str, Seconds]) -> str:
@@ -181,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 pixels = scaled_to(picture.pixels, size)
                 ladder = layer_sizes(size, WIDTHS)
                 rows, count = measure(codec, pixels, ladder, rounds, not options.no_plain, progress)
-                name = f"{profile} {size[0]}x{size[1]}"
+                name = f"{profile} {size}"
                 title = f"{name}, {len(ladder)} layers, {count} bytes" + ("" if trained else ", untrained")
                 paragraphs.append(text_of(title, rows))
                 result[name] = {"trained": trained, "bytes": count, "seconds": _rounded(rows)}
@@ -193,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     result[name]["plain_over_ours"] = round(ratio, 2)
     for size in sizes:
         pixels = scaled_to(picture.pixels, size)
-        name = f"{size[0]}x{size[1]}"
+        name = str(size)
         lite = result.get(f"lite {name}") or result[f"{profiles[0]} {name}"]
         figures = other_formats(pixels, lite["bytes"], rounds)
         ours = lite["seconds"]["decode"]["all"]
@@ -206,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result[f"formats {name}"] = _rounded(figures)
     if len(profiles) > 1:
         for size in sizes:
-            name = f"{size[0]}x{size[1]}"
+            name = str(size)
             paper, lite = (
                 result[f"{profile} {name}"]["seconds"]["decode"]["all"] for profile in ("paper", "lite")
             )
@@ -215,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         region = measure_region(load(profiles[0])[0], read_pictures(options.data), rounds)
         share_of_bytes, share_of_seconds = 100 * region["share_of_bytes"], 100 * region["share_of_seconds"]
         paragraphs.append(
-            f"A region of 512x512 out of {LARGE[0]}x{LARGE[1]}, {profiles[0]}: {share_of_bytes:.1f} % of the "
+            f"A region of 512x512 out of {LARGE}, {profiles[0]}: {share_of_bytes:.1f} % of the "
             f"bytes, {share_of_seconds:.1f} % of the {region['whole_seconds']:.1f} seconds of the whole."
         )
         result["region"] = region

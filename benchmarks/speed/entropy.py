@@ -32,22 +32,24 @@ from numba import njit
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-import model.codec.latents
 from benchmarks.measure.pictures import Picture, read_pictures
 from benchmarks.measure.report import table
 from benchmarks.speed.codec import QUALITY, WIDTHS
+from model.clock import StageClock
 from model.codec.codec import TILE, Codec
-from model.network.geometry import divide, whole
+from model.codec.latents import BLOCK
+from model.geometry import divide, whole
 from model.network.transforms import LATENT
-from model.stream.container import read_header
-from model.stream.entropy import PRECISION, Tables, decode, decode_all, encode, gaussian_tables
+from model.stream.container import read_header, read_index
+from model.stream.entropy import PRECISION, Tables, decode_all, encode
 from model.stream.ladder import layer_sizes
+from model.training.tables import gaussian_tables
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
 SKIPPED = int(np.searchsorted(SCALES, 0.13))
 TABLES = gaussian_tables(SCALES, skip=SKIPPED)
 LARGEST_SCALE = 8.0
-BLOCK = model.codec.latents._BLOCK * LATENT // TILE
+TILES_OF_A_BLOCK = BLOCK * LATENT // TILE
 """Edge, in tiles, of what the codec decodes in one call."""
 TILE_SYMBOLS = 192 * (TILE // LATENT) ** 2
 """Latents of a tile."""
@@ -117,18 +119,15 @@ def residual_blocks(codec: Codec, pictures: Sequence[Picture]) -> list[list[Tile
         stream = codec.encode(picture.pixels, layer_sizes(picture.size, WIDTHS), QUALITY)
         header = read_header(stream)
         for k in range(1, len(header.layers)):
-            everything = whole((header.layers[k].height, header.layers[k].width))
-            coder, index, _ = codec._place(header, stream, k, everything)
-            hyper_latents = coder._decode_hyper_latents(index.hyper_latents.cut(stream, "hyper-latents"))
-            for block in divide(whole(coder.grid), BLOCK):
-                tiles = []
-                for cell in divide(block, 1):
-                    priors, _ = coder._priors(hyper_latents, coder.latents_of(cell))
-                    indexes = priors.cpu().numpy().ravel()
-                    tiles.append(
-                        Tile(decode(coder._cut(stream, index, cell), indexes, coder.tables), indexes)
-                    )
-                blocks.append(tiles)
+            coder, index = codec.latent_coder(k, header.sizes[k], header.tile), read_index(header, k, stream)
+            hyper_latents = coder.decode_hyper_latents(stream, index)
+            for block in coder.blocks(whole(coder.grid)):
+                symbols, indexes, _ = coder.decode_symbols(stream, index, hyper_latents, block, StageClock())
+                window = coder.latents_of(block)
+                places = [coder.latents_of(tile).inside(window) for tile in divide(block, 1)]
+                blocks.append(
+                    [Tile(symbols[:, *place].ravel(), indexes[:, *place].ravel()) for place in places]
+                )
     return blocks
 
 
@@ -242,7 +241,9 @@ def draw(skipped: float, count: int) -> Material:
     """So many tiles of which the share ``skipped`` (0-1) belongs to skipped tables."""
     random = np.random.default_rng(round(100 * skipped))
     tiles = [draw_tile(skipped, random) for _ in range(count)]
-    return Material([tiles[k : k + BLOCK**2] for k in range(0, count, BLOCK**2)], TABLES)
+    return Material(
+        [tiles[k : k + TILES_OF_A_BLOCK**2] for k in range(0, count, TILES_OF_A_BLOCK**2)], TABLES
+    )
 
 
 def measure(material: Material, rounds: int, progress: tqdm) -> dict[str, dict[str, float]]:

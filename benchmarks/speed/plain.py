@@ -18,8 +18,8 @@ from torch import Tensor
 from model.clock import StageClock
 from model.codec.codec import Pixels, downscale
 from model.codec.weights import Weights, scale_table
+from model.geometry import Size, halved
 from model.network.compass import Hyperprior, quality_to_level
-from model.network.geometry import Size, halved
 from model.network.liff import LIFF, bicubic_whole, nearest
 from model.network.transforms import analyse_whole, synthesise_whole
 from model.stream.entropy import PRECISION, Tables
@@ -49,14 +49,14 @@ class PlainCodec:
 
     @torch.inference_mode()
     def encode(
-        self, pixels: Pixels, sizes: Sequence[tuple[int, int]], quality: int, clock: StageClock
+        self, pixels: Pixels, sizes: Sequence[Size], quality: int, clock: StageClock
     ) -> list[PlainLayer]:
         """The layers of a picture; arguments as for :meth:`model.codec.codec.Codec.encode`."""
         layers: list[PlainLayer] = []
         below: Tensor | None = None
-        for k, (width, height) in enumerate(sizes):
-            size, hyperprior, gain, inverse = self._layer(k, (height, width), quality)
-            picture = torch.from_numpy(downscale(pixels, (width, height)).copy())
+        for k, size in enumerate(sizes):
+            hyperprior, gain, inverse = self._layer(k, quality)
+            picture = torch.from_numpy(downscale(pixels, size).copy())
             x = picture.permute(2, 0, 1)[None].float() / 255
             with clock.stage("prediction"):
                 prediction = None if below is None else self._predict(below, size)
@@ -86,7 +86,8 @@ class PlainCodec:
         """The last layer's pixels."""
         below: Tensor | None = None
         for k, layer in enumerate(layers):
-            size, hyperprior, _, inverse = self._layer(k, layer.size, quality)
+            size = layer.size
+            hyperprior, _, inverse = self._layer(k, quality)
             with clock.stage("entropy"):
                 z = torch.zeros((1, self.weights.config.channels, *halved(size, 6)))
                 z = self._decode(layer.hyper, self._channels(z), self._hyper_model(k), z)
@@ -102,10 +103,10 @@ class PlainCodec:
         answer: Pixels = torch.round(below[0] * 255).byte().permute(1, 2, 0).numpy()
         return answer
 
-    def _layer(self, k: int, size: Size, quality: int) -> tuple[Size, Hyperprior, Tensor, Tensor]:
+    def _layer(self, k: int, quality: int) -> tuple[Hyperprior, Tensor, Tensor]:
         hyperprior = self.network.enhancement if k else self.network.base
         level = quality_to_level(self.weights.config, quality)
-        return (size, hyperprior, *hyperprior.gains(torch.tensor([level])))
+        return (hyperprior, *hyperprior.gains(torch.tensor([level])))
 
     def _hyper_model(self, k: int) -> "AnsModel":
         return self.hyper_models["enhancement" if k else "base"]
@@ -138,15 +139,15 @@ AnsModel = tuple[list[list[int]], list[int], list[int]]
 
 def literal_liff(liff: LIFF, x: Tensor, size: Size) -> Tensor:
     """Equations 3 and 4 of the paper for a picture (1, 3, h, w): (1, 3, *size), without bicubic skip."""
-    small = (x.shape[2], x.shape[3])
+    small = Size(*x.shape[2:])
     features = liff.features(liff.patches(x))
     width = features.shape[3]
     unfolded = F.unfold(features, 3, padding=1)[0].T  # (h w, 9 C)
-    rows, r_rows = nearest((0, size[0]), small[0], size[0], liff.step)
-    columns, r_columns = nearest((0, size[1]), small[1], size[1], liff.step)
-    token = torch.tensor([2 * small[0] / size[0], 2 * small[1] / size[1]])
+    rows, r_rows = nearest((0, size.height), small.height, size.height, liff.step)
+    columns, r_columns = nearest((0, size.width), small.width, size.width, liff.step)
+    token = torch.tensor([2 * small.height / size.height, 2 * small.width / size.width])
     strips = []
-    count = max(1, _STRIP // size[1])
+    count = max(1, _STRIP // size.width)
     for some, r_some in zip(rows.split(count), r_rows.split(count), strict=True):
         feature = unfolded[(some[:, None] * width + columns).flatten()]
         r = torch.stack(torch.meshgrid(r_some, r_columns, indexing="ij"), -1).flatten(0, 1)
@@ -154,7 +155,7 @@ def literal_liff(liff: LIFF, x: Tensor, size: Size) -> Tensor:
         for layer in liff.hidden:
             h = F.relu(layer(h))
         filters = liff.last(h).view(len(h), -1, 3)
-        strips.append(torch.bmm(feature[:, None], filters)[:, 0].view(len(some), size[1], 3))
+        strips.append(torch.bmm(feature[:, None], filters)[:, 0].view(len(some), size.width, 3))
     return torch.cat(strips).permute(2, 0, 1)[None]
 
 

@@ -1,18 +1,20 @@
 """Pictures to streams and back.
 
-encode   every layer of the ladder: predict from the layer below as decoded, analyse the
-         residual, code its latents tile by tile
-decode   the latents of the wanted layer and of those below, entropy-decoded exactly, then
-         synthesis upon prediction, block by block, 8-bit after every layer
+encode   for every layer of the ladder, the smallest first: predict it from the layer below as decoded,
+         analyse what the prediction misses, code the latents tile by tile
+decode   entropy-decode the latents of the wanted layer and of all below it, exactly; then, layer by
+         layer and block by block, predict, add what the synthesis makes of the latents, round to 8 bits
 """
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -22,12 +24,12 @@ from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
 from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile
 from model.errors import EncodeError, InvalidStream
+from model.geometry import Box, Size, divide, halved, whole
 from model.network.compass import Hyperprior, channels_last, quality_to_level
-from model.network.geometry import Box, Size, divide, halved, whole
-from model.stream.container import MAX_EDGE, CodedLayer, Header, Index, read_header, read_index, write
+from model.stream.container import MAX_EDGE, CodedLayer, Header, read_header, read_index, write
 
 Pixels = NDArray[np.uint8]
-"""sRGB, (height, width, 3), of a batch (B, height, width, 3)."""
+"""sRGB pixels (height, width, 3), of a batch (B, height, width, 3)."""
 
 TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
@@ -35,25 +37,37 @@ MAX_PIXELS = 2**28
 """Layers of more pixels are neither written nor decoded."""
 _SYNTHESIS_BLOCK = 768  # pixels: what is computed around a block, and cut off, stays a small share
 _ANALYSIS_BLOCK = 48  # latents, 768 pixels
-_SETTLING = 7  # times that a layer is coded at most, until its hyper-latents have settled
-_NOWHERE = Box(0, 0, 0, 0)
+_MOST_CODINGS = 7  # how often a layer is coded at most until its hyper-latents have settled
 
 Source = Callable[[Box], Tensor]
-"""Gives (B, 3, h, w) of a box of pixels, values about 0 to 1."""
+"""Gives the values (B, 3, h, w) of a box of a picture, about 0 to 1."""
 
 
-def downscale(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """A smaller (width, height) version of a picture: antialiased bicubic, 8-bit."""
-    if (pixels.shape[1], pixels.shape[0]) == size:
+@dataclass(frozen=True)
+class _Part:
+    """Decoded pixels (B, h, w, 3) of a ``box`` of a layer."""
+
+    pixels: Pixels
+    box: Box
+
+
+def size_of(pixels: Pixels) -> Size:
+    """Height and width of a picture (height, width, 3)."""
+    return Size(*pixels.shape[:2])
+
+
+def downscale(pixels: Pixels, size: Size) -> Pixels:
+    """A smaller version of a picture: antialiased bicubic, 8-bit; the picture itself at its own size."""
+    if size_of(pixels) == size:
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(pixels).resize((size.width, size.height), Image.Resampling.BICUBIC))
 
 
 class Codec:
     """Encoder and decoder of one set of weights on one device. Thread-safe.
 
     Streams written with other installed weights are decoded too. ``threads`` work on parts of one
-    picture (default: one a core); see :mod:`model.codec.parallel`.
+    picture (default: one per core); see :mod:`model.codec.parallel`.
     """
 
     def __init__(self, weights: Weights, device: str = "cpu", threads: int | None = None):
@@ -68,7 +82,7 @@ class Codec:
         self.threads = Threads(threads)
         self._thread_limit = threads
         self._block_threads = self.threads if self.device.type == "cpu" else Threads(1)
-        self._others: dict[bytes, Codec] = {}
+        self._codecs_of_other_models: dict[bytes, Codec] = {}
 
     @classmethod
     def load(cls, profile: str, device: str = "cpu", threads: int | None = None) -> "Codec":
@@ -81,49 +95,33 @@ class Codec:
 
     @torch.inference_mode()
     def encode(
-        self,
-        pixels: Pixels,
-        sizes: Sequence[tuple[int, int]],
-        quality: int,
-        clock: StageClock | None = None,
+        self, pixels: Pixels, sizes: Sequence[Size], quality: int, clock: StageClock | None = None
     ) -> bytes:
-        """Code a picture into one stream.
+        """Code a picture (height, width, 3) into one stream.
 
-        ``sizes`` (width, height) of the layers, growing, the last the picture's own; ``quality`` 1
-        to 100. Stages timed: ``prediction``, ``analysis``, ``priors``, ``entropy``, ``synthesis``,
-        ``check`` (the layers are entropy-decoded and compared). Raises EncodeError.
+        ``sizes`` of the layers in pixels grow, and the last is the picture's own; ``quality`` is 1 to 100.
+        Stages timed: ``prediction``, ``analysis``, ``priors``, ``entropy``, ``synthesis``, ``check``.
+        Raises EncodeError for a picture, sizes or a quality that cannot be coded.
 
-        The stream is decoded back before it is returned: its latents equal those that were coded.
+        The stream is entropy-decoded before it is returned: its latents equal those that were coded.
         """
         clock = clock or StageClock()
         _check_picture(pixels, sizes, quality)
-        coded, latents = [], []
+        coded: list[CodedLayer] = []
+        latents: list[Tensor] = []
         below: Pixels | None = None
-        for k, (width, height) in enumerate(sizes):
-            size = (height, width)
-            hyperprior, coder = self._hyperprior(k), self._coder(k, size, TILE)
-            gain, inverse = self._gains(hyperprior, quality)
+        for k, size in enumerate(sizes):
             prediction: Source | None = None
             if below is not None:
                 with clock.stage("prediction"):
                     prediction = self._predict_whole(below, size)
-            with clock.stage("analysis"):
-                y = self._analyse(hyperprior, downscale(pixels, (width, height)), prediction) * gain
-                z = hyperprior.hyper_analyse(y) - hyperprior.medians()
-            for _ in range(_SETTLING):
-                hyper_latents, tiles, known = coder.encode(y[0], z[0], clock)
-                settled = coder.settle(y, z, known)
-                if settled is None:
-                    break
-                z = settled
-            y = known
-            coded.append(CodedLayer(width, height, quality, hyper_latents, tiles))
+            layer, y = self._encode_layer(k, pixels, size, quality, prediction, clock)
+            coded.append(layer)
             latents.append(y)
             if k < len(sizes) - 1:
-                region = whole(size)
-                below = self._reconstruct(
-                    hyperprior, y * inverse, whole(coder.latents), region, size, prediction, clock
-                )[0]
+                dequantised = y * self._gains(self._hyperprior(k), quality)[1]
+                box = whole(Size(*y.shape[-2:]))
+                below = self._reconstruct(k, dequantised, box, whole(size), size, prediction, clock)[0]
         stream = write(self.model_id, TILE, coded)
         with clock.stage("check"):
             for k, y in enumerate(latents):
@@ -132,12 +130,10 @@ class Codec:
         return stream
 
     @torch.inference_mode()
-    def enlarge(self, pixels: Pixels, size: tuple[int, int]) -> Pixels:
-        """LIFF's prediction of a picture at a larger (width, height), as if it were the next layer."""
-        shape = size[1], size[0]
-        predicted = self._predict_whole(pixels, shape)(whole(shape))
-        rounded = torch.round(predicted[0].clamp(0, 1) * 255).to(torch.uint8)
-        return rounded.permute(1, 2, 0).cpu().numpy()
+    def enlarge(self, pixels: Pixels, size: Size) -> Pixels:
+        """LIFF's prediction of a picture (h, w, 3) at a larger size, as if it were the next layer."""
+        predicted = self._predict_whole(pixels, size)(whole(size))
+        return _to_8_bit(predicted)[0]
 
     @torch.inference_mode()
     def decode(
@@ -150,13 +146,13 @@ class Codec:
     ) -> Pixels:
         """Decode one layer, or a ``region`` of it in its own pixels, from a stream or a prefix.
 
-        ``layer`` 0 is the smallest; default: the largest in the stream. ``start`` gives a lower
-        layer's number and pixels as decoded before. Stages timed: ``priors``, ``entropy``,
-        ``prediction``, ``synthesis``. Raises a StreamError, or ValueError for a region or a start that
-        does not fit the stream.
+        Layer 0 is the smallest; the default is the largest in the stream. ``start`` gives a lower layer's
+        number and all its pixels as decoded before. Stages timed: ``priors``, ``entropy``, ``prediction``,
+        ``synthesis``. Raises a StreamError, or ValueError for a region or a start that does not fit the
+        stream.
         """
-        started = None if start is None else (start[0], [start[1]])
-        return self.decode_batch([stream], layer, region, started, clock)[0]
+        batch_start = None if start is None else (start[0], [start[1]])
+        return self.decode_batch([stream], layer, region, batch_start, clock)[0]
 
     @torch.inference_mode()
     def decode_batch(
@@ -167,104 +163,139 @@ class Codec:
         start: tuple[int, Sequence[Pixels]] | None = None,
         clock: StageClock | None = None,
     ) -> list[Pixels]:
-        """The same of several streams at once, whose layers have the same sizes; for a GPU.
+        """As :meth:`decode`, of several streams in one pass through the network, which suits a GPU.
 
-        ``start`` has the pixels of every picture. Raises ValueError, too, for streams that are not
-        :func:`alike`.
+        ``start`` has the pixels of every picture. Raises ValueError, too, for streams whose
+        :func:`batch_key` differs.
         """
         clock = clock or StageClock()
         headers = [read_header(stream) for stream in streams]
         header = headers[0]
         if header.model_id != self.model_id:
-            return self._other(header.model_id).decode_batch(streams, layer, region, start, clock)
+            return self._codec_of(header.model_id).decode_batch(streams, layer, region, start, clock)
         layer = len(header.layers) - 1 if layer is None else layer
-        if any(alike(other, layer) != alike(header, layer) for other in headers):
-            raise ValueError("the streams' layers are not alike")
-        first, below = (0, None) if start is None else (start[0] + 1, np.stack(start[1]))
-        if not 0 <= first <= layer:
-            raise ValueError(f"layer {layer} cannot be decoded from layer {first - 1}")
+        if any(batch_key(other, layer) != batch_key(header, layer) for other in headers):
+            raise ValueError("streams of different weights, sizes or tiles cannot be decoded in one batch")
+        if start is not None and not 0 <= start[0] < layer:
+            raise ValueError(f"layer {layer} cannot be decoded from layer {start[0]}")
+        first = 0 if start is None else start[0] + 1
         regions = self._regions(header, layer, region, first)
-        if below is not None and below.shape != (len(streams), *_size(header, first - 1), 3):
-            raise ValueError(f"{below.shape} are not the pixels of layer {first - 1}")
-        held = whole(_size(header, first - 1)) if first else _NOWHERE
-        for k in range(first, layer + 1):
-            below = self._decode_layer(headers, streams, k, regions[k], below, held, clock)
-            held = regions[k]
+        below: _Part | None = None
+        if start is not None:
+            pixels, size = np.stack(start[1]), header.sizes[start[0]]
+            if pixels.shape != (len(streams), *size, 3):
+                raise ValueError(f"{pixels.shape} are not the pixels of layer {start[0]}")
+            below = _Part(pixels, whole(size))
+        for k, box in regions.items():
+            below = _Part(self._decode_layer(headers, streams, k, box, below, clock), box)
         assert below is not None
-        # apart, lest one that is kept keep the others
-        return list(below) if len(below) == 1 else [pixels.copy() for pixels in below]
+        # copied from the batch, so that a picture that is kept does not keep the others in memory
+        return list(below.pixels) if len(streams) == 1 else [pixels.copy() for pixels in below.pixels]
 
     def latents(self, stream: bytes, layer: int) -> Tensor:
-        """The latents (1, M, h, w) of one layer, before the inverse gain: the part that is exact."""
+        """The latents (1, M, h/16, w/16) of one layer, before the inverse gain: the part that is exact.
+
+        Raises a StreamError.
+        """
         header = read_header(stream)
         if header.model_id != self.model_id:
-            return self._other(header.model_id).latents(stream, layer)
+            return self._codec_of(header.model_id).latents(stream, layer)
         self._regions(header, layer, None, 0)
-        return self._decode_latents(header, stream, layer, whole(_size(header, layer)), StageClock())[0]
+        return self._decode_latents(header, stream, layer, whole(header.sizes[layer]), StageClock())[0]
 
     def reads(self, stream: bytes, layer: int, region: Box | None = None) -> list[tuple[int, int]]:
         """The (start, end) of the bytes that decoding a layer, or a region of it, reads.
 
-        ``stream`` may lack, or hold anything in place of, all other bytes but for the layers'
-        indexes. Raises a StreamError.
+        Of ``stream`` only the header and the layers' indexes are looked at here. Raises a StreamError.
         """
         header = read_header(stream)
         if header.model_id != self.model_id:
-            return self._other(header.model_id).reads(stream, layer, region)
+            return self._codec_of(header.model_id).reads(stream, layer, region)
         spans = [(0, header.length)]
-        for k, part in enumerate(self._regions(header, layer, region, 0)):
+        for k, part in self._regions(header, layer, region, 0).items():
             start = header.layers[k].offset
             spans.append((start, start + header.index_length(k)))
-            coder, index, box = self._place(header, stream, k, part)
-            spans += [(s.offset, s.offset + s.length) for s in coder.read(index, box)]
+            coder = self.latent_coder(k, header.sizes[k], header.tile)
+            box = self._latents_for_pixels(k, part, header.sizes[k])
+            substreams = coder.substreams_read(read_index(header, k, stream), box)
+            spans += [(substream.offset, substream.offset + substream.length) for substream in substreams]
         return spans
 
-    def _regions(self, header: Header, layer: int, region: Box | None, first: int) -> list[Box]:
+    def latent_coder(self, layer: int, size: Size, tile: int) -> LatentCoder:
+        """What codes and decodes the latents of a layer of ``size`` pixels in tiles of ``tile`` pixels."""
+        prior = self.priors["enhancement" if layer else "base"]
+        return LatentCoder(self.coded_size(size), tile, prior, self.weights.latent_tables, self.threads)
+
+    def coded_size(self, size: Size) -> Size:
+        """The size that a layer of ``size`` is coded at: its own.
+
+        A subclass may code layers at a larger size with as many tiles, as an ablation does; the pixels
+        beyond the layer repeat its last rows and columns. The format knows no such streams: only that
+        subclass can decode them.
+        """
+        return size
+
+    def _regions(self, header: Header, layer: int, region: Box | None, first: int) -> dict[int, Box]:
+        """What is needed of each layer from ``first`` to ``layer``, ascending, for a region of the last."""
         if not 0 <= layer < len(header.layers):
             raise InvalidStream(f"there is no layer {layer}; the stream has {len(header.layers)}")
-        size = _size(header, layer)
-        if size[0] * size[1] > MAX_PIXELS:
-            raise InvalidStream(f"layer {layer} has {size[1]}x{size[0]} pixels; the limit is {MAX_PIXELS}")
+        size = header.sizes[layer]
+        if size.area > MAX_PIXELS:
+            raise InvalidStream(f"layer {layer} has {size} pixels; the limit is {MAX_PIXELS}")
         region = whole(size) if region is None else region
         if not region.within(size):
-            raise ValueError(f"{region} does not lie in a layer of {size[1]}x{size[0]} pixels")
-        boxes = [region]
+            raise ValueError(f"{region} does not lie in a layer of {size} pixels")
+        boxes = {layer: region}
+        transforms, liff = self.network.enhancement.transforms, self.network.liff
         for k in range(layer, first, -1):
-            small, large = _size(header, k - 1), _size(header, k)
-            needed = self.network.enhancement.transforms.prediction_for_pixels(boxes[-1], large)
-            boxes.append(self.network.liff.pixels_for_prediction(needed, small, large))
-        return [_NOWHERE] * first + boxes[::-1]
+            small, large = header.sizes[k - 1], header.sizes[k]
+            needed = transforms.prediction_for_pixels(boxes[k], self.coded_size(large)).clipped(large)
+            boxes[k - 1] = liff.pixels_for_prediction(needed, small, large)
+        return {k: boxes[k] for k in range(first, layer + 1)}
 
-    def _other(self, model_id: bytes) -> "Codec":
-        if model_id not in self._others:
+    def _codec_of(self, model_id: bytes) -> "Codec":
+        """The codec of other installed weights; raises UnknownModel."""
+        if model_id not in self._codecs_of_other_models:
             weights = load(path_of_model(model_id))
-            self._others[model_id] = Codec(weights, str(self.device), self._thread_limit)
-        return self._others[model_id]
+            self._codecs_of_other_models[model_id] = Codec(weights, str(self.device), self._thread_limit)
+        return self._codecs_of_other_models[model_id]
 
     def _hyperprior(self, layer: int) -> Hyperprior:
         return self.network.enhancement if layer else self.network.base
 
-    def _coder(self, layer: int, size: Size, tile: int) -> LatentCoder:
-        prior = self.priors["enhancement" if layer else "base"]
-        return LatentCoder(size, tile, prior, self.weights.latent_tables, self.threads)
-
     def _gains(self, hyperprior: Hyperprior, quality: int) -> tuple[Tensor, Tensor]:
+        """Gain and inverse gain (1, M, 1, 1)."""
         level = quality_to_level(self.weights.config, quality)
         return hyperprior.gains(torch.tensor([level], device=self.device))
+
+    def _latents_for_pixels(self, k: int, region: Box, size: Size) -> Box:
+        return self._hyperprior(k).transforms.latents_for_pixels(region, self.coded_size(size))
+
+    def _encode_layer(
+        self, k: int, pixels: Pixels, size: Size, quality: int, prediction: Source | None, clock: StageClock
+    ) -> tuple[CodedLayer, Tensor]:
+        """Layer ``k`` of a picture, and its latents (1, M, h, w) as the decoder will have them."""
+        hyperprior, coder = self._hyperprior(k), self.latent_coder(k, size, TILE)
+        with clock.stage("analysis"):
+            gain, _ = self._gains(hyperprior, quality)
+            y = self._analyse(hyperprior, downscale(pixels, size), prediction) * gain
+            z = hyperprior.hyper_analyse(y) - hyperprior.medians()
+        for _ in range(_MOST_CODINGS):
+            hyper_latents, tiles, decoded = coder.encode(y[0], z[0], clock)
+            settled = coder.settle(y, z, decoded)
+            if settled is None:
+                break
+            z = settled
+        return CodedLayer(size.width, size.height, quality, hyper_latents, tiles), decoded
 
     def _decode_latents(
         self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock
     ) -> tuple[Tensor, Box]:
         """The latents that a region of layer ``k`` depends on, and the box of latents they are."""
-        coder, index, box = self._place(header, stream, k, region)
-        return coder.decode(stream, index, box, clock)
-
-    def _place(self, header: Header, stream: bytes, k: int, region: Box) -> tuple[LatentCoder, Index, Box]:
-        """Where a region of layer ``k`` lies: in whose charge, by which index, in which latents."""
-        size = _size(header, k)
-        coder = self._coder(k, size, header.tile)
-        box = self._hyperprior(k).transforms.latents_for_pixels(region, size)
-        return coder, read_index(header, k, stream), box
+        size = header.sizes[k]
+        coder = self.latent_coder(k, size, header.tile)
+        box = self._latents_for_pixels(k, region, size)
+        return coder.decode(stream, read_index(header, k, stream), box, clock)
 
     def _decode_layer(
         self,
@@ -272,62 +303,64 @@ class Codec:
         streams: Sequence[bytes],
         k: int,
         region: Box,
-        below: Pixels | None,
-        held: Box,
+        below: _Part | None,
         clock: StageClock,
     ) -> Pixels:
-        """A region (B, h, w, 3) of layer ``k``, given the part ``held`` of the layer below as decoded."""
-        size, hyperprior = _size(headers[0], k), self._hyperprior(k)
+        """A region (B, h, w, 3) of layer ``k``, given the part of the layer below that it depends on."""
+        sizes, hyperprior = headers[0].sizes, self._hyperprior(k)
         latents = []
         for header, stream in zip(headers, streams, strict=True):
             y, window = self._decode_latents(header, stream, k, region, clock)
             latents.append(y * self._gains(hyperprior, header.layers[k].quality)[1])
         prediction: Source | None = None
         if below is not None:
-            pixels, small = self._to_device(below), _size(headers[0], k - 1)
+            values, box_below = self._to_device(below.pixels), below.box
 
-            def prediction(block: Box) -> Tensor:
-                return self.network.liff.predict(pixels, held, block, small, size)
+            def prediction(box: Box) -> Tensor:
+                return self.network.liff.predict(values, box_below, box, sizes[k - 1], sizes[k])
 
         y = latents[0] if len(latents) == 1 else torch.cat(latents)
-        return self._reconstruct(hyperprior, y, window, region, size, prediction, clock)
+        return self._reconstruct(k, y, window, region, sizes[k], prediction, clock)
 
     def _to_device(self, pixels: Pixels) -> Tensor:
-        """uint8 (B, h, w, 3) -> float32 (B, 3, h, w), values 0 to 1, channels last."""
+        """uint8 (B, h, w, 3) -> float32 (B, 3, h, w), values 0 to 1, channels last in memory."""
         tensor = torch.from_numpy(np.array(pixels, order="C")).to(self.device)
         return tensor.permute(0, 3, 1, 2).float() / 255
 
     def _predict_whole(self, below: Pixels, size: Size) -> Source:
-        """LIFF's prediction of a whole layer, computed once."""
-        x, small = self._to_device(below[None]), (below.shape[0], below.shape[1])
+        """LIFF's prediction of a whole layer from the layer below (h, w, 3), computed once."""
+        x, small = self._to_device(below[None]), size_of(below)
         out = torch.empty((1, 3, *size), device=self.device)
 
         def fill(box: Box) -> None:
-            out[..., *_slices(box)] = self.network.liff.predict(x, whole(small), box, small, size)
+            out[..., *box.slices] = self.network.liff.predict(x, whole(small), box, small, size)
 
         self._block_threads.map(fill, divide(whole(size), _SYNTHESIS_BLOCK))
-        return lambda box: out[..., *_slices(box)]
+        return lambda box: out[..., *box.slices]
 
     def _analyse(self, hyperprior: Hyperprior, picture: Pixels, prediction: Source | None) -> Tensor:
-        """Latents (1, M, h, w), before the gain, of a picture or of its residual."""
-        size = (picture.shape[0], picture.shape[1])
+        """The latents (1, M, h, w), before the gain, of a picture or of what its prediction misses."""
+        own = size_of(picture)
+        size = self.coded_size(own)
+        original = _continued(lambda box: self._to_device(picture[None, *box.slices]), own)
+        predicted = None if prediction is None else _continued(prediction, own)
         box = whole(halved(size, 4))
         shape = (1, self.weights.config.latents, *box.size)
         y = torch.empty(shape, device=self.device).contiguous(memory_format=torch.channels_last)
 
         def fill(part: Box) -> None:
             window = hyperprior.transforms.pixels_for_latents(part, size)
-            x = self._to_device(picture[None, *_slices(window)])
-            p = prediction(window) if prediction else None
+            x = original(window)
+            p = predicted(window) if predicted else None
             x = x if p is None else x - p
-            y[..., *_slices(part)] = hyperprior.transforms.analyse(x, window, part, size, p)
+            y[..., *part.slices] = hyperprior.transforms.analyse(x, window, part, size, p)
 
         self._block_threads.map(fill, divide(box, _ANALYSIS_BLOCK))
         return y
 
     def _reconstruct(
         self,
-        hyperprior: Hyperprior,
+        k: int,
         y: Tensor,
         window: Box,
         region: Box,
@@ -335,21 +368,25 @@ class Codec:
         prediction: Source | None,
         clock: StageClock,
     ) -> Pixels:
-        """The 8-bit pixels (B, h, w, 3) of a region from the latents (B, M, ...) of ``window``."""
+        """The 8-bit pixels (B, h, w, 3) of a region of layer ``k``.
+
+        ``y`` (B, M, h, w) are the latents of ``window``, after the inverse gain.
+        """
+        transforms, coded = self._hyperprior(k).transforms, self.coded_size(size)
+        predicted = None if prediction is None else _continued(prediction, size)
         out = np.empty((len(y), *region.size, 3), np.uint8)
 
         def fill(box: Box) -> StageClock:
             watch = StageClock()
-            seen, p = hyperprior.transforms.prediction_for_pixels(box, size), None
-            if prediction is not None:
+            seen, p = transforms.prediction_for_pixels(box, coded), None
+            if predicted is not None:
                 with watch.stage("prediction"):
-                    p = prediction(seen)
+                    p = predicted(seen)
             with watch.stage("synthesis"):
-                x = hyperprior.transforms.synthesise(y, window, box, size, p)
+                x = transforms.synthesise(y, window, box, coded, p)
                 if p is not None:
                     x = x + p[..., *box.inside(seen)]
-                rounded = torch.round(x.clamp(0, 1) * 255).to(torch.uint8)
-                out[:, *box.inside(region)] = rounded.permute(0, 2, 3, 1).cpu().numpy()
+                out[:, *box.inside(region)] = _to_8_bit(x)
             return watch
 
         began = time.perf_counter()
@@ -358,29 +395,38 @@ class Codec:
         return out
 
 
-def alike(header: Header, layer: int) -> tuple[object, ...]:
-    """Equal for streams that can be decoded together up to a layer: weights, sizes, tiles."""
-    sizes = [(entry.width, entry.height) for entry in header.layers[: layer + 1]]
-    return header.model_id, header.tile, *sizes
+def batch_key(header: Header, layer: int) -> tuple[object, ...]:
+    """Equal for streams that :meth:`Codec.decode_batch` takes in one batch: weights, tiles, sizes."""
+    return header.model_id, header.tile, *header.sizes[: layer + 1]
 
 
-def _slices(box: Box) -> tuple[slice, slice]:
-    return slice(box.top, box.bottom), slice(box.left, box.right)
+def _continued(source: Source, size: Size) -> Source:
+    """``source``, a picture of ``size``, with its last rows and columns repeated beyond its ends."""
+
+    def continued(box: Box) -> Tensor:
+        inner = box.clipped(size)
+        if inner == box:
+            return source(box)
+        return F.pad(source(inner), (0, box.right - inner.right, 0, box.bottom - inner.bottom), "replicate")
+
+    return continued
 
 
-def _size(header: Header, layer: int) -> Size:
-    return header.layers[layer].height, header.layers[layer].width
+def _to_8_bit(x: Tensor) -> Pixels:
+    """(B, 3, h, w) of about 0 to 1 -> uint8 (B, h, w, 3)."""
+    rounded = torch.round(x.clamp(0, 1) * 255).to(torch.uint8)
+    return rounded.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _check_picture(pixels: Pixels, sizes: Sequence[tuple[int, int]], quality: int) -> None:
+def _check_picture(pixels: Pixels, sizes: Sequence[Size], quality: int) -> None:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise EncodeError(f"a picture is (height, width, 3) uint8, not {pixels.shape} {pixels.dtype}")
-    if not sizes or tuple(sizes[-1]) != (pixels.shape[1], pixels.shape[0]):
+    if not sizes or sizes[-1] != size_of(pixels):
         raise EncodeError("the last layer has the picture's own size")
-    if max(sizes[-1]) > MAX_EDGE or sizes[-1][0] * sizes[-1][1] > MAX_PIXELS:
-        raise EncodeError(f"{sizes[-1][0]}x{sizes[-1][1]} pixels are too many")
+    if max(sizes[-1]) > MAX_EDGE or sizes[-1].area > MAX_PIXELS:
+        raise EncodeError(f"{sizes[-1]} pixels are too many")
     for small, large in pairwise(sizes):
-        if min(small) < 1 or small[0] > large[0] or small[1] > large[1] or tuple(small) == tuple(large):
+        if min(small) < 1 or small.height > large.height or small.width > large.width or small == large:
             raise EncodeError(f"layers must grow: {small} before {large}")
     if not 1 <= quality <= 100:
         raise EncodeError(f"quality is 1 to 100, not {quality}")

@@ -1,7 +1,7 @@
 """A layer's latents: from integers to substreams of bytes and back, exactly."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,20 +13,25 @@ from torch import Tensor
 from model.clock import StageClock
 from model.codec.parallel import Threads
 from model.codec.weights import Prior
-from model.network.geometry import Box, Size, coarse, divide, fine, halved, whole
+from model.geometry import Box, Size, coarse, divide, fine, halved, whole
 from model.network.priors import FRACTION
 from model.network.transforms import LATENT
 from model.stream.container import Index, Substream
 from model.stream.entropy import MAX_SYMBOL, MIN_SYMBOL, Tables, decode, decode_all, encode
 
-_MISSING = 50.0
+_MOST_MISSING = 50.0
 """Squared quantiser steps that may be missing in the latents of a hyper-latent: two for each of a dozen."""
-_BLOCK = 32  # latents whose priors are computed at a time: enough blocks for every thread
+BLOCK = 32
+"""Edge in latents of what is decoded at a time: small enough to give every thread some blocks."""
 
 
 @dataclass(frozen=True)
 class LatentCoder:
-    """The tiles of one layer of ``size`` (height, width), ``tile`` pixels wide and high."""
+    """Codes the latents of one layer of ``size`` pixels in tiles of ``tile`` pixels' edge.
+
+    Boxes of tiles count rows and columns of tiles; boxes of latents count latents, of which each covers
+    16 x 16 pixels. A hyper-latent covers 64 x 64 pixels.
+    """
 
     size: Size
     tile: int
@@ -47,117 +52,134 @@ class LatentCoder:
     @property
     def grid(self) -> Size:
         """Rows and columns of tiles."""
-        return -(-self.size[0] // self.tile), -(-self.size[1] // self.tile)
+        return coarse(whole(self.size), self.tile).size
 
     def latents_of(self, tiles: Box) -> Box:
         """The latents in a box of tiles."""
         return fine(tiles, self.tile // LATENT, self.latents)
 
-    def encode(self, y: Tensor, z: Tensor, clock: StageClock) -> tuple[bytes, list[bytes], Tensor]:
-        """Code gained latents (M, h, w) and centred hyper-latents (N, h, w), both unrounded.
+    def tiles_of(self, latents: Box) -> Box:
+        """The tiles that hold a box of latents."""
+        return coarse(latents, self.tile // LATENT)
 
-        Returns the bytes of the hyper-latents, those of each tile, row by row, and the latents
+    def blocks(self, tiles: Box) -> Iterator[Box]:
+        """The boxes of tiles that are coded or decoded at a time, row by row."""
+        return divide(tiles, max(1, BLOCK * LATENT // self.tile))
+
+    def encode(self, y: Tensor, z: Tensor, clock: StageClock) -> tuple[bytes, list[bytes], Tensor]:
+        """Code gained latents (M, h, w) and centred hyper-latents (N, h/4, w/4), both unrounded.
+
+        Returns the bytes of the hyper-latents, the bytes of each tile, row by row, and the latents
         (1, M, h, w) as the decoder will have them. Stages timed: ``priors``, ``entropy``.
         """
         z = _quantise(z)
-        tiles: dict[Box, bytes] = {}
-        out = self._code(y, z, clock, tiles)
+        out = torch.empty_like(y, dtype=torch.float32)[None].contiguous(memory_format=torch.channels_last)
+        coded: dict[Box, bytes] = {}
+
+        def encode_block(tiles: Box, watch: StageClock) -> None:
+            window = self.latents_of(tiles)
+            with watch.stage("priors"):
+                index, mean = self._priors(z, window)
+            symbols = _quantise(y[:, *window.slices] - mean * 2.0**-FRACTION)
+            symbols = torch.where(index < self.tables.skip, 0, symbols)
+            out[..., *window.slices] = dequantise(symbols, mean)
+            values, indexes = symbols.cpu().numpy(), index.cpu().numpy()
+            with watch.stage("entropy"):
+                for tile in divide(tiles, 1):
+                    inside = self.latents_of(tile).inside(window)
+                    part = values[:, *inside].ravel(), indexes[:, *inside].ravel()
+                    coded[tile] = encode(*part, self.tables)
+
+        self._work(encode_block, whole(self.grid), clock)
         hyper_symbols = z.cpu().numpy()
         with clock.stage("entropy"):
             hyper = encode(hyper_symbols.ravel(), _channels(hyper_symbols.shape).ravel(), self.prior.tables)
-        return hyper, [tiles[cell] for cell in divide(whole(self.grid), 1)], out
+        return hyper, [coded[tile] for tile in divide(whole(self.grid), 1)], out
 
-    def settle(self, y: Tensor, z: Tensor, known: Tensor) -> Tensor | None:
-        """Hyper-latents (1, N, h, w) nearer to 0 where too much of ``y`` is missing in ``known``, or None.
+    def settle(self, y: Tensor, z: Tensor, decoded: Tensor) -> Tensor | None:
+        """Hyper-latents (1, N, h/4, w/4) nearer to 0 where too much of ``y`` is lost in ``decoded``, or None.
 
-        Latents that are not coded are their means. Where hyper-latents are unlike all that training saw, as
-        on flat areas, these can be far off, with nothing to bring them back: a block has another colour.
-        ``y``, ``known``: latents (1, M, h, w), unrounded and as the decoder will have them.
+        Latents that are not coded are replaced by their means. Where hyper-latents are unlike everything
+        that training saw, as on flat areas, these means can be far off, and a block gets another colour.
+        ``y`` and ``decoded`` are latents (1, M, h, w), unrounded and as the decoder will have them.
         """
-        error = (y - known).square_()
+        error = (y - decoded).square_()
         missing = error.mul_(error > 1).sum(1, keepdim=True)
         by_hyper_latent = F.avg_pool2d(missing, 4, ceil_mode=True, divisor_override=1)
-        wrong = F.max_pool2d((by_hyper_latent > _MISSING).float(), 3, stride=1, padding=1) > 0
+        wrong = F.max_pool2d((by_hyper_latent > _MOST_MISSING).float(), 3, stride=1, padding=1) > 0
         return torch.where(wrong, torch.trunc(z.round() / 2), z) if wrong.any() else None
 
-    def _code(self, y: Tensor, z: Tensor, clock: StageClock, tiles: dict[Box, bytes]) -> Tensor:
-        """The latents (1, M, h, w) as the decoder will have them; fills in their bytes."""
-        out = torch.empty_like(y, dtype=torch.float32)[None].contiguous(memory_format=torch.channels_last)
-
-        def code_block(cells: Box, watch: StageClock) -> None:
-            window = self.latents_of(cells)
-            with watch.stage("priors"):
-                index, mean = self._priors(z, window)
-            symbols = _quantise(y[:, *window.inside(whole(self.latents))] - mean * 2.0**-FRACTION)
-            symbols = torch.where(index < self.tables.skip, 0, symbols)
-            out[..., *window.inside(whole(self.latents))] = dequantise(symbols, mean)
-            values, indexes = symbols.cpu().numpy(), index.cpu().numpy()
-            with watch.stage("entropy"):
-                for cell in divide(cells, 1):
-                    inside = self.latents_of(cell).inside(window)
-                    part = values[:, *inside].ravel(), indexes[:, *inside].ravel()
-                    tiles[cell] = encode(*part, self.tables)
-
-        self._work(code_block, whole(self.grid), clock)
-        return out
-
     def decode(self, stream: bytes, index: Index, box: Box, clock: StageClock) -> tuple[Tensor, Box]:
-        """Latents (1, M, h, w) of the tiles that hold ``box``, and the latents they cover.
+        """Latents (1, M, h, w) of the tiles that hold ``box``, and the box of latents that these cover.
 
         ``stream`` holds at least the hyper-latents and those tiles. Stages timed: ``priors``,
         ``entropy``. Raises a StreamError.
         """
-        wanted = coarse(box, self.tile // LATENT)
+        wanted = self.tiles_of(box)
         window = self.latents_of(wanted)
         with clock.stage("entropy"):
-            z = self._decode_hyper_latents(index.hyper_latents.cut(stream, "hyper-latents"))
+            z = self.decode_hyper_latents(stream, index)
         shape = (1, self.prior.synthesis.shape[1], *window.size)
         out = torch.empty(shape, device=z.device).contiguous(memory_format=torch.channels_last)
 
         def decode_block(tiles: Box, watch: StageClock) -> None:
-            block = self.latents_of(tiles)
-            with watch.stage("priors"):
-                tables, mean = self._priors(z, block)
-                indexes = tables.cpu().numpy()
-            symbols = np.empty(indexes.shape, np.int16)
-            with watch.stage("entropy"):
-                cells = list(divide(tiles, 1))
-                places = [self.latents_of(cell).inside(block) for cell in cells]
-                strings = [self._cut(stream, index, cell) for cell in cells]
-                parts = decode_all(strings, [indexes[:, *place] for place in places], self.tables)
-                for place, part in zip(places, parts, strict=True):
-                    symbols[:, *place] = part
-            out[..., *block.inside(window)] = dequantise(torch.from_numpy(symbols).to(z.device), mean)
+            symbols, _, mean = self.decode_symbols(stream, index, z, tiles, watch)
+            latents = dequantise(torch.from_numpy(symbols).to(z.device), mean)
+            out[..., *self.latents_of(tiles).inside(window)] = latents
 
         self._work(decode_block, wanted, clock)
         return out, window
 
-    def read(self, index: Index, box: Box) -> list[Substream]:
-        """The substreams that :meth:`decode` reads for ``box``."""
-        wanted = coarse(box, self.tile // LATENT)
-        return [index.hyper_latents, *(self._substream(index, cell) for cell in divide(wanted, 1))]
-
-    def _substream(self, index: Index, cell: Box) -> Substream:
-        """That of one tile."""
-        return index.tiles[cell.top * self.grid[1] + cell.left]
-
-    def _cut(self, stream: bytes, index: Index, cell: Box) -> bytes:
-        """The bytes of one tile."""
-        name = f"tile in row {cell.top}, column {cell.left}"
-        return self._substream(index, cell).cut(stream, name)
-
-    def _decode_hyper_latents(self, data: bytes) -> Tensor:
-        """The hyper-latents' symbols int16 (N, h, w)."""
+    def decode_hyper_latents(self, stream: bytes, index: Index) -> Tensor:
+        """The symbols of the layer's hyper-latents, int16 (N, h/64, w/64). Raises a StreamError."""
+        data = index.hyper_latents.cut(stream, "hyper-latents")
         shape = (len(self.prior.tables), *self.hyper_latents)
         symbols = decode(data, _channels(shape), self.prior.tables)
         return torch.from_numpy(symbols).to(self.prior.synthesis.medians.device)
 
+    def decode_symbols(
+        self, stream: bytes, index: Index, z: Tensor, tiles: Box, clock: StageClock
+    ) -> tuple[NDArray[np.int16], NDArray[np.uint8], Tensor]:
+        """Symbols, table indexes and means, each (M, h, w), of the latents in a box of ``tiles``.
+
+        ``z`` are the layer's hyper-latents. Means are integers in units of 2^-8. Stages timed: ``priors``,
+        ``entropy``. Raises a StreamError.
+        """
+        block = self.latents_of(tiles)
+        with clock.stage("priors"):
+            table_indexes, mean = self._priors(z, block)
+            indexes = table_indexes.cpu().numpy()
+        symbols = np.empty(indexes.shape, np.int16)
+        with clock.stage("entropy"):
+            cells = list(divide(tiles, 1))
+            places = [self.latents_of(cell).inside(block) for cell in cells]
+            strings = [self._bytes_of(cell, stream, index) for cell in cells]
+            parts = decode_all(strings, [indexes[:, *place] for place in places], self.tables)
+            for place, part in zip(places, parts, strict=True):
+                symbols[:, *place] = part
+        return symbols, indexes, mean
+
+    def substreams_read(self, index: Index, box: Box) -> list[Substream]:
+        """The substreams that :meth:`decode` reads for a ``box`` of latents."""
+        return [
+            index.hyper_latents,
+            *(self._substream(index, tile) for tile in divide(self.tiles_of(box), 1)),
+        ]
+
+    def _substream(self, index: Index, tile: Box) -> Substream:
+        """The substream of one tile."""
+        return index.tiles[tile.top * self.grid.width + tile.left]
+
+    def _bytes_of(self, tile: Box, stream: bytes, index: Index) -> bytes:
+        """The bytes of one tile."""
+        return self._substream(index, tile).cut(stream, f"tile in row {tile.top}, column {tile.left}")
+
     def _priors(self, z: Tensor, box: Box) -> tuple[Tensor, Tensor]:
-        """Table indexes uint8 and means int32 of the latents in ``box``."""
+        """Table indexes uint8 and means int32, each (M, h, w), of the latents in ``box``."""
         return self.prior.synthesis(z, whole(self.hyper_latents), box, self.size)
 
     def _work(self, work: Callable[[Box, StageClock], None], tiles: Box, clock: StageClock) -> None:
-        """``work`` on every block of the ``tiles``, side by side."""
+        """Do ``work`` on every block of the ``tiles``, side by side."""
 
         def timed(block: Box) -> StageClock:
             watch = StageClock()
@@ -165,7 +187,7 @@ class LatentCoder:
             return watch
 
         began = time.perf_counter()
-        watches = self.threads.map(timed, divide(tiles, max(1, _BLOCK * LATENT // self.tile)))
+        watches = self.threads.map(timed, self.blocks(tiles))
         clock.add_parallel(time.perf_counter() - began, watches)
 
 
@@ -179,5 +201,5 @@ def dequantise(symbols: Tensor, mean: Tensor) -> Tensor:
 
 
 def _channels(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The table of each hyper-latent (N, h, w): its channel."""
+    """The table of each hyper-latent (N, h, w), which is its channel."""
     return np.broadcast_to(np.arange(shape[0], dtype=np.uint8)[:, None, None], shape)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.geometry import Size, halved
 from model.network.config import Config
-from model.network.geometry import Size, halved
 from model.network.liff import LIFF
 from model.network.transforms import down, pad_even, transforms, up
 
@@ -32,7 +32,7 @@ def quality_to_level(config: Config, quality: int) -> float:
 
 def crop(x: Tensor, size: Size) -> Tensor:
     """The top left ``size`` of (B, C, h, w): undoes :func:`pad_even` after up-sampling."""
-    return x[..., : size[0], : size[1]]
+    return x[..., : size.height, : size.width]
 
 
 class Hyperprior(nn.Module):

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.geometry import Box, Size, coarse, fine, grow, nearest_pixels, whole
 from model.network.config import Config
-from model.network.geometry import Box, Size, coarse, fine, grow, nearest_pixels, whole
 from model.network.transforms import full_precision
 
 _CACHED = 2**18  # values that a CPU's level-2 cache holds beside the weights
@@ -99,7 +99,7 @@ class LIFF(nn.Module):
 
     def pixels_for_prediction(self, box: Box, small: Size, large: Size) -> Box:
         """The pixels of the smaller picture that the prediction of a ``box`` depends on."""
-        positions = -(-small[0] // self.step), -(-small[1] // self.step)
+        positions = coarse(whole(small), self.step).size
         near = coarse(nearest_pixels(box, small, large), self.step)
         return fine(grow(near, self.margin, positions), self.step, small)
 
@@ -116,7 +116,7 @@ class LIFF(nn.Module):
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         """Prediction (B, 3, *size) from the whole smaller picture (B, 3, h, w), values 0 to 1."""
-        small = (x.shape[-2], x.shape[-1])
+        small = Size(*x.shape[-2:])
         return self.predict(x, whole(small), whole(size), small, size)
 
     def patches(self, x: Tensor) -> Tensor:
@@ -145,10 +145,10 @@ class LIFF(nn.Module):
         terms (h, 1, H) and column terms (w, H).
         """
         device = self.first.weight.device
-        rows, r_rows = nearest(box.rows, small[0], large[0], self.step, device)
-        columns, r_columns = nearest(box.columns, small[1], large[1], self.step, device)
+        rows, r_rows = nearest(box.rows, small.height, large.height, self.step, device)
+        columns, r_columns = nearest(box.columns, small.width, large.width, self.step, device)
         w_rows, w_columns, s_rows, s_columns = self.first.weight[:, 9 * self.C :].unbind(1)
-        token = s_rows * (2 * small[0] / large[0]) + s_columns * (2 * small[1] / large[1])
+        token = s_rows * (2 * small.height / large.height) + s_columns * (2 * small.width / large.width)
         row_terms = r_rows[:, None, None] * w_rows + (token + self.first.bias)
         return rows, columns, row_terms, r_columns[:, None] * w_columns
 
@@ -178,15 +178,15 @@ class LIFF(nn.Module):
 
 def bicubic(x: Tensor, window: Box, box: Box, small: Size, large: Size) -> Tensor:
     """Bicubic enlargement (B, 3, *box.size) of a box, from the ``window`` of the smaller picture."""
-    rows = _bicubic_matrix(window.rows, box.rows, small[0], large[0], x)
-    columns = _bicubic_matrix(window.columns, box.columns, small[1], large[1], x)
+    rows = _bicubic_matrix(window.rows, box.rows, small.height, large.height, x)
+    columns = _bicubic_matrix(window.columns, box.columns, small.width, large.width, x)
     with full_precision(x):
         return rows @ x.contiguous() @ columns.T
 
 
 def bicubic_whole(x: Tensor, size: Size) -> Tensor:
     """Bicubic enlargement of whole pictures (B, 3, h, w) to ``size``."""
-    small = (x.shape[-2], x.shape[-1])
+    small = Size(*x.shape[-2:])
     return bicubic(x, whole(small), whole(size), small, size)
 
 

@@ -8,15 +8,15 @@ order of additions, the number of threads and the hardware cannot change the res
 """
 
 from dataclasses import dataclass
-from math import log, log2
+from math import log2
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.errors import WeightsError
-from model.network.compass import SCALE_COUNT, SCALE_HIGH, SCALE_LOW, Hyperprior
-from model.network.geometry import Box, Size, divide, grow, halved, inputs_of_up
+from model.geometry import Box, Size, divide, grow, halved, inputs_of_up
+from model.network.compass import SCALE_COUNT
 
 FRACTION = 8
 """Activations and means are integers in units of 2^-8."""
@@ -151,8 +151,8 @@ class IntegerHyperSynthesis:
         middle = inputs_of_up(outer, halved(size, 5))
         inner = inputs_of_up(middle, halved(size, 6))
         x = z[:, *inner.inside(window)]
-        x = leaky(self.up1.rounded(x, self.up1.shift))[:, *middle.inside(_doubled(inner))]
-        x = leaky(self.up2.rounded(x, self.up2.shift))[:, *outer.inside(_doubled(middle))]
+        x = leaky(self.up1.rounded(x, self.up1.shift))[:, *middle.inside(inner.times(2))]
+        x = leaky(self.up2.rounded(x, self.up2.shift))[:, *outer.inside(middle.times(2))]
         cut = box.inside(outer)
         index = self.index.rounded(x, self.index.shift + FRACTION)[:, *cut]
         mean = self.mean.rounded(x, self.mean.shift)[:, *cut]
@@ -199,38 +199,3 @@ class IntegerHyperSynthesis:
             return cls(arrays["medians"].double().view(-1, 1, 1), *layers)
         except (KeyError, IndexError, RuntimeError) as error:
             raise WeightsError(f"integer hyper-synthesis: {error}") from error
-
-    @classmethod
-    def from_float(cls, hyperprior: Hyperprior) -> "IntegerHyperSynthesis":
-        """Convert trained weights. The logarithm of the scale becomes a linear table index here."""
-        up1, up2, last = list(hyperprior.hyper_synthesis)
-        assert isinstance(up1, nn.ConvTranspose2d)
-        assert isinstance(up2, nn.ConvTranspose2d)
-        assert isinstance(last, nn.Conv2d)
-        assert last.bias is not None
-        steps = log(SCALE_HIGH / SCALE_LOW) / (SCALE_COUNT - 1)
-        M = last.out_channels // 2
-        weight, bias = last.weight.detach().double(), last.bias.detach().double()
-        index_weight, mean_weight = weight.split(M)
-        index_bias, mean_bias = bias.split(M)
-        return cls(
-            torch.round(hyperprior.medians().double()[0] * 2**FRACTION),
-            _integer_layer(up1.weight, up1.bias),
-            _integer_layer(up2.weight, up2.bias),
-            _integer_layer(index_weight / steps, (index_bias - log(SCALE_LOW)) / steps),
-            _integer_layer(mean_weight, mean_bias),
-        )
-
-
-def _doubled(box: Box) -> Box:
-    return Box(*(2 * edge for edge in box))
-
-
-def _integer_layer(weight: Tensor, bias: Tensor | None) -> IntegerLayer:
-    """16-bit weights with as many fractional bits as fit."""
-    assert bias is not None
-    weight, bias = weight.detach().double().cpu(), bias.detach().double().cpu()
-    shift = 14
-    while float(weight.abs().max()) * 2**shift >= 2**15 - 1:
-        shift -= 1
-    return IntegerLayer(torch.round(weight * 2**shift), torch.round(bias * 2 ** (shift + FRACTION)), shift)

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.geometry import Box, Size, coarse, fine, grow, halved, inputs_of_down, inputs_of_up, whole
 from model.network.config import Config
-from model.network.geometry import Box, Size, coarse, fine, grow, halved, inputs_of_down, inputs_of_up, whole
 
 LATENT = 16
 """Edge of the pixels that one latent covers."""
@@ -128,7 +128,7 @@ class Convolutions(Transforms):
             assert isinstance(conv, nn.ConvTranspose2d)
             inputs, outputs = boxes[4 - i], boxes[3 - i]
             y = conv(y) if i < 3 else last_up(conv, y)
-            y = y[..., *outputs.inside(Box(*(2 * edge for edge in inputs)))]
+            y = y[..., *outputs.inside(inputs.times(2))]
             if i < 3:
                 y = self.synthesis_norms[i](y)
         return y
@@ -231,9 +231,9 @@ class Patches(Transforms):
         if prediction is not None:
             seen = pad_to_latents(prediction[..., *cut] - GREY)
             h = h + self.a_condition(F.pixel_unshuffle(seen, PATCH))
-        h = self.a_blocks(h)[..., *_twice(middle).inside(_twice(outer))]  # (B, C, 2 h, 2 w) of middle
+        h = self.a_blocks(h)[..., *middle.times(2).inside(outer.times(2))]  # (B, C, 2 h, 2 w) of middle
         h = self.a_deep(self.a_down(F.pixel_unshuffle(h, 2)))  # (B, M, h, w) of middle
-        pixels = _times(box, LATENT).inside(_times(outer, LATENT))
+        pixels = box.times(LATENT).inside(outer.times(LATENT))
         linear = exact_conv(F.pixel_unshuffle(x[..., *pixels], LATENT), self.linear_analysis)
         return linear + self.a_out(h[..., *box.inside(middle)])
 
@@ -248,10 +248,10 @@ class Patches(Transforms):
         h = F.pixel_shuffle(self.s_up(h[..., *middle.inside(outer)]), 2)  # (B, D, 2 h, 2 w) of middle
         if prediction is not None:
             h = h + self.s_condition(F.pixel_unshuffle(pad_to_latents(prediction - GREY), PATCH))
-        h = self.s_out(self.s_blocks(h)[..., *_twice(cells).inside(_twice(middle))])
+        h = self.s_out(self.s_blocks(h)[..., *cells.times(2).inside(middle.times(2))])
         linear = exact_conv(y[..., *cells.inside(window)], self.linear_synthesis)
         x = F.pixel_shuffle(linear, LATENT) + F.pixel_shuffle(h, PATCH) + self.grey
-        return x[..., *box.inside(_times(cells, LATENT))]
+        return x[..., *box.inside(cells.times(LATENT))]
 
 
 class Block(nn.Module):
@@ -293,17 +293,9 @@ def _latents_of_blocks(blocks: nn.Sequential) -> int:
     return -(-len(blocks) * PATCH // LATENT)
 
 
-def _times(box: Box, factor: int) -> Box:
-    return Box(*(factor * edge for edge in box))
-
-
-def _twice(box: Box) -> Box:
-    return _times(box, 2)
-
-
 def analyse_whole(part: Transforms, x: Tensor, prediction: Tensor | None = None) -> Tensor:
     """Pictures or residuals (B, 3, h, w) -> latents (B, M, ceil h/16, ceil w/16), before the gain."""
-    size = (x.shape[-2], x.shape[-1])
+    size = Size(*x.shape[-2:])
     return part.analyse(x, whole(size), whole(halved(size, 4)), size, prediction)
 
 

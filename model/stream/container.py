@@ -24,6 +24,7 @@ from model.errors import (
     TruncatedStream,
     UnsupportedVersion,
 )
+from model.geometry import Size
 
 MAGIC = b"CMPS"
 VERSION = 2
@@ -63,6 +64,11 @@ class Layer:
     crc: int
 
     @property
+    def size(self) -> Size:
+        """Height and width in pixels."""
+        return Size(self.height, self.width)
+
+    @property
     def end(self) -> int:
         """Length of the shortest prefix of the stream that holds this layer and all below."""
         return self.offset + self.length
@@ -86,15 +92,19 @@ class Header:
         """Bytes of the whole stream."""
         return self.layers[-1].end
 
-    def grid(self, layer: int) -> tuple[int, int]:
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The size of each layer in pixels, smallest first."""
+        return tuple(layer.size for layer in self.layers)
+
+    def grid(self, layer: int) -> Size:
         """Rows and columns of tiles in a layer."""
-        entry = self.layers[layer]
-        return -(-entry.height // self.tile), -(-entry.width // self.tile)
+        height, width = self.layers[layer].size
+        return Size(-(-height // self.tile), -(-width // self.tile))
 
     def index_length(self, layer: int) -> int:
         """Bytes of the index at the start of a layer."""
-        rows, columns = self.grid(layer)
-        return (1 + rows * columns) * _INDEX_ENTRY_BYTES
+        return (1 + self.grid(layer).area) * _INDEX_ENTRY_BYTES
 
 
 @dataclass(frozen=True)
@@ -170,14 +180,14 @@ def read_header(data: bytes) -> Header:
 def _check_layers(header: Header) -> None:
     for k, layer in enumerate(header.layers):
         if not (layer.width and layer.height and 1 <= layer.quality <= 100):
-            raise InvalidStream(f"layer {k}: size {layer.width}x{layer.height}, quality {layer.quality}")
+            raise InvalidStream(f"layer {k}: size {layer.size}, quality {layer.quality}")
         if layer.length < header.index_length(k):
             raise InvalidStream(f"layer {k}: {layer.length} bytes cannot hold its index")
         if k:
             below = header.layers[k - 1]
             if layer.width < below.width or layer.height < below.height:
                 raise InvalidStream(f"layer {k} is smaller than layer {k - 1}")
-            if (layer.width, layer.height) == (below.width, below.height):
+            if layer.size == below.size:
                 raise InvalidStream(f"layer {k} has the size of layer {k - 1}")
 
 

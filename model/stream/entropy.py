@@ -11,7 +11,6 @@ loop without end or use more memory than its answer. The kernels release the GIL
 ``docs/bitstream.md``, "Entropy coding", describes the format completely.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Self
@@ -23,13 +22,13 @@ from numpy.typing import ArrayLike, NDArray
 from model.errors import EncodeError, InvalidStream, TruncatedStream, WeightsError
 
 PRECISION = 14
-"""The frequencies of every table add up to ``2**PRECISION``."""
+TOTAL = 2**PRECISION
+"""The frequencies of every table add up to this."""
 MIN_SYMBOL, MAX_SYMBOL = -(2**15), 2**15 - 1
 """Symbols are 16-bit integers: the coder takes and gives no others."""
 MAX_TABLES = 2**8
 """An index into the tables is one byte."""
 
-_TOTAL = 2**PRECISION
 _INITIAL_STATE = 2**16  # also the smallest state between two symbols
 _GUESS_BITS = 7  # the decoder's first guess: an entry for each of 2**7 slices of a table
 _FREQUENCY, _BELOW, _SYMBOL, _IS_ESCAPE = range(4)  # what the kernels know of an entry
@@ -68,8 +67,8 @@ class Tables:
         if sizes.min() < 2 or sizes.sum() != len(frequencies):
             raise WeightsError("entropy tables: lengths do not fit the frequencies")
         starts = np.cumsum(sizes) - sizes
-        if values.min() < 1 or (np.add.reduceat(values, starts) != _TOTAL).any():
-            raise WeightsError(f"entropy tables: frequencies below 1 or not adding up to {_TOTAL}")
+        if values.min() < 1 or (np.add.reduceat(values, starts) != TOTAL).any():
+            raise WeightsError(f"entropy tables: frequencies below 1 or not adding up to {TOTAL}")
         if (offsets + sizes - 1 > MAX_SYMBOL).any():
             raise WeightsError("entropy tables: symbols beyond 16 bits")
         self.frequencies, self.lengths, self.offsets, self.skip = frequencies, lengths, offsets, skip
@@ -82,7 +81,7 @@ class Tables:
         self._offsets = offsets.astype(np.int64)
         self._entries = np.zeros((len(values), 4), np.uint16)
         self._entries[:, _FREQUENCY] = values
-        self._entries[:, _BELOW] = below - table * _TOTAL
+        self._entries[:, _BELOW] = below - table * TOTAL
         self._entries[:, _SYMBOL] = np.arange(len(table)) + (self._offsets - starts)[table]
         self._entries[self._escapes, _IS_ESCAPE] = 1
         slices = np.arange(len(sizes) << _GUESS_BITS) << (PRECISION - _GUESS_BITS)
@@ -300,7 +299,7 @@ def _decode(indexes, skip, offsets, entries, guesses, words, state, symbols):  #
         for j in range(count):
             place = np.uint64(places[j])
             table = np.uint64(indexes[place])
-            slot = x & np.uint32(_TOTAL - 1)
+            slot = x & np.uint32(TOTAL - 1)
             guess = table << np.uint64(_GUESS_BITS) | np.uint64(slot >> np.uint32(PRECISION - _GUESS_BITS))
             entry = np.uint64(guesses[guess])
             frequency = np.uint32(entries[entry, _FREQUENCY])
@@ -348,56 +347,3 @@ def _decode_all(indexes, ends, skip, offsets, entries, guesses, words, word_ends
             return _TOO_LONG, k
         first, first_word = ends[k], word_ends[k]
     return 0, len(ends)
-
-
-def quantise_pmf(pmf: ArrayLike) -> NDArray[np.uint16]:
-    """The frequencies that code symbols of these probabilities in the fewest bits, escape last.
-
-    ``pmf`` holds the probabilities of consecutive symbols, adding up to at most 1; what is missing
-    is the escape's. Every frequency is at least 1, together they are ``2**PRECISION``. In floating
-    point: for the export of weights only. Raises ValueError for what is no such vector.
-    """
-    p = np.asarray(pmf, np.float64)
-    if p.ndim != 1 or not 1 <= len(p) < _TOTAL or not (p >= 0).all() or p.sum() > 1 + 1e-6:
-        raise ValueError("not probabilities of 1 to 2**PRECISION - 1 symbols")
-    p = np.append(p, max(0.0, 1 - p.sum()))
-
-    def frequencies_at(price: float) -> NDArray[np.int64]:
-        """Raise each frequency from 1 while a step f -> f + 1 gains p * log((f + 1) / f) > price."""
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.maximum(1, np.ceil(1 / np.expm1(price / p))).astype(np.int64)
-
-    cheap, dear = 0.0, 1.0  # at the price of 1 every frequency is 1
-    for _ in range(64):
-        price = (cheap + dear) / 2
-        if frequencies_at(price).sum() > _TOTAL:
-            cheap = price
-        else:
-            dear = price
-    frequencies = frequencies_at(dear)
-    ties = np.argsort(-p * np.log1p(1 / frequencies), kind="stable")[: _TOTAL - frequencies.sum()]
-    frequencies[ties] += 1
-    answer: NDArray[np.uint16] = frequencies.astype(np.uint16)
-    return answer
-
-
-def gaussian_tables(scales: ArrayLike, skip: int = 0, tail: float = 2.0**-13) -> Tables:
-    """Tables for normally distributed latents of mean 0, rounded to integers, one for each scale.
-
-    ``scales`` are standard deviations above 0; the first ``skip`` of them are not coded at all.
-    Symbols of a joint probability below ``tail`` at the two ends are left to the escape. In
-    floating point: for the export of weights only. Raises ValueError for other scales.
-    """
-    deviations = np.asarray(scales, np.float64)
-    if deviations.ndim != 1 or not (deviations > 0).all():
-        raise ValueError("scales are a vector of positive numbers")
-    frequencies, offsets = [], []
-    for scale in deviations:
-        positive = np.arange(1, max(2, int(np.ceil(8 * scale))) + 1)
-        # The probability of each symbol, its negative, and all beyond them.
-        beyond = np.array([math.erfc((k - 0.5) / (scale * math.sqrt(2))) for k in positive])
-        reach = max(1, int(np.count_nonzero(beyond >= tail)))
-        side = -np.diff(np.append(beyond, 0.0))[:reach] / 2
-        frequencies.append(quantise_pmf(np.concatenate([side[::-1], [1 - beyond[0]], side])))
-        offsets.append(-reach)
-    return Tables.from_frequencies(frequencies, offsets, skip)

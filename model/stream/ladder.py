@@ -2,29 +2,27 @@
 
 from collections.abc import Sequence
 
+from model.geometry import Size
 from model.stream.container import MAX_LAYERS
 
 MIN_STEP = 1.3
 """A layer is left out if the next larger one is less than this factor wider: decoding both would
 take nearly twice the time of the larger one, which serves the smaller width as well."""
 
-Size = tuple[int, int]
-
 
 def layer_sizes(size: Size, widths: Sequence[int]) -> list[Size]:
-    """Sizes (width, height) of the layers, smallest first; the last is ``size`` itself.
+    """The sizes of the layers, smallest first; the last is ``size`` itself, the picture's.
 
-    ``size`` is the picture's (width, height) in pixels, ``widths`` the wanted layer widths in
-    any order: those not smaller than the picture are ignored, and so are those too close to
-    the next larger layer. Heights keep the aspect ratio, at least 1. At most 16 layers.
+    ``widths`` are the wanted widths of layers in pixels, in any order. A width is left out if it is not
+    smaller than the picture's, or too close to the next larger layer's (``MIN_STEP``). Heights keep the
+    aspect ratio and are at least 1. There are at most 16 layers.
 
     Raises ValueError for a size or width below 1.
     """
-    width, height = size
-    if width < 1 or height < 1 or any(w < 1 for w in widths):
+    if min(size) < 1 or any(width < 1 for width in widths):
         raise ValueError("sizes and widths are at least 1")
     sizes = [size]
-    for w in sorted(set(widths), reverse=True):
-        if w * MIN_STEP <= sizes[-1][0] and len(sizes) < MAX_LAYERS:
-            sizes.append((w, max(1, round(height * w / width))))
+    for width in sorted(set(widths), reverse=True):
+        if width * MIN_STEP <= sizes[-1].width and len(sizes) < MAX_LAYERS:
+            sizes.append(Size(max(1, round(size.height * width / size.width)), width))
     return sizes[::-1]

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from model.geometry import Size
 from model.training.screens import screens
 
 SUFFIXES = {".avif", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -70,12 +71,12 @@ class Pictures:
             + (left[:, None] + columns)[:, None, :]
         )
         crops = self.buffer[index].permute(0, 3, 1, 2).float() / 255  # (count, 3, source, source)
-        return resize(crops, (side, side))
+        return resize(crops, Size(side, side))
 
 
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(x: Tensor, size: Size) -> Tensor:
     """Antialiased bicubic resize of (B, 3, h, w), values kept in 0 to 1."""
-    if tuple(x.shape[-2:]) == size:
+    if Size(*x.shape[-2:]) == size:
         return x
     return F.interpolate(x, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from model.codec.weights import FOLDER, PARTS, load, model_id, scale_table
 from model.network.compass import Compass
 from model.network.config import PROFILES, Config
-from model.network.priors import IntegerHyperSynthesis
-from model.stream.entropy import Tables, gaussian_tables, quantise_pmf
+from model.stream.entropy import Tables
 from model.training.checkpoint import Checkpoint, load_checkpoint, take_over
+from model.training.integers import integer_hyper_synthesis
 from model.training.network import SKIPPED_TABLES, TrainedHyperprior, initialise
+from model.training.tables import gaussian_tables, quantise_pmf
 
 _HYPER_RANGE = 127
 
@@ -69,7 +70,7 @@ def export(network: Compass, path: Path, history: Sequence[str] = ()) -> bytes:
         tensors[f"weights.{name}"] = weight.float() if exact else weight.half()
     for part in PARTS:
         hyperprior = getattr(network, part)
-        for name, value in IntegerHyperSynthesis.from_float(hyperprior).to_arrays().items():
+        for name, value in integer_hyper_synthesis(hyperprior).to_arrays().items():
             tensors[f"prior.{part}.{name}"] = value
         tensors |= _table_tensors(f"tables.{part}", hyper_tables(hyperprior))
     tensors |= _table_tensors("tables.latent", gaussian_tables(scale_table(), SKIPPED_TABLES))

@@ -11,6 +11,7 @@ from compressai.ops import LowerBound
 from torch import Tensor, nn
 
 from model.codec.weights import scale_table
+from model.geometry import Size
 from model.network.compass import SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
 from model.network.config import Config
 from model.network.transforms import Convolutions, analyse_whole, synthesise_whole
@@ -56,14 +57,14 @@ class TrainedHyperprior(Hyperprior):
         z = self.hyper_analyse(y)
         _, z_likelihood = self.bottleneck(z)
         z_rounded = round_through(z - self.medians()) + self.medians()
-        log_scale, mean = self.hyper_synthesise(z_rounded, (y.shape[-2], y.shape[-1]))
+        log_scale, mean = self.hyper_synthesise(z_rounded, Size(*y.shape[-2:]))
         mean, log_scale = mean.float(), log_scale.float()
         y_rounded = quantise(y, mean, log_scale)
         y_noisy = y + torch.rand_like(y) - 0.5 if self.training else y_rounded
         scale = torch.exp(self.lowest(log_scale).clamp(max=log(SCALE_HIGH)))
         y_bits = gaussian_bits(y_noisy - mean, scale).flatten(1).sum(1)
         used = (y_noisy if noisy else y_rounded) * inverse
-        reconstruction = synthesise_whole(self.transforms, used, (x.shape[-2], x.shape[-1]), prediction)
+        reconstruction = synthesise_whole(self.transforms, used, Size(*x.shape[-2:]), prediction)
         return reconstruction.float(), y_bits - torch.log2(z_likelihood).flatten(1).sum(1)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from model.geometry import Size
 from model.network.compass import Compass
 from model.network.liff import bicubic_whole
 from model.training.data import Pictures, resize
@@ -90,7 +91,7 @@ def liff_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: t
     small = resize(x, shrunk(recipe.side, uniform(0.25, 0.9, generator)))
     with torch.no_grad():
         below = to_8_bit(network.base(small, level)[0])
-    difference = network.liff(below, (recipe.side, recipe.side)) - x
+    difference = network.liff(below, Size(recipe.side, recipe.side)) - x
     return Losses(difference.abs().mean(), 0.0, float(difference.detach().square().mean()))
 
 
@@ -136,7 +137,7 @@ def uniform(low: float, high: float, generator: torch.Generator) -> float:
     return low + (high - low) * float(torch.rand((), generator=generator, device=generator.device))
 
 
-def shrunk(side: int, factor: float) -> tuple[int, int]:
+def shrunk(side: int, factor: float) -> Size:
     """A square size, at least 16 pixels."""
     edge = max(16, round(side * factor))
-    return edge, edge
+    return Size(edge, edge)

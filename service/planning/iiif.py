@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from model.stream.ladder import Size
 from service.errors import BadRequest, NotImplementedHere
 from service.planning.formats import MAX_OUTPUT_EDGE
 from service.planning.plans import Finish
-from service.planning.sizing import MAX_UPSCALE, Box, View, choose
+from service.planning.sizing import MAX_UPSCALE, Box, Size, View, choose
 
 CONTEXT = "http://iiif.io/api/image/3/context.json"
 PROFILE = "http://iiif.io/api/image/3/level2.json"

@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from model.network.geometry import Box
+from model.geometry import Box, Size
 from service.messages.plans import RenderPlan
 from service.planning.sizing import MAX_UPSCALE
 
@@ -16,7 +16,7 @@ _TURNS = {
     270: Image.Transpose.ROTATE_90,
 }
 
-Enlarge = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
+Enlarge = Callable[[np.ndarray, Size], np.ndarray]
 """Makes RGB pixels (height, width, 3) larger: to a size of (width, height), at most MAX_UPSCALE times."""
 
 
@@ -41,7 +41,7 @@ def resized(
     if not (width < plan.size[0] <= MAX_UPSCALE * width and height < plan.size[1] <= MAX_UPSCALE * height):
         return smooth
     small = np.asarray(image.convert("RGB").crop(box))
-    large = Image.fromarray(enlarge(small, plan.size))
+    large = Image.fromarray(enlarge(small, Size(plan.size[1], plan.size[0])))
     if plane is not None:
         large.putalpha(smooth.getchannel("A"))
     return large

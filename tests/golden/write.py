@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 
 from model.codec.codec import Codec
+from model.geometry import Size
 from model.network.config import Config
 from model.network.priors import FRACTION
 from model.stream.container import read_header
 from model.training.export import export
-from tests.model.tiny import lively_network, picture
+from tests.model.tiny import lively_network, picture_of
 
 CONFIG = Config(
     channels=4,
@@ -45,23 +46,23 @@ PATCHES = replace(
     feature_step=2,
 )
 WEIGHTS = {"tiny": CONFIG, "patches": PATCHES}
-LAYERS = [(23, 15), (61, 41), (97, 61)]
+LAYERS = [Size(15, 23), Size(41, 61), Size(61, 97)]
 
 
 class Golden(NamedTuple):
-    """A stream: its weights, its layers (width, height), its quality, whether its pixels are kept."""
+    """A stream: its weights, its layers, its quality, whether its pixels are kept."""
 
     weights: str
-    sizes: list[tuple[int, int]]
+    sizes: list[Size]
     quality: int
     drawn: bool = False
 
 
 STREAMS = {
-    "pixel": Golden("tiny", [(1, 1)], 60),
-    "small": Golden("tiny", [(7, 5)], 1),
+    "pixel": Golden("tiny", [Size(1, 1)], 60),
+    "small": Golden("tiny", [Size(5, 7)], 1),
     "layers": Golden("tiny", LAYERS, 75, drawn=True),
-    "tiles": Golden("tiny", [(131, 127), (300, 290)], 40),
+    "tiles": Golden("tiny", [Size(127, 131), Size(290, 300)], 40),
     "patched": Golden("patches", LAYERS, 75, drawn=True),
 }
 
@@ -88,7 +89,7 @@ def main() -> None:
         if not weights.exists():
             export(lively_network(WEIGHTS[golden.weights], seed=3), weights)
         codec = Codec.load(str(weights))
-        stream = codec.encode(picture(*golden.sizes[-1], seed=len(name)), golden.sizes, golden.quality)
+        stream = codec.encode(picture_of(golden.sizes[-1], len(name)), golden.sizes, golden.quality)
         (folder / f"{name}.cmps").write_bytes(stream)
         layers = range(len(read_header(stream).layers))
         manifest[name] = {

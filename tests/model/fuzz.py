@@ -18,13 +18,19 @@ from tqdm import tqdm
 
 from model.codec.codec import Codec
 from model.errors import StreamError
+from model.geometry import Size
 from model.training.export import export
 from tests.model.mutations import mutate
-from tests.model.tiny import lively_network, picture
+from tests.model.tiny import lively_network, picture_of
 
 SLOWEST = 2.0
 """Seconds that no stream may take."""
-SIZES = ([(1, 1)], [(50, 40)], [(41, 30), (97, 61)], [(60, 50), (131, 127), (300, 290)])
+SIZES = (
+    [Size(1, 1)],
+    [Size(40, 50)],
+    [Size(30, 41), Size(61, 97)],
+    [Size(50, 60), Size(127, 131), Size(290, 300)],
+)
 
 
 def peak_memory() -> float:
@@ -43,7 +49,7 @@ def main() -> int:
         path = Path(folder) / "tiny.safetensors"
         export(lively_network(), path)
         codec = Codec.load(str(path), threads=1)
-    streams = [codec.encode(picture(*sizes[-1]), sizes, 30 + 20 * i) for i, sizes in enumerate(SIZES)]
+    streams = [codec.encode(picture_of(sizes[-1]), sizes, 30 + 20 * i) for i, sizes in enumerate(SIZES)]
     for stream in streams:
         codec.decode(stream)
     clean = peak_memory()

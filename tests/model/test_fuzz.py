@@ -12,12 +12,12 @@ from model.errors import StreamError
 from model.stream.container import verify
 from tests.model.fuzz import SIZES
 from tests.model.mutations import mutate, repair
-from tests.model.tiny import picture
+from tests.model.tiny import picture_of
 
 
 @pytest.fixture(scope="module")
 def streams(tiny_codec):
-    return [tiny_codec.encode(picture(*sizes[-1]), sizes, 30 + 20 * i) for i, sizes in enumerate(SIZES)]
+    return [tiny_codec.encode(picture_of(sizes[-1]), sizes, 30 + 20 * i) for i, sizes in enumerate(SIZES)]
 
 
 def outcome(codec, data, layer=None):

@@ -8,6 +8,7 @@ import torch
 from torch.nn import Conv2d
 
 from model.codec.codec import Pixels
+from model.geometry import Size
 from model.network.compass import Compass
 from model.network.config import Config
 from model.network.transforms import Patches
@@ -67,6 +68,11 @@ def _enliven(patches: Patches) -> None:
     for module in patches.modules():
         if isinstance(module, Conv2d) and not module.weight.any():
             module.weight.normal_(std=0.05)
+
+
+def picture_of(size: Size, seed: int = 0) -> Pixels:
+    """As :func:`picture`."""
+    return picture(size.width, size.height, seed)
 
 
 def picture(width: int, height: int, seed: int = 0) -> Pixels:

@@ -10,9 +10,10 @@ from PIL import Image
 from benchmarks.load.reference import Reference, wrong_answers
 from benchmarks.load.traffic import Hit, Shot
 from model.codec.codec import Codec
+from model.geometry import Size
 from service.settings import Settings
 
-WIDTHS = [(80, 60), (160, 120)]
+WIDTHS = [Size(60, 80), Size(120, 160)]
 
 
 def picture(seed: int) -> np.ndarray:

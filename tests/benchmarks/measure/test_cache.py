@@ -30,8 +30,17 @@ def test_a_torn_last_line_is_measured_again(tmp_path):
 
 def test_changed_code_has_another_digest(tmp_path):
     (tmp_path / "a.py").write_text("x = 1")
-    before = code_digest(tmp_path)
+    for folder in ("codec", "training"):
+        (tmp_path / folder).mkdir()
+
+    def digest():
+        return code_digest(tmp_path, without="training")
+
+    before = digest()
     (tmp_path / "notes.md").write_text("not code")
-    assert code_digest(tmp_path) == before
+    (tmp_path / "training" / "a.py").write_text("measures nothing")
+    assert digest() == before
     (tmp_path / "a.py").write_text("x = 2")
-    assert code_digest(tmp_path) != before
+    after = digest()
+    (tmp_path / "codec" / "a.py").write_text("x = 2")
+    assert len({before, after, digest()}) == 3

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.measure.averages import curve_points, mean_point, together
 from benchmarks.measure.cache import Cache
 from benchmarks.measure.classic import CLASSIC_CODECS
+from benchmarks.measure.curves import as_layers, curve_points, mean_point
 from benchmarks.measure.pictures import Picture
 
 
@@ -43,4 +43,4 @@ def test_means_are_over_pictures():
 
 
 def test_simulcast_adds_up_bytes_and_keeps_each_psnr():
-    assert together([[[10, 30.0]], [[25, 31.0]], [[70, 29.0]]]) == [[10, 30.0], [35, 31.0], [105, 29.0]]
+    assert as_layers([[[10, 30.0]], [[25, 31.0]], [[70, 29.0]]]) == [[10, 30.0], [35, 31.0], [105, 29.0]]

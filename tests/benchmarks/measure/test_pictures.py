@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.measure.pictures import Picture, psnr, read_pictures
+from model.geometry import Size
 
 
 def test_psnr_of_a_known_error():
@@ -27,7 +28,7 @@ def test_a_subset_is_spread_over_the_folder(tmp_path):
     assert [p.name for p in read_pictures(tmp_path, 3)] == ["p0", "p2", "p4"]
     picture = read_pictures(tmp_path, 1)[0]
     assert picture.pixels.shape == (2, 3, 3)
-    assert picture.size == (3, 2)
+    assert picture.size == Size(2, 3)
 
 
 def test_an_empty_folder_is_an_error(tmp_path):

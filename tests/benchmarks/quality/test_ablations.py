@@ -11,6 +11,7 @@ from benchmarks.quality import ablations
 from benchmarks.quality.ablations import PaddedCodec
 from model.codec.codec import Codec
 from model.codec.weights import load
+from model.geometry import Size
 from model.training import trainer
 from model.training.stages import Recipe
 from tests.model.tiny import picture
@@ -18,7 +19,7 @@ from tests.model.tiny import picture
 
 def test_where_nothing_is_to_pad_both_codecs_agree(tiny_weights):
     plain, padding = Codec.load(str(tiny_weights)), PaddedCodec(load(tiny_weights))
-    pixels, sizes = picture(128, 192), [(64, 128), (128, 192)]
+    pixels, sizes = picture(128, 192), [Size(128, 64), Size(192, 128)]
     streams = [codec.encode(pixels, sizes, 50) for codec in (plain, padding)]
     for layer in range(2):
         latents = [
@@ -32,7 +33,7 @@ def test_where_nothing_is_to_pad_both_codecs_agree(tiny_weights):
 
 def test_padding_codes_more_latents_and_gives_the_picture(tiny_weights):
     padding = PaddedCodec(load(tiny_weights))
-    pixels, sizes = picture(101, 70), [(50, 35), (101, 70)]
+    pixels, sizes = picture(101, 70), [Size(35, 50), Size(70, 101)]
     stream = padding.encode(pixels, sizes, 50)
     assert padding.latents(stream, 0).shape[2:] == (4, 4)
     assert padding.latents(stream, 1).shape[2:] == (8, 8)
@@ -64,5 +65,5 @@ def test_whole(tiny_weights, tmp_path, monkeypatch, capsys):
     small = picture(20, 15)
     tensor = torch.from_numpy(small).permute(2, 0, 1)[None] / 255
     expected = torch.nn.functional.interpolate(tensor, (30, 40), mode="bicubic").clamp(0, 1) * 255
-    difference = bicubic.enlarge(small, (40, 30)) - expected[0].permute(1, 2, 0).numpy()
+    difference = bicubic.enlarge(small, Size(30, 40)) - expected[0].permute(1, 2, 0).numpy()
     assert np.abs(difference).max() <= 0.51

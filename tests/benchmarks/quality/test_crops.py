@@ -10,7 +10,7 @@ from benchmarks.measure.classic import CLASSIC_CODECS
 from benchmarks.measure.pictures import Picture
 from benchmarks.quality import crops
 from benchmarks.quality.crops import RIVALS, Shown, best_within, draw, of_files
-from model.network.geometry import Box
+from model.geometry import Box
 from tests.model.tiny import picture
 
 
@@ -57,4 +57,5 @@ def test_whole(tiny_weights, tmp_path, capsys):
     assert figures["kodim07"].keys() == {"COMPASS", "AVIF", "JPEG"}
     for ours, theirs in zip(figures["kodim07"]["COMPASS"], figures["kodim07"]["JPEG"], strict=True):
         assert theirs[0] <= ours[0]
-    assert Image.open(out / "crops-kodim07.png").width == 3 * crops.WIDTH + 2 * crops._GAP
+    width = crops.CROPS["kodim07"].size.width
+    assert Image.open(out / "crops-kodim07.png").width == 3 * width + 2 * crops._GAP

@@ -9,13 +9,13 @@ from PIL import Image
 
 from benchmarks.quality import priors
 from model.codec.codec import Codec
-from model.network.geometry import Box, halved
+from model.geometry import Box, Size, halved
 from tests.model.tiny import picture
 
 
 def test_both_priors_are_nearly_the_same(tiny_weights):
     """Indexes at most one apart, means within the fixed point's steps; a box is a crop of the whole."""
-    size = (150, 190)
+    size = Size(150, 190)
     exact = Codec.load(str(tiny_weights)).priors["enhancement"].synthesis
     floating = priors.with_float_priors(str(tiny_weights)).priors["enhancement"].synthesis
     z = torch.randint(-4, 5, (4, *halved(size, 6)), generator=torch.Generator().manual_seed(1))

@@ -15,6 +15,7 @@ from benchmarks.measure.pictures import Picture
 from benchmarks.quality import rd, scalable
 from benchmarks.quality.scalable import SECTIONS, Ladder, even_steps
 from model.codec.codec import Codec
+from model.geometry import Size
 from model.network.config import Config
 from model.stream.container import read_header
 from model.training.export import export
@@ -73,12 +74,12 @@ def anchors(tmp_path):
 def test_layers_are_measured_from_the_stream(weights, pixels, tmp_path):
     codec = Codec.load(str(weights))
     picture = Picture("p", pixels)
-    sizes = [(30, 20), (90, 60)]
+    sizes = [Size(20, 30), Size(60, 90)]
     measured = Meter(codec, Cache(tmp_path / "cache")).layers(picture, sizes, 60)
     stream = codec.encode(pixels, sizes, 60)
     assert [size for size, _ in measured] == [layer.end for layer in read_header(stream).layers]
     assert measured[-1][0] == len(stream)
-    small = scaled(picture, (30, 20)).pixels.astype(float)
+    small = scaled(picture, Size(20, 30)).pixels.astype(float)
     errors = [
         np.mean((codec.decode(stream, k) - truth) ** 2) for k, truth in enumerate([small, pixels * 1.0])
     ]
@@ -96,7 +97,7 @@ def test_bench_rd_whole(weights, data, anchors, tmp_path, capsys):
     assert result["pictures"] == 2
     codec = Codec.load(str(weights))
     pictures = [np.asarray(Image.open(data / name)) for name in ("a.png", "b.png")]
-    sizes = [len(codec.encode(pixels, [(90, 60)], rd.QUALITIES[0])) for pixels in pictures]
+    sizes = [len(codec.encode(pixels, [Size(60, 90)], rd.QUALITIES[0])) for pixels in pictures]
     assert result["curve"][0][0] == pytest.approx(sum(sizes) * 8 / (2 * 90 * 60), abs=1e-5)
     assert (out / "rd.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((out / "rd.json").read_text()) == result
@@ -159,8 +160,8 @@ def test_an_anchor_does_not_hide_what_was_measured():
 
 
 def test_sizes_of_a_ladder():
-    assert Ladder((1, 2, 4)).sizes((768, 512)) == [(192, 128), (384, 256), (768, 512)]
-    assert Ladder((1, 2, 2.4)).sizes((768, 512)) == [(320, 213), (640, 427), (768, 512)]
-    assert Ladder((1,)).sizes((5, 7)) == [(5, 7)]
-    assert [len(even_steps(n).sizes((768, 512))) for n in (4, 9)] == [4, 9]
-    assert even_steps(9).sizes((768, 512))[0] == (192, 128)
+    assert Ladder((1, 2, 4)).sizes(Size(512, 768)) == [Size(128, 192), Size(256, 384), Size(512, 768)]
+    assert Ladder((1, 2, 2.4)).sizes(Size(512, 768)) == [Size(213, 320), Size(427, 640), Size(512, 768)]
+    assert Ladder((1,)).sizes(Size(7, 5)) == [Size(7, 5)]
+    assert [len(even_steps(n).sizes(Size(512, 768))) for n in (4, 9)] == [4, 9]
+    assert even_steps(9).sizes(Size(512, 768))[0] == Size(128, 192)

@@ -8,12 +8,13 @@ from PIL import Image
 
 from benchmarks.speed.batches import main, operations
 from model.codec.codec import Codec
+from model.geometry import Size
 from tests.model.tiny import TINY
 
 
 def test_operations_grow_with_the_layers(tiny_weights):
     codec = Codec.load(str(tiny_weights))
-    one, two = operations(codec, [(64, 48)]), operations(codec, [(64, 48), (128, 96)])
+    one, two = operations(codec, [Size(48, 64)]), operations(codec, [Size(48, 64), Size(96, 128)])
     # the last transposed convolution alone: 25 taps of N inputs for 3 outputs at half the size
     assert one > 2 * 25 * 3 * TINY.channels * 32 * 24
     assert two > 5 * one

@@ -11,10 +11,11 @@ from benchmarks.speed import codec as benchmark
 from benchmarks.speed.plain import PlainCodec, literal_liff
 from model.clock import StageClock
 from model.codec.codec import Codec
+from model.geometry import Size
 from model.training.export import export
 from tests.model.tiny import TINY, lively_network, picture
 
-SIZES = [(30, 20), (61, 43)]
+SIZES = [Size(20, 30), Size(43, 61)]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,8 @@ def test_the_plain_way_gives_the_same_picture(codec):
 def test_literal_liff(codec):
     liff, x = codec.network.liff, torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        literal = literal_liff(liff, x, (20, 16))
-        expected = liff(x, (20, 16)) - enlarged(x, (20, 16))
+        literal = literal_liff(liff, x, Size(20, 16))
+        expected = liff(x, Size(20, 16)) - enlarged(x, Size(20, 16))
     assert (literal - expected).abs().max() < 2e-5
 
 
@@ -50,7 +51,7 @@ def enlarged(x, size):
 
 
 def test_the_benchmark_whole(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(benchmark, "SIZES", ((61, 43),))
+    monkeypatch.setattr(benchmark, "SIZES", (Size(43, 61),))
     monkeypatch.setattr(benchmark, "WIDTHS", (30,))
     monkeypatch.setattr(benchmark, "PROFILES", {"paper": TINY, "lite": TINY})
     monkeypatch.setattr(benchmark, "FOLDER", tmp_path)

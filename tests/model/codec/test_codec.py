@@ -19,18 +19,20 @@ from model.clock import StageClock
 from model.codec.codec import Codec, downscale
 from model.codec.weights import load
 from model.errors import ChecksumMismatch, EncodeError, InvalidStream, TruncatedStream, UnknownModel
-from model.network.geometry import Box
+from model.geometry import Box, Size
 from model.stream.container import MAX_LAYERS, layers_held, read_header, verify
 from model.training.export import export
 from model.training.network import initialise
-from tests.model.tiny import TINY, lively_network, picture
+from tests.model.tiny import TINY, lively_network, picture, picture_of
 
-ODD_SIZES = [(1, 1), (1, 173), (131, 1), (16, 16), (64, 64), (65, 129), (97, 61), (257, 31)]
+ODD_SIZES = [
+    Size(*size) for size in [(1, 1), (173, 1), (1, 131), (16, 16), (64, 64), (129, 65), (61, 97), (31, 257)]
+]
 
 
 def ladder(width, height):
     """Three layers where they fit."""
-    sizes = [(max(1, width // d), max(1, height // d)) for d in (5, 2, 1)]
+    sizes = [Size(max(1, height // d), max(1, width // d)) for d in (5, 2, 1)]
     return [size for size, _ in itertools.groupby(sizes)]
 
 
@@ -42,7 +44,7 @@ def original():
 @pytest.fixture(scope="module")
 def stream(tiny_codec, original):
     """Three layers, the last of 2 x 2 tiles."""
-    return tiny_codec.encode(original, [(97, 61), (190, 150), (400, 290)], 60)
+    return tiny_codec.encode(original, [Size(61, 97), Size(150, 190), Size(290, 400)], 60)
 
 
 def test_header_of_a_stream(tiny_codec, stream):
@@ -63,7 +65,7 @@ def test_streams_are_lively(tiny_codec, stream):
 
 
 def test_encoding_is_reproducible(tiny_codec, original, stream):
-    assert tiny_codec.encode(original, [(97, 61), (190, 150), (400, 290)], 60) == stream
+    assert tiny_codec.encode(original, [Size(61, 97), Size(150, 190), Size(290, 400)], 60) == stream
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
@@ -144,7 +146,7 @@ def test_regions_outside_the_picture(tiny_codec, stream, box):
 
 def test_a_region_reads_only_its_part(tiny_codec):
     """Everything else in the stream may be missing."""
-    stream = tiny_codec.encode(picture(1400, 700), [(350, 175), (1400, 700)], 40)
+    stream = tiny_codec.encode(picture(1400, 700), [Size(175, 350), Size(700, 1400)], 40)
     box = Box(20, 30, 90, 100)
     spans = tiny_codec.reads(stream, 1, box)
     assert sum(end - start for start, end in spans) < len(stream) / 2
@@ -158,18 +160,18 @@ def test_a_region_reads_only_its_part(tiny_codec):
         tiny_codec.decode(bytes(rest), 1, box)
 
 
-@pytest.mark.parametrize(("width", "height"), ODD_SIZES)
-def test_odd_sizes(tiny_codec, width, height):
-    pixels, sizes = picture(width, height), ladder(width, height)
+@pytest.mark.parametrize("size", ODD_SIZES, ids=str)
+def test_odd_sizes(tiny_codec, size):
+    pixels, sizes = picture_of(size), ladder(size.width, size.height)
     stream = tiny_codec.encode(pixels, sizes, 70)
-    for k, (w, h) in enumerate(sizes):
-        assert tiny_codec.decode(stream, k).shape == (h, w, 3)
+    for k, size in enumerate(sizes):
+        assert tiny_codec.decode(stream, k).shape == (*size, 3)
 
 
 @pytest.mark.parametrize("tile", [64, 128, 1024])
 def test_other_tile_sizes_give_the_same_picture(tiny_codec, original, stream, monkeypatch, tile):
     monkeypatch.setattr(model.codec.codec, "TILE", tile)
-    other = tiny_codec.encode(original, [(97, 61), (190, 150), (400, 290)], 60)
+    other = tiny_codec.encode(original, [Size(61, 97), Size(150, 190), Size(290, 400)], 60)
     assert read_header(other).tile == tile
     for k in range(3):
         assert torch.equal(tiny_codec.latents(other, k), tiny_codec.latents(stream, k))
@@ -180,37 +182,37 @@ def test_other_tile_sizes_give_the_same_picture(tiny_codec, original, stream, mo
 
 
 def test_quality_changes_the_stream(tiny_codec, original):
-    streams = [tiny_codec.encode(original, [(400, 290)], quality) for quality in (1, 50, 51, 100)]
+    streams = [tiny_codec.encode(original, [Size(290, 400)], quality) for quality in (1, 50, 51, 100)]
     assert len(set(streams)) == 4
     assert [read_header(s).layers[0].quality for s in streams] == [1, 50, 51, 100]
 
 
 def test_as_many_layers_as_a_stream_can_hold(tiny_codec):
-    sizes = [(w, 2 * w) for w in range(1, MAX_LAYERS + 1)]
-    stream = tiny_codec.encode(picture(*sizes[-1]), sizes, 50)
+    sizes = [Size(2 * w, w) for w in range(1, MAX_LAYERS + 1)]
+    stream = tiny_codec.encode(picture_of(sizes[-1]), sizes, 50)
     assert tiny_codec.decode(stream).shape == (32, 16, 3)
-    sizes = [(w, 2 * w) for w in range(1, MAX_LAYERS + 2)]
+    sizes = [Size(2 * w, w) for w in range(1, MAX_LAYERS + 2)]
     with pytest.raises(EncodeError):
-        tiny_codec.encode(picture(*sizes[-1]), sizes, 50)
+        tiny_codec.encode(picture_of(sizes[-1]), sizes, 50)
 
 
 @pytest.mark.parametrize(
     ("pixels", "sizes", "quality"),
     [
-        (picture(8, 6).astype(np.float32), [(8, 6)], 50),
-        (picture(8, 6)[..., :2], [(8, 6)], 50),
-        (picture(8, 6)[..., 0], [(8, 6)], 50),
-        (picture(8, 6)[:0], [(8, 0)], 50),
+        (picture(8, 6).astype(np.float32), [Size(6, 8)], 50),
+        (picture(8, 6)[..., :2], [Size(6, 8)], 50),
+        (picture(8, 6)[..., 0], [Size(6, 8)], 50),
+        (picture(8, 6)[:0], [Size(0, 8)], 50),
         (picture(8, 6), [], 50),
-        (picture(8, 6), [(6, 8)], 50),
-        (picture(8, 6), [(4, 3)], 50),
-        (picture(8, 6), [(4, 3), (4, 3), (8, 6)], 50),
-        (picture(8, 6), [(4, 3), (3, 4), (8, 6)], 50),
-        (picture(8, 6), [(9, 3), (8, 6)], 50),
-        (picture(8, 6), [(0, 1), (8, 6)], 50),
-        (picture(8, 6), [(8, 6)], 0),
-        (picture(8, 6), [(8, 6)], 101),
-        (np.zeros((1, 65536, 3), np.uint8), [(65536, 1)], 50),
+        (picture(8, 6), [Size(8, 6)], 50),
+        (picture(8, 6), [Size(3, 4)], 50),
+        (picture(8, 6), [Size(3, 4), Size(3, 4), Size(6, 8)], 50),
+        (picture(8, 6), [Size(3, 4), Size(4, 3), Size(6, 8)], 50),
+        (picture(8, 6), [Size(3, 9), Size(6, 8)], 50),
+        (picture(8, 6), [Size(1, 0), Size(6, 8)], 50),
+        (picture(8, 6), [Size(6, 8)], 0),
+        (picture(8, 6), [Size(6, 8)], 101),
+        (np.zeros((1, 65536, 3), np.uint8), [Size(1, 65536)], 50),
     ],
 )
 def test_what_cannot_be_coded(tiny_codec, pixels, sizes, quality):
@@ -218,12 +220,12 @@ def test_what_cannot_be_coded(tiny_codec, pixels, sizes, quality):
         tiny_codec.encode(pixels, sizes, quality)
 
 
-@pytest.mark.parametrize("size", [(40, 30), (97, 61), (300, 290)])
+@pytest.mark.parametrize("size", [Size(30, 40), Size(61, 97), Size(290, 300)])
 def test_enlargement_is_the_prediction(tiny_codec, size):
     pixels = picture(40, 30)
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
-        expected = (255 * tiny_codec.network.liff(x, (size[1], size[0]))[0]).clamp(0, 255).permute(1, 2, 0)
+        expected = (255 * tiny_codec.network.liff(x, size)[0]).clamp(0, 255).permute(1, 2, 0)
     enlarged = tiny_codec.enlarge(pixels, size)
     assert enlarged.dtype == np.uint8
     assert np.abs(enlarged - expected.numpy()).max() <= 0.51
@@ -231,8 +233,8 @@ def test_enlargement_is_the_prediction(tiny_codec, size):
 
 def test_downscaling():
     pixels = picture(40, 30)
-    assert downscale(pixels, (40, 30)) is pixels
-    assert downscale(pixels, (13, 9)).shape == (9, 13, 3)
+    assert downscale(pixels, Size(30, 40)) is pixels
+    assert downscale(pixels, Size(9, 13)).shape == (9, 13, 3)
 
 
 def test_pictures_that_are_views(tiny_codec):
@@ -240,7 +242,7 @@ def test_pictures_that_are_views(tiny_codec):
     pixels = picture(50, 40)
     pixels.flags.writeable = False
     for view in (pixels[:, ::-1], pixels[::-1], pixels.transpose(1, 0, 2), pixels[3:, 5:]):
-        size = [(view.shape[1], view.shape[0])]
+        size = [Size(*view.shape[:2])]
         assert tiny_codec.encode(view, size, 50) == tiny_codec.encode(view.copy(), size, 50)
 
 
@@ -248,7 +250,7 @@ def test_streams_of_other_models(tiny_codec, tmp_path, monkeypatch, stream):
     path = tmp_path / "other.safetensors"
     identity = export(lively_network(seed=9), path)
     other = Codec.load(str(path))
-    theirs = other.encode(picture(70, 50), [(70, 50)], 50)
+    theirs = other.encode(picture(70, 50), [Size(50, 70)], 50)
     assert read_header(theirs).model_id == identity
     with pytest.raises(UnknownModel):
         tiny_codec.decode(theirs)
@@ -257,14 +259,14 @@ def test_streams_of_other_models(tiny_codec, tmp_path, monkeypatch, stream):
         assert np.array_equal(tiny_codec.decode(theirs), other.decode(theirs))
         assert torch.equal(tiny_codec.latents(theirs, 0), other.latents(theirs, 0))
     finally:
-        tiny_codec._others.clear()
+        tiny_codec._codecs_of_other_models.clear()
 
 
 # ------------------------------------------------------------------ exact on every machine
 
 
-SIZES_OF_100 = [(1, 1), (1, 2), (2, 1), (1, 300), (300, 1), (127, 131), (64, 64), (65, 63)] + [
-    (int(w), int(h)) for w, h in np.random.default_rng(4).integers(1, 160, (92, 2))
+SIZES_OF_100 = [*ODD_SIZES, Size(63, 65)] + [
+    Size(int(h), int(w)) for w, h in np.random.default_rng(4).integers(1, 160, (91, 2))
 ]
 
 
@@ -274,7 +276,7 @@ def test_latents_of_100_pictures(tiny_codec, tiny_weights):
     pooled = Codec.load(str(tiny_weights), threads=2)
     streams = [
         tiny_codec.encode(picture(w, h, seed), ladder(w, h), 1 + seed % 100)
-        for seed, (w, h) in enumerate(SIZES_OF_100)
+        for seed, (h, w) in enumerate(SIZES_OF_100)
     ]
     expected = [latents(tiny_codec, stream) for stream in streams]
     assert [latents(pooled, stream) for stream in streams] == expected
@@ -299,7 +301,7 @@ def latents(codec, stream):
 
 def test_encoders_that_calculate_otherwise_write_streams_that_decode_alike(tiny_codec, tiny_weights):
     """An encoder in float64 or without oneDNN may choose other symbols; every decoder gets them."""
-    pixels, sizes = picture(190, 131), [(95, 66), (190, 131)]
+    pixels, sizes = picture(190, 131), [Size(66, 95), Size(131, 190)]
     streams = [tiny_codec.encode(pixels, sizes, 80)]
     with torch.backends.mkldnn.flags(enabled=False):
         streams.append(tiny_codec.encode(pixels, sizes, 80))
@@ -323,7 +325,7 @@ def test_the_network_in_double_precision_changes_no_latent(tiny_codec, tiny_weig
 def test_threads_change_no_pixel(tiny_codec, tiny_weights, original, stream, threads):
     other = Codec.load(str(tiny_weights), threads=threads)
     assert np.array_equal(other.decode(stream), tiny_codec.decode(stream))
-    assert other.encode(original, [(97, 61), (190, 150), (400, 290)], 60) == stream
+    assert other.encode(original, [Size(61, 97), Size(150, 190), Size(290, 400)], 60) == stream
 
 
 def test_onednn_changes_pixels_by_one_at_most(tiny_codec, stream):
@@ -339,14 +341,14 @@ def test_several_pictures_at_once(tiny_codec, original, stream):
     """One codec serves several threads."""
     with ThreadPoolExecutor(4) as pool:
         decoded = list(pool.map(lambda k: tiny_codec.decode(stream, k % 3), range(12)))
-        encoded = list(pool.map(lambda _: tiny_codec.encode(original, [(400, 290)], 60), range(4)))
+        encoded = list(pool.map(lambda _: tiny_codec.encode(original, [Size(290, 400)], 60), range(4)))
     for k in range(12):
         assert np.array_equal(decoded[k], tiny_codec.decode(stream, k % 3))
     assert len(set(encoded)) == 1
 
 
 def test_a_batch_of_pictures_of_the_same_sizes(tiny_codec, original):
-    sizes = [(120, 90), (250, 181), (original.shape[1], original.shape[0])]
+    sizes = [Size(90, 120), Size(181, 250), Size(*original.shape[:2])]
     pictures = [original, original[::-1], original[:, ::-1], 255 - original]
     streams = [
         tiny_codec.encode(p, sizes, quality) for p, quality in zip(pictures, (30, 60, 75, 90), strict=True)
@@ -361,8 +363,8 @@ def test_a_batch_of_pictures_of_the_same_sizes(tiny_codec, original):
 
 
 def test_streams_that_cannot_be_decoded_together(tiny_codec, original, stream):
-    other = tiny_codec.encode(original[:-1], [(original.shape[1], original.shape[0] - 1)], 50)
-    with pytest.raises(ValueError, match="not alike"):
+    other = tiny_codec.encode(original[:-1], [Size(original.shape[0] - 1, original.shape[1])], 50)
+    with pytest.raises(ValueError, match="cannot be decoded in one batch"):
         tiny_codec.decode_batch([stream, other])
     with pytest.raises(ValueError, match="not the pixels"):
         tiny_codec.decode_batch([stream, stream], 1, start=(0, [tiny_codec.decode(stream, 0)]))
@@ -404,7 +406,7 @@ def test_every_stage_is_timed(tiny_codec, original, stream):
     tiny_codec.decode(stream, clock=clock)
     assert clock.seconds.keys() == {"priors", "entropy", "prediction", "synthesis"}
     clock = StageClock()
-    tiny_codec.encode(original, [(97, 61), (400, 290)], 60, clock=clock)
+    tiny_codec.encode(original, [Size(61, 97), Size(290, 400)], 60, clock=clock)
     assert clock.seconds.keys() == {"analysis", "priors", "entropy", "prediction", "synthesis", "check"}
     assert min(clock.seconds.values()) > 0
 
@@ -414,7 +416,7 @@ def test_every_stage_is_timed(tiny_codec, original, stream):
 def test_latents_on_cuda(tiny_codec, tiny_weights):
     """The same latents on a graphics card; pixels within 1, layer by layer."""
     cuda = Codec.load(str(tiny_weights), device="cuda")
-    for seed, (w, h) in enumerate(SIZES_OF_100):
+    for seed, (h, w) in enumerate(SIZES_OF_100):
         stream = tiny_codec.encode(picture(w, h, seed), ladder(w, h), 1 + seed % 100)
         back = cuda.encode(picture(w, h, seed), ladder(w, h), 1 + seed % 100)
         for data in (stream, back):
@@ -434,7 +436,7 @@ def test_hostile_latents_do_not_crash(tmp_path):
     path = tmp_path / "loud.safetensors"
     export(network, path)
     codec = Codec.load(str(path))
-    assert codec.decode(codec.encode(picture(40, 30), [(40, 30)], 50)).shape == (30, 40, 3)
+    assert codec.decode(codec.encode(picture(40, 30), [Size(30, 40)], 50)).shape == (30, 40, 3)
 
 
 def test_serving_needs_neither_compressai_nor_torchvision():

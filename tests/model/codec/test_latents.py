@@ -7,9 +7,10 @@ from PIL import Image, ImageDraw
 
 from model.clock import StageClock
 from model.codec.codec import Codec
+from model.geometry import Size
 from tests.model.tiny import picture
 
-SIZE = (700, 500)
+SIZE = Size(700, 500)
 
 
 def latents(coder, seed=0):
@@ -21,13 +22,13 @@ def latents(coder, seed=0):
 
 
 def test_nothing_changes_where_all_is_there(tiny_codec):
-    coder = tiny_codec._coder(0, SIZE, 256)
+    coder = tiny_codec.latent_coder(0, SIZE, 256)
     y, z, _ = latents(coder)
     assert coder.settle(y, z, y + 0.9) is None
 
 
 def test_hyper_latents_are_halved_around_what_is_missing(tiny_codec):
-    coder = tiny_codec._coder(0, SIZE, 256)
+    coder = tiny_codec.latent_coder(0, SIZE, 256)
     y, z, _ = latents(coder)
     known = y.clone()
     known[0, 3, 17, 9] += 8  # below hyper-latent (4, 2)
@@ -39,7 +40,7 @@ def test_hyper_latents_are_halved_around_what_is_missing(tiny_codec):
 
 
 def test_a_little_may_be_missing(tiny_codec):
-    coder = tiny_codec._coder(0, SIZE, 256)
+    coder = tiny_codec.latent_coder(0, SIZE, 256)
     y, z, _ = latents(coder)
     known = y.clone()
     known[0, 3, 17, 9] += 7
@@ -49,7 +50,7 @@ def test_a_little_may_be_missing(tiny_codec):
 
 def test_hyper_latents_settle_at_last(tiny_codec):
     """Halved again and again they are all 0: nothing can go on for ever."""
-    coder = tiny_codec._coder(0, SIZE, 256)
+    coder = tiny_codec.latent_coder(0, SIZE, 256)
     y, z, _ = latents(coder)
     for _ in range(8):
         z = coder.settle(y, z, y + 100)
@@ -73,8 +74,9 @@ def page(drawn):
 def test_white_pages_gain_from_every_quality(drawn):
     """With the shipped weights, whose training saw photographs alone."""
     codec, pixels, errors = Codec.load("lite"), page(drawn), []
+    sizes = [Size(160, 240), Size(320, 480), Size(640, 960)]
     for quality in (35, 75, 100):
-        decoded = codec.decode(codec.encode(pixels, [(240, 160), (480, 320), (960, 640)], quality))
+        decoded = codec.decode(codec.encode(pixels, sizes, quality))
         errors.append(float(np.square(decoded.astype(float) - pixels).mean()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 6.5  # 40 dB

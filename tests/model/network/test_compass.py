@@ -5,9 +5,9 @@ import torch
 from compressai.layers import GDN as TrainedGDN
 
 from model.errors import WeightsError
+from model.geometry import Size, halved
 from model.network.compass import Compass, crop, quality_to_level
 from model.network.config import PROFILES, Config
-from model.network.geometry import halved
 from model.network.transforms import GDN, analyse_whole, pad_even, synthesise_whole
 from model.training.network import (
     TrainedHyperprior,
@@ -18,7 +18,7 @@ from model.training.network import (
 )
 from tests.model.tiny import TINY, TINY_PATCHES, lively_network
 
-SIZES = [(1, 1), (1, 37), (16, 16), (17, 31), (61, 97)]
+SIZES = [Size(1, 1), Size(1, 37), Size(16, 16), Size(17, 31), Size(61, 97)]
 
 
 def parameters(module, *, but=()):
@@ -83,7 +83,7 @@ def test_odd_sizes(size, config):
 def test_padding_repeats_the_last_row_and_column():
     x = torch.arange(6.0).view(1, 1, 2, 3)
     assert pad_even(x)[0, 0].tolist() == [[0, 1, 2, 2], [3, 4, 5, 5]]
-    assert torch.equal(crop(pad_even(x), (2, 3)), x)
+    assert torch.equal(crop(pad_even(x), Size(2, 3)), x)
     assert torch.equal(pad_even(x[..., :2]), x[..., :2])
 
 

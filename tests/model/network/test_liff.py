@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.network.geometry import whole
+from model.geometry import Size, whole
 from model.network.liff import LIFF, bicubic, bicubic_whole, nearest
 from model.training.network import initialise
 from tests.model.network.test_transforms import SIZES, assert_near, box_in, cut, random_tensor
@@ -20,7 +20,7 @@ STEPS = pytest.mark.parametrize("step", LIFFS)
 @given(st.data(), SIZES, st.floats(1, 4))
 @settings(deadline=None, max_examples=60)
 def test_prediction_of_a_box(step, data, small, factor):
-    liff, large = LIFFS[step], (round(small[0] * factor), round(small[1] * factor))
+    liff, large = LIFFS[step], Size(*(round(edge * factor) for edge in small))
     x = random_tensor(1, 3, *small)
     box = box_in(data, large)
     window = liff.pixels_for_prediction(box, small, large)
@@ -52,7 +52,13 @@ def literal_liff(liff: LIFF, x, size):
 
 @STEPS
 @pytest.mark.parametrize(
-    ("small", "large"), [((5, 4), (11, 7)), ((3, 7), (3, 20)), ((1, 1), (5, 6)), ((6, 6), (7, 7))]
+    ("small", "large"),
+    [
+        (Size(5, 4), Size(11, 7)),
+        (Size(3, 7), Size(3, 20)),
+        (Size(1, 1), Size(5, 6)),
+        (Size(6, 6), Size(7, 7)),
+    ],
 )
 def test_liff_is_the_papers_formula(step, small, large, monkeypatch):
     liff = LIFFS[step]
@@ -68,7 +74,7 @@ def test_liff_is_the_papers_formula(step, small, large, monkeypatch):
 
 @STEPS
 def test_strips_change_nothing(step, monkeypatch):
-    liff, x, large = LIFFS[step], torch.rand(2, 3, 7, 9), (20, 13)
+    liff, x, large = LIFFS[step], torch.rand(2, 3, 7, 9), Size(20, 13)
     with torch.no_grad():
         once = liff(x, large)
         monkeypatch.setattr("model.network.liff._CACHED", 1)
@@ -78,7 +84,7 @@ def test_strips_change_nothing(step, monkeypatch):
 def test_a_new_liff_is_the_bicubic_enlargement():
     liff = initialise(TINY).liff
     x = torch.rand(1, 3, 6, 5)
-    assert torch.equal(liff(x, (13, 9)), bicubic_whole(x, (13, 9)))
+    assert torch.equal(liff(x, Size(13, 9)), bicubic_whole(x, Size(13, 9)))
 
 
 def test_nearest_and_its_offset():
@@ -105,7 +111,9 @@ def test_positions_of_several_pixels(step):
         torch.testing.assert_close(offset, ((centres / step - index - 0.5) * 2).float())
 
 
-@pytest.mark.parametrize(("small", "large"), [((1, 1), (4, 9)), ((7, 5), (7, 20)), ((31, 40), (97, 61))])
+@pytest.mark.parametrize(
+    ("small", "large"), [(Size(1, 1), Size(4, 9)), (Size(7, 5), Size(7, 20)), (Size(31, 40), Size(97, 61))]
+)
 def test_bicubic_is_torchs(small, large):
     x = random_tensor(1, 3, *small)
     expected = F.interpolate(x, size=large, mode="bicubic", align_corners=False)

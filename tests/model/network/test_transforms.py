@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.network.geometry import Box, halved, whole
+from model.geometry import Box, Size, halved, whole
 from model.network.transforms import analyse_whole, last_up, synthesise_whole
 from model.training.network import initialise
 from tests.model.tiny import TINY, TINY_PATCHES, lively_network
@@ -14,7 +14,7 @@ CONVOLUTIONS = lively_network().eval().requires_grad_(False).enhancement.transfo
 PATCHES = lively_network(TINY_PATCHES).eval().requires_grad_(False).enhancement.transforms
 FORMS = pytest.mark.parametrize("transforms", [CONVOLUTIONS, PATCHES], ids=["convolutions", "patches"])
 EDGES = st.one_of(st.sampled_from([1, 2, 3, 16, 17, 61, 97, 127]), st.integers(1, 150))
-SIZES = st.tuples(EDGES, EDGES)
+SIZES = st.builds(Size, EDGES, EDGES)
 
 
 def box_in(data, size):
@@ -61,7 +61,7 @@ def test_synthesis(transforms, data, size):
 
 @FORMS
 def test_a_larger_window_changes_nothing(transforms):
-    size, box = (97, 161), Box(30, 20, 33, 60)
+    size, box = Size(97, 161), Box(30, 20, 33, 60)
     y, p = random_tensor(1, TINY.latents, *halved(size, 4)), random_tensor(1, 3, *size)
     window, seen = transforms.latents_for_pixels(box, size), transforms.prediction_for_pixels(box, size)
     assert window != whole(halved(size, 4))
@@ -70,7 +70,7 @@ def test_a_larger_window_changes_nothing(transforms):
 
 
 def test_only_patches_see_the_prediction():
-    size = (40, 50)
+    size = Size(40, 50)
     x, p = random_tensor(1, 3, *size), random_tensor(1, 3, *size).flip(3)
     for transforms, sees in ((CONVOLUTIONS, False), (PATCHES, True)):
         y = analyse_whole(transforms, x, p)
@@ -92,10 +92,10 @@ def test_new_patches_are_their_linear_parts():
         block = (x - grey)[0, :, 16:32, 32:48].reshape(-1)
         assert_near(analyse_whole(part, x, p)[0, :, 1, 2], part.linear_analysis @ block)
         pixels = (part.linear_synthesis @ y[0, :, 1, 2]).view(3, 16, 16) + grey
-        assert_near(synthesise_whole(part, y, (32, 48), p)[0, :, 16:32, 32:48], pixels)
+        assert_near(synthesise_whole(part, y, Size(32, 48), p)[0, :, 16:32, 32:48], pixels)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (13, 8)])
+@pytest.mark.parametrize("size", [Size(1, 1), Size(1, 9), Size(13, 8)])
 def test_last_layer_as_a_pixel_shuffle(size):
     x = random_tensor(1, TINY.channels, *size)
     conv = CONVOLUTIONS.synthesis[3]

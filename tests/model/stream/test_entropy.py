@@ -1,7 +1,6 @@
 """The entropy coder against a slow decoder written from docs/bitstream.md, and against any bytes."""
 
 from concurrent.futures import ThreadPoolExecutor
-from math import log2
 from typing import NamedTuple
 
 import numba
@@ -14,17 +13,15 @@ from model.errors import EncodeError, InvalidStream, StreamError, TruncatedStrea
 from model.stream.entropy import (
     MAX_SYMBOL,
     MIN_SYMBOL,
-    PRECISION,
+    TOTAL,
     Tables,
     _compiled,
     decode,
     decode_all,
     encode,
-    gaussian_tables,
-    quantise_pmf,
 )
+from model.training.tables import gaussian_tables, quantise_pmf
 
-TOTAL = 2**PRECISION
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
 
 
@@ -345,36 +342,3 @@ def test_damaged_tables_are_refused(name: str, value: np.ndarray | None) -> None
         arrays[name] = value
     with pytest.raises(WeightsError):
         Tables.from_arrays(arrays)
-
-
-@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=40), st.integers(0, 10**6))
-def test_quantised_probabilities_cannot_be_improved_by_moving_one_unit(weights: list[int], rest: int) -> None:
-    p = np.array([*weights, rest], float) / max(1, sum(weights) + rest)
-    frequencies = quantise_pmf(p[:-1]).astype(int)
-    assert frequencies.sum() == TOTAL
-    assert frequencies.min() >= 1
-    p[-1] = 1 - p[:-1].sum()
-    gain = max(q * log2((f + 1) / f) for q, f in zip(p, frequencies, strict=True))
-    loss = min((q * log2(f / (f - 1)) for q, f in zip(p, frequencies, strict=True) if f > 1), default=1)
-    assert gain <= loss + 1e-12
-
-
-def test_gaussian_tables_are_symmetric_and_as_wide_as_their_scale() -> None:
-    tables = gaussian_tables(SCALES)
-    ends = np.cumsum(tables.lengths, dtype=int)
-    for t, scale in enumerate(SCALES):
-        frequencies = tables.frequencies[ends[t] - tables.lengths[t] : ends[t] - 1].astype(int)
-        reach = len(frequencies) // 2
-        assert tables.offsets[t] == -reach
-        assert np.abs(frequencies - frequencies[::-1]).max() <= 1
-        assert (reach - 0.5) / scale < 3.85 or reach == 1  # a tail of 2**-13 lies beyond 3.84
-        assert (reach + 0.5) / scale > 3.83
-        if 1 < scale < 20:  # the smallest frequency of 1 widens the widest tables
-            variance = (frequencies * np.arange(-reach, reach + 1) ** 2).sum() / frequencies.sum()
-            assert variance == pytest.approx(scale**2 + 1 / 12, rel=0.02)
-
-
-@pytest.mark.parametrize("pmf", [[], [0.6, 0.6], [-0.1, 0.5], [np.nan], [[0.5]]])
-def test_what_are_no_probabilities_is_refused(pmf: list) -> None:
-    with pytest.raises(ValueError, match="probabilities"):
-        quantise_pmf(pmf)

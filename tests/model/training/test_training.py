@@ -13,9 +13,9 @@ from PIL import Image
 from model.codec.codec import Codec
 from model.codec.weights import scale_table
 from model.errors import WeightsError
+from model.geometry import Size
 from model.network.config import Config
 from model.network.transforms import analyse_whole, synthesise_whole
-from model.stream.entropy import gaussian_tables
 from model.training import cli, trainer
 from model.training.average import Average
 from model.training.begin import begin, fine_log_gain
@@ -27,6 +27,7 @@ from model.training.network import FEW_BITS, SKIPPED_TABLES, gaussian_bits, init
 from model.training.screens import EDGE, screens
 from model.training.speed import Speed
 from model.training.stages import STAGES, Recipe, loss, trained_modules
+from model.training.tables import gaussian_tables
 from model.training.trainer import schedule, train
 from tests.model.tiny import picture
 
@@ -242,7 +243,7 @@ def test_patches_begin_as_principal_components(monkeypatch):
     x = as_tensor(picture(80, 72, 30))[..., :64, :64]
     with torch.no_grad():
         y = analyse_whole(part, x)
-        error = (synthesise_whole(part, y, (64, 64)) - x).square().mean()
+        error = (synthesise_whole(part, y, Size(64, 64)) - x).square().mean()
     energy = y.square().mean((0, 2, 3))
     assert energy[0] > energy[5:].max()
     assert error < 0.2 * (x - x.mean()).square().mean()
@@ -371,7 +372,7 @@ def test_what_was_trained_can_be_used(tmp_path):
     export(run("base", tmp_path), path)
     codec = Codec.load(str(path))
     pixels = picture(70, 50)
-    assert codec.decode(codec.encode(pixels, [(35, 25), (70, 50)], 50)).shape == pixels.shape
+    assert codec.decode(codec.encode(pixels, [Size(25, 35), Size(50, 70)], 50)).shape == pixels.shape
 
 
 @pytest.mark.slow

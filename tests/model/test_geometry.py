@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.network.geometry import (
+from model.geometry import (
     Box,
+    Size,
     coarse,
     divide,
     fine,
@@ -17,7 +18,7 @@ from model.network.geometry import (
 )
 
 EDGES = st.integers(1, 90)
-SIZES = st.tuples(EDGES, EDGES)
+SIZES = st.builds(Size, EDGES, EDGES)
 
 
 @st.composite
@@ -36,15 +37,15 @@ def sized_boxes(draw):
 
 def test_box():
     box = Box(2, 3, 5, 9)
-    assert box.size == (3, 6)
+    assert box.size == Size(3, 6)
     assert (box.rows, box.columns) == ((2, 5), (3, 9))
     assert box.inside(Box(1, 1, 10, 10)) == (slice(1, 4), slice(2, 8))
-    assert box.within((5, 9))
-    assert not box.within((4, 9))
-    assert not box.within((5, 8))
-    assert not Box(2, 3, 2, 9).within((5, 9))
-    assert not Box(-1, 0, 2, 2).within((5, 9))
-    assert whole((4, 7)) == Box(0, 0, 4, 7)
+    assert box.within(Size(5, 9))
+    assert not box.within(Size(4, 9))
+    assert not box.within(Size(5, 8))
+    assert not Box(2, 3, 2, 9).within(Size(5, 9))
+    assert not Box(-1, 0, 2, 2).within(Size(5, 9))
+    assert whole(Size(4, 7)) == Box(0, 0, 4, 7)
 
 
 @given(SIZES, st.integers(0, 6))
@@ -57,14 +58,14 @@ def test_halving_pads_each_odd_edge(size, times):
 
 
 def test_grow():
-    assert grow(Box(2, 3, 5, 6), 2, (6, 10)) == Box(0, 1, 6, 8)
+    assert grow(Box(2, 3, 5, 6), 2, Size(6, 10)) == Box(0, 1, 6, 8)
 
 
 @given(sized_boxes())
 def test_inputs_of_up(case):
     """Input i of the transposed convolution reaches outputs 2 i - 2 to 2 i + 2."""
     size, _ = case
-    output = (2 * size[0], 2 * size[1])
+    output = Size(2 * size[0], 2 * size[1])
     for box in (whole(output), Box(0, 0, 1, 1), Box(output[0] - 1, output[1] - 1, *output), case[1]):
         rows = [i for i in range(size[0]) if 2 * i + 2 >= box.top and 2 * i - 2 < box.bottom]
         columns = [i for i in range(size[1]) if 2 * i + 2 >= box.left and 2 * i - 2 < box.right]
@@ -75,7 +76,7 @@ def test_inputs_of_up(case):
 def test_inputs_of_down(case):
     """Output o of the convolution sees inputs 2 o - 2 to 2 o + 2; the first is made even."""
     output, box = case
-    for size in (2 * output[0], 2 * output[1]), (2 * output[0] - 1, 2 * output[1] - 1):
+    for size in (Size(2 * output[0], 2 * output[1]), Size(2 * output[0] - 1, 2 * output[1] - 1)):
         inputs = inputs_of_down(box, size)
         rows = [i for i in range(size[0]) if 2 * box.top - 2 <= i <= 2 * (box.bottom - 1) + 2]
         columns = [i for i in range(size[1]) if 2 * box.left - 2 <= i <= 2 * (box.right - 1) + 2]
@@ -85,7 +86,7 @@ def test_inputs_of_down(case):
 
 @given(st.data(), SIZES)
 def test_nearest_pixels(data, small):
-    large = (small[0] + data.draw(st.integers(0, 60)), small[1] + data.draw(st.integers(0, 60)))
+    large = Size(*(edge + data.draw(st.integers(0, 60)) for edge in small))
     box = data.draw(boxes(large))
     inputs = nearest_pixels(box, small, large)
     for axis, (first, end), (low, high) in (
@@ -101,7 +102,7 @@ def test_parts_cover_a_box_once_and_follow_the_grid(case, edge):
     _, box = case
     cells: set[tuple[int, int]] = set()
     for part in divide(box, edge):
-        assert coarse(part, edge).size == (1, 1)
+        assert coarse(part, edge).size == Size(1, 1)
         inside = {(y, x) for y in range(*part.rows) for x in range(*part.columns)}
         assert inside
         assert not inside & cells
