@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     widths: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
         default=(320, 640, 1280, 2560), description="layer widths of an upload that names none, in pixels"
     )
-    quality: int = Field(default=75, ge=1, le=100, description="quality of an upload that names none, 1-100")
+    quality: int = Field(default=55, ge=1, le=100, description="quality of an upload that names none, 1-100")
 
     # limits on what comes in and goes out
     max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="largest upload, in bytes")
