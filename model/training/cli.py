@@ -11,8 +11,10 @@ import torch
 from model.network.config import PROFILES
 from model.training.checkpoint import load_checkpoint
 from model.training.data import load_pictures
+from model.training.optimisers import OPTIMISERS
+from model.training.plan import Plan
 from model.training.stages import STAGES, Recipe
-from model.training.trainer import OPTIMISERS, train
+from model.training.trainer import train
 
 RECIPES = {
     "lite": {
@@ -54,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch", type=int, help="crops a step")
     p.add_argument("--side", type=int, help="edge of a crop in pixels")
     p.add_argument("--lr", type=float, help="highest learning rate")
-    p.add_argument("--optimiser", choices=sorted(OPTIMISERS), help="default: muon")
+    p.add_argument("--optimiser", choices=OPTIMISERS, help="default: muon")
     p.add_argument("--average", type=float, help="keep a moving average of the weights, such as 0.999")
     p.add_argument("--noisy", action="store_true", help="ablation: noisy latents for the distortion too")
     p.add_argument("--threads", type=int, help="CPU threads")
@@ -94,16 +96,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     pictures = load_pictures(args.data, torch.device(args.device))
     for stage in stages:
         share = SHARES[stage] if args.stage == "all" else 1.0
+        first = begins and stage == stages[0]
         train(
-            PROFILES[args.profile],
-            replace(RECIPES[args.profile][stage], **changes, noisy=args.noisy),
-            share * args.minutes,
-            pictures,
-            checkpoint,
-            args.start if begins and stage == stages[0] else None,
-            args.runs / f"{args.profile}.jsonl",
-            compile_network=args.compile,
-            seed=args.seed,
-            steps=math.ceil(share * args.steps) if args.steps else math.inf,
-            base=args.base if begins and stage == stages[0] else None,
+            Plan(
+                PROFILES[args.profile],
+                replace(RECIPES[args.profile][stage], **changes, noisy=args.noisy),
+                pictures,
+                checkpoint,
+                minutes=share * args.minutes,
+                steps=math.ceil(share * args.steps) if args.steps else math.inf,
+                start=args.start if first else None,
+                base=args.base if first else None,
+                log=args.runs / f"{args.profile}.jsonl",
+                compile_loss=args.compile,
+                seed=args.seed,
+            )
         )

@@ -18,6 +18,8 @@ from model.training.data import Pictures, resize
 from model.training.network import lagrange_multiplier, to_8_bit
 
 STAGES = ("base", "liff", "residual", "joint")
+ENHANCEMENT_STAGES = {"residual", "joint"}
+"""The stages that train the enhancement layer's hyperprior."""
 
 
 @dataclass(frozen=True)
