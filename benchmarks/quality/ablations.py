@@ -6,7 +6,7 @@ of rounded latents. A fourth variant needs no training: every layer is padded to
 instead of by a row or column where a size is odd. Each codes the pictures in three layers whose sizes are no
 multiples of 64; real stream bytes, 8-bit decoded pictures.
 
-The three begin alike: with an enhancement layer that is a copy of the base layer.
+All three begin with an enhancement layer that is a copy of the base layer.
 """
 
 import math
@@ -30,6 +30,7 @@ from model.training.checkpoint import Checkpoint, load_checkpoint
 from model.training.cli import RECIPES
 from model.training.data import Pictures, load_pictures
 from model.training.export import export, network_of
+from model.training.plan import Plan
 from model.training.trainer import train
 
 QUALITIES = (10, 50, 90)
@@ -71,7 +72,8 @@ def trained_codec(
     recipe, config = TRAINED[name], load(start).config
     run = out / f"{name}.run.safetensors"
     run.unlink(missing_ok=True)
-    network = train(config, recipe, minutes, photos, run, start, out / f"{name}.jsonl", steps=steps)
+    plan = Plan(config, recipe, photos, run, minutes, steps, start, log=out / f"{name}.jsonl")
+    network = train(plan)
     if recipe.stage == "residual":  # LIFF without its filters is the bicubic enlargement
         network.liff.skip = True
         torch.nn.init.zeros_(network.liff.last.weight)

@@ -1,8 +1,9 @@
 """Ways to train side by side: `make bench-training DATA=PHOTOS OPTIONS="--minutes 4 --threads 1"`.
 
-The base layer is trained from new weights, or from those of `--start`, with each recipe for the same number
-of minutes or steps. All are judged alike: by the loss on the held-out pictures, cut into the same crops, of
-what the run ended with. On a machine that others use too, `--steps` compares what `--minutes` cannot.
+The base layer is trained from new weights, or from the weights of `--start`, with each recipe for the same
+number of minutes or steps. All are judged by the loss on the held-out pictures, cut into the same crops, with
+the weights that the run ended with. On a machine that others use too, `--steps` compares what `--minutes`
+cannot.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from benchmarks.measure.report import finish, table
 from model.network.config import PROFILES
 from model.training.cli import RECIPES as USUAL
 from model.training.data import load_pictures
+from model.training.plan import Plan
 from model.training.stages import Recipe
 from model.training.trainer import train, validate
 
@@ -79,16 +81,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log = options.out / f"{name}.jsonl"
         log.unlink(missing_ok=True)
         with TemporaryDirectory() as folder:
-            network = train(
+            plan = Plan(
                 replace(PROFILES[options.profile], **NETWORKS.get(name, {})),
                 recipe,
-                options.minutes,
                 pictures,
                 Path(folder) / "run.safetensors",
+                options.minutes,
+                options.steps,
                 options.start,
                 log=log,
-                steps=options.steps,
             )
+            network = train(plan)
         final = json.loads(log.read_text().splitlines()[-1])["final"]
         same_crops = (recipe.batch, recipe.side) == (usual.batch, usual.side)
         results[name] = final if same_crops else final | validate(network, usual, pictures[1])

@@ -15,6 +15,9 @@ from model.errors import WeightsError
 from model.network.compass import Compass
 from model.training.average import Average
 
+_OLDER_STATE = {"mean": "exp_avg", "square": "exp_avg_sq"}
+"""How this project's own Adam, until 2026-11-25, named what torch's Adam keeps."""
+
 
 @dataclass
 class Checkpoint:
@@ -91,7 +94,7 @@ class Checkpoint:
             name, field = key.split("|")
             parameter = parameters[name]
             state = owner[parameter].state[parameter]
-            state[field] = value.to(parameter.device if value.ndim else "cpu")
+            state[_OLDER_STATE.get(field, field)] = value.to(parameter.device if value.ndim else "cpu")
         if self.generator is not None:
             generator.set_state(self.generator)
 

@@ -11,8 +11,10 @@ import torch
 from model.network.config import PROFILES
 from model.training.checkpoint import load_checkpoint
 from model.training.data import load_pictures
+from model.training.optimisers import OPTIMISERS
+from model.training.plan import Plan
 from model.training.stages import STAGES, Recipe
-from model.training.trainer import OPTIMISERS, train
+from model.training.trainer import train
 
 RECIPES = {
     "lite": {
@@ -51,10 +53,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--start", type=Path, help="weights to begin with, instead of the last stage's")
     p.add_argument("--base", type=Path, help="weights whose base layer is taken instead of theirs")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    p.add_argument("--batch", type=int, help="crops a step")
+    p.add_argument("--batch", type=int, help="crops per step")
     p.add_argument("--side", type=int, help="edge of a crop in pixels")
     p.add_argument("--lr", type=float, help="highest learning rate")
-    p.add_argument("--optimiser", choices=sorted(OPTIMISERS), help="default: muon")
+    p.add_argument("--optimiser", choices=OPTIMISERS, help="default: muon")
     p.add_argument("--average", type=float, help="keep a moving average of the weights, such as 0.999")
     p.add_argument("--noisy", action="store_true", help="ablation: noisy latents for the distortion too")
     p.add_argument("--threads", type=int, help="CPU threads")
@@ -63,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def stages_left(checkpoint: Path) -> list[str]:
-    """The stages of ``all`` that a broken-off run has still to do; all of them after a whole one.
+def remaining_stages(checkpoint: Path) -> list[str]:
+    """The stages of ``all`` that a run has still to do after a break; after a whole run, all of them.
 
     Raises WeightsError if the file is no checkpoint.
     """
@@ -76,8 +78,10 @@ def stages_left(checkpoint: Path) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the stages; their result is ``runs/<profile>.safetensors``. The same command goes on with what
-    was broken off, where ``--start`` and ``--base`` have done their part.
+    """Run the stages; their result is ``runs/<profile>.safetensors``.
+
+    The same command, given again, goes on where a run was broken off; ``--start`` and ``--base`` then count
+    no more.
     """
     options = parser()
     args = options.parse_args(argv)
@@ -89,21 +93,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     changes = {name: getattr(args, name) for name in choices if getattr(args, name)}
     args.runs.mkdir(parents=True, exist_ok=True)
     checkpoint = args.runs / f"{args.profile}.safetensors"
-    stages = stages_left(checkpoint) if args.stage == "all" else [args.stage]
+    stages = remaining_stages(checkpoint) if args.stage == "all" else [args.stage]
     begins = args.stage != "all" or stages == list(SHARES)
     pictures = load_pictures(args.data, torch.device(args.device))
     for stage in stages:
         share = SHARES[stage] if args.stage == "all" else 1.0
+        first = begins and stage == stages[0]
         train(
-            PROFILES[args.profile],
-            replace(RECIPES[args.profile][stage], **changes, noisy=args.noisy),
-            share * args.minutes,
-            pictures,
-            checkpoint,
-            args.start if begins and stage == stages[0] else None,
-            args.runs / f"{args.profile}.jsonl",
-            compile_network=args.compile,
-            seed=args.seed,
-            steps=math.ceil(share * args.steps) if args.steps else math.inf,
-            base=args.base if begins and stage == stages[0] else None,
+            Plan(
+                PROFILES[args.profile],
+                replace(RECIPES[args.profile][stage], **changes, noisy=args.noisy),
+                pictures,
+                checkpoint,
+                minutes=share * args.minutes,
+                steps=math.ceil(share * args.steps) if args.steps else math.inf,
+                start=args.start if first else None,
+                base=args.base if first else None,
+                log=args.runs / f"{args.profile}.jsonl",
+                compile_loss=args.compile,
+                seed=args.seed,
+            )
         )

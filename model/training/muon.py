@@ -1,9 +1,9 @@
-"""Muon for convolution weights, Adam for everything else, in one optimiser.
+"""Muon: an optimiser for the weights of convolutions and linear layers.
 
 Muon (Jordan et al. 2024) orthogonalises the momentum of each weight matrix by Newton-Schulz
 iterations; a convolution's weight is taken as a matrix of its first axis against the rest. The
-update is scaled so that its root mean square matches Adam's (Liu et al. 2502.16982), so both
-share one learning rate.
+update is scaled so that its root mean square matches Adam's (Liu et al. 2502.16982), so that
+both can share one learning rate.
 """
 
 from collections.abc import Iterable
@@ -31,20 +31,15 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     return (x.T if tall else x).to(matrix.dtype)
 
 
-class MuonAdam(torch.optim.Optimizer):
-    """Muon on parameters of four or two dimensions and at least 16 rows, Adam on the others.
+class Muon(torch.optim.Optimizer):
+    """Muon with Nesterov momentum, for parameters that :meth:`takes` accepts."""
 
-    ``adam_scale`` multiplies the learning rate of the Adam part.
-    """
-
-    def __init__(
-        self, params: Iterable[Tensor], lr: float = 2e-3, momentum: float = 0.95, adam_scale: float = 0.5
-    ):
-        super().__init__(params, {"lr": lr, "momentum": momentum, "adam_scale": adam_scale})
+    def __init__(self, params: Iterable[Tensor], lr: float = 2e-3, momentum: float = 0.95):
+        super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @staticmethod
-    def is_matrix(parameter: Tensor) -> bool:
-        """Whether Muon takes this parameter."""
+    def takes(parameter: Tensor) -> bool:
+        """Whether a parameter is a matrix worth orthogonalising: at least 16 rows and columns."""
         return parameter.ndim in (2, 4) and min(parameter.shape[0], parameter[0].numel()) >= 16
 
     @torch.no_grad()
@@ -53,25 +48,12 @@ class MuonAdam(torch.optim.Optimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    update = self._muon if self.is_matrix(p) else self._adam
-                    update(p, p.grad, self.state[p], group)
+                    self._update(p, p.grad, self.state[p], group)
 
     @staticmethod
-    def _muon(p: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    def _update(p: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         momentum = state.setdefault("momentum", torch.zeros_like(p))
         momentum.lerp_(grad, 1 - group["momentum"])
         nesterov = grad.lerp(momentum, group["momentum"]).reshape(len(p), -1)
         scale = _ADAM_RMS * max(nesterov.shape) ** 0.5
         p.add_(orthogonalise(nesterov).view_as(p), alpha=-group["lr"] * scale)
-
-    @staticmethod
-    def _adam(p: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if not state:
-            state.update(step=torch.zeros(()), mean=torch.zeros_like(p), square=torch.zeros_like(p))
-        state["step"] += 1
-        t = float(state["step"])
-        state["mean"].lerp_(grad, 0.1)
-        state["square"].lerp_(grad * grad, 0.01)
-        scale = (1 - 0.99**t) ** 0.5 / (1 - 0.9**t)
-        denominator = state["square"].sqrt().add_(1e-8)
-        p.addcdiv_(state["mean"], denominator, value=-group["lr"] * group["adam_scale"] * scale)

@@ -1,4 +1,10 @@
-"""The training loop: time-boxed, resumable, the same on CPU and CUDA."""
+"""Training: runs that are limited by time or steps, go on where they were broken off, and report.
+
+    plan -> prepare -> Run: advance, advance, ... save ... -> finish: the network, its validation loss
+
+The same on CPU and CUDA. A run of a number of steps, broken off and continued, ends with the weights of
+a run in one go, to the last bit.
+"""
 
 import json
 import math
@@ -6,189 +12,147 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from model.codec.weights import model_id
-from model.network.compass import Compass, channels_last
-from model.network.config import Config
+from model.network.compass import Compass
 from model.training.average import Average
-from model.training.begin import begin
-from model.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, take_over
+from model.training.checkpoint import Checkpoint, save_checkpoint
 from model.training.data import Pictures
-from model.training.muon import MuonAdam
-from model.training.network import TrainedHyperprior, initialise
+from model.training.optimisers import Optimisers
+from model.training.plan import Plan, prepare
+from model.training.report import Report, append
 from model.training.speed import Speed, matrix_dtype
-from model.training.stages import Recipe, loss, trained_modules
+from model.training.stages import Losses, Recipe, loss
 
 WARMUP = 0.03
-"""Share of the time box over which the learning rate rises; afterwards it falls as a cosine."""
+"""Share of the run over which the learning rate rises; afterwards it falls as a cosine."""
 FLOOR = 0.005
 """The last learning rate as a share of the highest."""
-CLIP = 1.0
-CODING_STAGES = {"base": {"base"}, "enhancement": {"residual", "joint"}}
-"""The stages that train each hyperprior."""
 SAVE_SECONDS = 120
 REPORT_STEPS = 50
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "muon": MuonAdam}
+VALIDATION_BATCHES = 32
 
 
 def schedule(progress: float) -> float:
-    """Factor on the learning rate at ``progress`` 0 to 1 of the time box."""
+    """Factor on the learning rate at ``progress`` 0 to 1 of the run."""
     if progress < WARMUP:
         return max(progress / WARMUP, 0.01)
     fall = min((progress - WARMUP) / (1 - WARMUP), 1.0)
     return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * fall))
 
 
-def train(
-    config: Config,
-    recipe: Recipe,
-    minutes: float,
-    pictures: tuple[Pictures, Pictures],
-    checkpoint: Path,
-    start: Path | None = None,
-    log: Path | None = None,
-    compile_network: bool = False,
-    seed: int = 0,
-    steps: float = math.inf,
-    base: Path | None = None,
-) -> Compass:
-    """Train one stage for ``minutes`` or ``steps``, whichever end first; return the network.
+def train(plan: Plan) -> Compass:
+    """Train one stage and return the network, with the averaged weights if the recipe wants an average.
 
-    An unfinished run of the same stage in ``checkpoint``, begun from the same files if any are given,
-    is continued where it stopped (weights, optimiser, random state, schedule); else the weights come
-    from ``start``, from ``checkpoint`` or are new, and those of the base layer from ``base``, if given.
-    A new base layer of patches begins as the principal components of the pictures. Prints a progress bar,
-    appends JSON lines to ``log``, and ends with the validation loss. The result has the averaged weights,
-    if the recipe wants an average.
+    Shows a progress bar, saves a checkpoint every two minutes, prints the validation loss at the end.
+    Raises WeightsError for files to begin with that are no weights.
     """
-    device = pictures[0].buffer.device
-    network = channels_last(initialise(config, seed).to(device))
-    before = load_checkpoint(checkpoint) if checkpoint.exists() else None
-    origin = tuple(model_id(path).hex() if path else "" for path in (start, base))
-    resumed = (
-        before is not None
-        and before.progress < 1
-        and _same(recipe, before.recipe)
-        and Config.from_dict(before.config) == config
-        and (origin == before.origin or not any(origin))
-    )
-    if before is not None and resumed:
-        origin = before.origin
-    elif start is not None:
-        before = load_checkpoint(start)
-    history: tuple[str, ...] = before.history if before else ()
-    if before is not None:
-        take_over(network, before.weights)
-    if base is not None and not resumed:
-        weights = load_checkpoint(base).weights
-        take_over(network, {name: w for name, w in weights.items() if name.startswith("base.")})
-    if recipe.stage in CODING_STAGES["enhancement"] and not CODING_STAGES["enhancement"] & {*history}:
-        network.enhancement.load_state_dict(network.base.state_dict(), strict=False)
-    part = "base" if recipe.stage == "base" else "enhancement"
-    if recipe.stage == "base" and "base" not in history and config.form == "patches":
-        assert isinstance(network.base, TrainedHyperprior)
-        begin(network.base, config, pictures[0], seed)
-    history += () if resumed else (recipe.stage,)
-    network.requires_grad_(False)
-    for module in trained_modules(network, recipe.stage):
-        module.requires_grad_(True)
-    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    quantiles = [p for name, p in trained.items() if name.endswith("quantiles")]
-    parameters = [p for name, p in trained.items() if not name.endswith("quantiles")]
-    optimisers = [OPTIMISERS[recipe.optimiser](parameters, lr=recipe.lr)]
-    if quantiles:
-        optimisers.append(torch.optim.Adam(quantiles, lr=1e-3))
-    average = Average(trained, recipe.average) if recipe.average else None
-    generator = torch.Generator(device).manual_seed(seed)
-    first, done = 0, 0.0
-    if before is not None and resumed:
-        first, done = before.step, before.progress
-        before.restore(network, average, optimisers, generator)
-    compiled: Callable = torch.compile(loss, dynamic=True) if compile_network else loss
-    dtype = matrix_dtype(device)
-    speed = Speed(device, dtype)
-    began = reported = saved = time.monotonic()
-    step, progress = first, done
-    report = {"bpp": 0.0, "mse": 0.0, "loss": 0.0}
+    run = Run(plan)
+    with Report(plan.recipe.stage, plan.log, run.progress) as report:
+        while not run.finished:
+            report.add(run.advance())
+            if run.step % REPORT_STEPS == 0:
+                report.tell(run.step, run.progress, run.speed)
+            run.save_if_due()
+    return run.finish()
 
-    def save() -> None:
+
+class Run:
+    """A run of training: new, or continued from its checkpoint.
+
+    ``step`` counts the steps of the stage, those before a break included; ``progress`` 0 to 1 is the share
+    of the minutes or steps that are over, whichever is larger.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        beginning = prepare(plan)
+        self.network = beginning.network
+        self._history, self._origin = beginning.history, beginning.origin
+        self._optimisers = Optimisers(self.network, plan.recipe)
+        decay = plan.recipe.average
+        self._average = Average(self._optimisers.trained, decay) if decay else None
+        self._generator = torch.Generator(plan.device).manual_seed(plan.seed)
+        self.step, self.progress = 0, 0.0
+        if beginning.unfinished is not None:
+            saved = beginning.unfinished
+            self.step, self.progress = saved.step, saved.progress
+            saved.restore(self.network, self._average, self._optimisers.all, self._generator)
+        self._loss: Callable[..., Losses] = torch.compile(loss, dynamic=True) if plan.compile_loss else loss
+        self._dtype = matrix_dtype(plan.device)
+        self.speed = Speed(plan.device, self._dtype)
+        self.network.train()
+        self._first_step, self._first_progress = self.step, self.progress
+        self._began = self._saved = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the minutes or steps are over."""
+        return self.progress >= 1
+
+    def advance(self) -> Losses:
+        """Train on one batch."""
+        self._optimisers.set_rate(schedule(self.progress))
+        seed = torch.randint(2**31, (), generator=self._generator, device=self.plan.device)
+        torch.manual_seed(int(seed))  # of the noise, and the same after a break
+        counted = self.step == self._first_step or self.step % REPORT_STEPS == 0
+        with self.speed.counted() if counted else nullcontext():
+            losses = self._losses(loss if counted else self._loss)
+            self._optimisers.step(losses.total)
+        self._optimisers.step_quantiles(self.step)
+        self.step += 1
+        if self._average is not None:
+            self._average.update(self.step)
+        minutes = (time.monotonic() - self._began) / 60
+        by_time = self._first_progress + minutes / self.plan.minutes
+        self.progress = max(by_time, self.step / self.plan.steps)
+        return losses
+
+    def save(self) -> None:
+        """Write the checkpoint: the same plan goes on from it."""
         state = Checkpoint.of(
-            network, average, optimisers, generator, config, asdict(recipe), step, progress, history, origin
+            self.network,
+            self._average,
+            self._optimisers.all,
+            self._generator,
+            self.plan.config,
+            asdict(self.plan.recipe),
+            self.step,
+            self.progress,
+            self._history,
+            self._origin,
         )
-        save_checkpoint(checkpoint, state)
+        save_checkpoint(self.plan.checkpoint, state)
 
-    network.train()
-    with tqdm(total=100.0, initial=100 * done, desc=recipe.stage, unit="%", bar_format=_BAR) as bar:
-        while progress < 1:
-            for group in optimisers[0].param_groups:
-                group["lr"] = recipe.lr * schedule(progress)
-            counting = step == first or step % REPORT_STEPS == 0
-            torch.manual_seed(int(torch.randint(2**31, (), generator=generator, device=device)))
-            with speed.counted() if counting else nullcontext():
-                with _autocast(device, dtype):
-                    losses = (loss if counting else compiled)(network, recipe, pictures[0], generator)
-                optimisers[0].zero_grad()
-                losses.total.backward()
-                if torch.isfinite(torch.nn.utils.clip_grad_norm_(parameters, CLIP)):
-                    optimisers[0].step()
-            if quantiles and step % 4 == 0:
-                optimisers[1].zero_grad()
-                _quantile_loss(network, part).backward()
-                optimisers[1].step()
-            step += 1
-            if average is not None:
-                average.update(step)
-            now = time.monotonic()
-            progress = max(done + (now - began) / (60 * minutes), step / steps)
-            for name, value in (
-                ("bpp", losses.bpp),
-                ("mse", losses.mse),
-                ("loss", float(losses.total.detach())),
-            ):
-                report[name] += value
-            if step % REPORT_STEPS == 0:
-                count = min(step - first, REPORT_STEPS)
-                report = {name: total / count for name, total in report.items()}
-                psnr = -10 * math.log10(report["mse"] + 1e-12)
-                pace = speed.of(count, now - reported)
-                bar.set_postfix_str(
-                    f"step {step} loss {report['loss']:.3f} {report['bpp']:.3f} bpp {psnr:.2f} dB "
-                    f"{pace['steps_per_second']:.2f} steps/s"
-                )
-                bar.update(min(100 * progress, 100) - bar.n)
-                row = {"stage": recipe.stage, "step": step, "progress": progress, "psnr": psnr}
-                _append(log, row | report | pace)
-                report, reported = dict.fromkeys(report, 0.0), now
-            if progress < 1 and now - saved > SAVE_SECONDS:
-                save()
-                saved = now
-    seconds = time.monotonic() - began
-    save()
-    if average is not None:
-        average.apply()
-    summary = {
-        "stage": recipe.stage,
-        "steps": step,
-        "seconds": round(seconds),
-        **speed.of(step - first, seconds),
-        **validate(network, recipe, pictures[1]),
-    }
-    _append(log, {"final": summary})
-    print(json.dumps(summary))
-    return network
+    def save_if_due(self) -> None:
+        """Write the checkpoint if the last one is two minutes old and the run is not over."""
+        now = time.monotonic()
+        if not self.finished and now - self._saved > SAVE_SECONDS:
+            self.save()
+            self._saved = now
 
+    def finish(self) -> Compass:
+        """Save, put the average in the weights' place, validate, log and print what came of it."""
+        seconds = time.monotonic() - self._began
+        self.save()
+        if self._average is not None:
+            self._average.apply()
+        summary = {
+            "stage": self.plan.recipe.stage,
+            "steps": self.step,
+            "seconds": round(seconds),
+            **self.speed.of(self.step - self._first_step, seconds),
+            **validate(self.network, self.plan.recipe, self.plan.pictures[1]),
+        }
+        append(self.plan.log, {"final": summary})
+        print(json.dumps(summary))
+        return self.network
 
-def _same(recipe: Recipe, saved: dict[str, Any]) -> bool:
-    """Whether a checkpoint's recipe is this one; a field that it lacks had the default's meaning."""
-    return asdict(Recipe(recipe.stage)) | saved == asdict(recipe)
-
-
-_BAR = "{desc}: {percentage:3.1f}% |{bar}| {elapsed}<{remaining} {postfix}"
+    def _losses(self, stage_loss: Callable[..., Losses]) -> Losses:
+        """The losses on one random batch, in bfloat16 where the device is fast at it."""
+        with _autocast(self.plan.device, self._dtype):
+            return stage_loss(self.network, self.plan.recipe, self.plan.pictures[0], self._generator)
 
 
 def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, float]:
@@ -198,7 +162,7 @@ def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, 
     torch.manual_seed(1)
     network.eval()
     with torch.no_grad():
-        rows = [loss(network, recipe, pictures, generator) for _ in range(32)]
+        rows = [loss(network, recipe, pictures, generator) for _ in range(VALIDATION_BATCHES)]
     network.train()
     return {
         "loss": sum(float(r.total) for r in rows) / len(rows),
@@ -207,18 +171,5 @@ def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, 
     }
 
 
-def _quantile_loss(network: Compass, part: str) -> torch.Tensor:
-    hyperprior = network.get_submodule(part)
-    assert isinstance(hyperprior, TrainedHyperprior)
-    auxiliary: torch.Tensor = hyperprior.bottleneck.loss()
-    return auxiliary
-
-
-def _autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
+def _autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
-
-
-def _append(log: Path | None, row: dict) -> None:
-    if log is not None:
-        with log.open("a") as file:
-            file.write(json.dumps(row) + "\n")

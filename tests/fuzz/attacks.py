@@ -171,7 +171,10 @@ def _codec() -> Iterator[Codec]:
 
 
 def _streams(codec: Codec) -> list[bytes]:
-    return [codec.encode(picture(sizes[-1].width, sizes[-1].height), sizes, 30 + 20 * i) for i, sizes in enumerate(SIZES)]
+    return [
+        codec.encode(picture(sizes[-1].width, sizes[-1].height), sizes, 30 + 20 * i)
+        for i, sizes in enumerate(SIZES)
+    ]
 
 
 def _request(random: Random, picture_id: str) -> bytes:

@@ -23,11 +23,13 @@ from model.geometry import Box, Size
 from model.stream.container import MAX_LAYERS, layers_held, read_header, verify
 from model.training.export import export
 from model.training.network import initialise
-from tests.model.tiny import TINY, lively_network, picture, picture_of
+from tests.model.tiny import TINY, TINY_PATCHES, lively_network, picture, picture_of
 
 ODD_SIZES = [
     Size(*size) for size in [(1, 1), (173, 1), (1, 131), (16, 16), (64, 64), (129, 65), (61, 97), (31, 257)]
 ]
+
+SIZES = [Size(61, 97), Size(150, 190), Size(290, 400)]
 
 
 def ladder(width, height):
@@ -41,10 +43,29 @@ def original():
     return picture(400, 290)
 
 
+@pytest.fixture(scope="module", params=[TINY, TINY_PATCHES], ids=lambda config: config.form)
+def weights_of_a_form(request, tmp_path_factory):
+    """The weight file of a small random network in each form of the transforms."""
+    path = tmp_path_factory.mktemp("weights") / "form.safetensors"
+    export(lively_network(request.param), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def codec_of_a_form(weights_of_a_form):
+    return Codec.load(str(weights_of_a_form))
+
+
+@pytest.fixture(scope="module")
+def stream_of_a_form(codec_of_a_form, original):
+    """Three layers, the last of 2 x 2 tiles."""
+    return codec_of_a_form.encode(original, SIZES, 60)
+
+
 @pytest.fixture(scope="module")
 def stream(tiny_codec, original):
     """Three layers, the last of 2 x 2 tiles."""
-    return tiny_codec.encode(original, [Size(61, 97), Size(150, 190), Size(290, 400)], 60)
+    return tiny_codec.encode(original, SIZES, 60)
 
 
 def test_header_of_a_stream(tiny_codec, stream):
@@ -56,39 +77,41 @@ def test_header_of_a_stream(tiny_codec, stream):
     assert header.grid(2) == (2, 2)
 
 
-def test_streams_are_lively(tiny_codec, stream):
+def test_streams_are_lively(codec_of_a_form, stream_of_a_form):
     """Else the tests here would show little."""
     for k in range(3):
-        y = tiny_codec.latents(stream, k)
+        y = codec_of_a_form.latents(stream_of_a_form, k)
         assert len(y.unique()) > 200
         assert y.std() > 1
 
 
-def test_encoding_is_reproducible(tiny_codec, original, stream):
-    assert tiny_codec.encode(original, [Size(61, 97), Size(150, 190), Size(290, 400)], 60) == stream
+def test_encoding_is_reproducible(codec_of_a_form, original, stream_of_a_form):
+    assert codec_of_a_form.encode(original, SIZES, 60) == stream_of_a_form
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
-def test_a_prefix_decodes_as_the_whole(tiny_codec, stream, layer):
-    header = read_header(stream)
+def test_a_prefix_decodes_as_the_whole(codec_of_a_form, stream_of_a_form, layer):
+    header = read_header(stream_of_a_form)
     end = header.layers[layer].end
     assert layers_held(header, end) == layer + 1
-    pixels = tiny_codec.decode(stream, layer)
+    pixels = codec_of_a_form.decode(stream_of_a_form, layer)
     assert pixels.shape == (header.layers[layer].height, header.layers[layer].width, 3)
     assert pixels.dtype == np.uint8
-    assert np.array_equal(tiny_codec.decode(stream[:end], layer), pixels)
+    assert np.array_equal(codec_of_a_form.decode(stream_of_a_form[:end], layer), pixels)
     with pytest.raises(TruncatedStream):
-        tiny_codec.decode(stream[: end - 1], layer)
+        codec_of_a_form.decode(stream_of_a_form[: end - 1], layer)
 
 
 def test_the_largest_layer_by_default(tiny_codec, stream):
     assert np.array_equal(tiny_codec.decode(stream), tiny_codec.decode(stream, 2))
 
 
-def test_layers_follow_from_the_layer_below(tiny_codec, stream):
-    layers = [tiny_codec.decode(stream, k) for k in range(3)]
+def test_layers_follow_from_the_layer_below(codec_of_a_form, stream_of_a_form):
+    layers = [codec_of_a_form.decode(stream_of_a_form, k) for k in range(3)]
     for first, wanted in [(0, 1), (0, 2), (1, 2)]:
-        assert np.array_equal(tiny_codec.decode(stream, wanted, start=(first, layers[first])), layers[wanted])
+        assert np.array_equal(
+            codec_of_a_form.decode(stream_of_a_form, wanted, start=(first, layers[first])), layers[wanted]
+        )
 
 
 def test_the_layers_below_are_not_read_when_they_are_given(tiny_codec, stream):
@@ -115,12 +138,12 @@ def test_starts_that_do_not_fit(tiny_codec, stream, start, of):
 
 @given(st.data(), st.sampled_from([0, 1, 2]))
 @settings(deadline=None, max_examples=40)
-def test_a_region_is_the_crop_of_the_whole(tiny_codec, stream, data, layer):
-    whole = decoded(tiny_codec, stream, layer)
+def test_a_region_is_the_crop_of_the_whole(codec_of_a_form, stream_of_a_form, data, layer):
+    whole = decoded(codec_of_a_form, stream_of_a_form, layer)
     height, width = whole.shape[:2]
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     box = Box(top, left, data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width)))
-    region = tiny_codec.decode(stream, layer, region=box)
+    region = codec_of_a_form.decode(stream_of_a_form, layer, region=box)
     assert region.shape == (*box.size, 3)
     difference = np.abs(region.astype(int) - whole[box.top : box.bottom, box.left : box.right])
     assert difference.max() <= 1
@@ -161,17 +184,17 @@ def test_a_region_reads_only_its_part(tiny_codec):
 
 
 @pytest.mark.parametrize("size", ODD_SIZES, ids=str)
-def test_odd_sizes(tiny_codec, size):
+def test_odd_sizes(codec_of_a_form, size):
     pixels, sizes = picture_of(size), ladder(size.width, size.height)
-    stream = tiny_codec.encode(pixels, sizes, 70)
+    stream = codec_of_a_form.encode(pixels, sizes, 70)
     for k, size in enumerate(sizes):
-        assert tiny_codec.decode(stream, k).shape == (*size, 3)
+        assert codec_of_a_form.decode(stream, k).shape == (*size, 3)
 
 
 @pytest.mark.parametrize("tile", [64, 128, 1024])
 def test_other_tile_sizes_give_the_same_picture(tiny_codec, original, stream, monkeypatch, tile):
     monkeypatch.setattr(model.codec.codec, "TILE", tile)
-    other = tiny_codec.encode(original, [Size(61, 97), Size(150, 190), Size(290, 400)], 60)
+    other = tiny_codec.encode(original, SIZES, 60)
     assert read_header(other).tile == tile
     for k in range(3):
         assert torch.equal(tiny_codec.latents(other, k), tiny_codec.latents(stream, k))
@@ -221,12 +244,12 @@ def test_what_cannot_be_coded(tiny_codec, pixels, sizes, quality):
 
 
 @pytest.mark.parametrize("size", [Size(30, 40), Size(61, 97), Size(290, 300)])
-def test_enlargement_is_the_prediction(tiny_codec, size):
+def test_enlargement_is_the_prediction(codec_of_a_form, size):
     pixels = picture(40, 30)
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
-        expected = (255 * tiny_codec.network.liff(x, size)[0]).clamp(0, 255).permute(1, 2, 0)
-    enlarged = tiny_codec.enlarge(pixels, size)
+        expected = (255 * codec_of_a_form.network.liff(x, size)[0]).clamp(0, 255).permute(1, 2, 0)
+    enlarged = codec_of_a_form.enlarge(pixels, size)
     assert enlarged.dtype == np.uint8
     assert np.abs(enlarged - expected.numpy()).max() <= 0.51
 
@@ -299,7 +322,7 @@ def latents(codec, stream):
     ]
 
 
-def test_encoders_that_calculate_otherwise_write_streams_that_decode_alike(tiny_codec, tiny_weights):
+def test_streams_of_encoders_that_calculate_otherwise_decode_to_equal_latents(tiny_codec, tiny_weights):
     """An encoder in float64 or without oneDNN may choose other symbols; every decoder gets them."""
     pixels, sizes = picture(190, 131), [Size(66, 95), Size(131, 190)]
     streams = [tiny_codec.encode(pixels, sizes, 80)]
@@ -322,18 +345,18 @@ def test_the_network_in_double_precision_changes_no_latent(tiny_codec, tiny_weig
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_change_no_pixel(tiny_codec, tiny_weights, original, stream, threads):
-    other = Codec.load(str(tiny_weights), threads=threads)
-    assert np.array_equal(other.decode(stream), tiny_codec.decode(stream))
-    assert other.encode(original, [Size(61, 97), Size(150, 190), Size(290, 400)], 60) == stream
+def test_threads_change_no_pixel(codec_of_a_form, weights_of_a_form, original, stream_of_a_form, threads):
+    other = Codec.load(str(weights_of_a_form), threads=threads)
+    assert np.array_equal(other.decode(stream_of_a_form), codec_of_a_form.decode(stream_of_a_form))
+    assert other.encode(original, SIZES, 60) == stream_of_a_form
 
 
-def test_onednn_changes_pixels_by_one_at_most(tiny_codec, stream):
-    layers = [tiny_codec.decode(stream, k) for k in range(3)]
+def test_onednn_changes_pixels_by_one_at_most(codec_of_a_form, stream_of_a_form):
+    layers = [codec_of_a_form.decode(stream_of_a_form, k) for k in range(3)]
     with torch.backends.mkldnn.flags(enabled=False):
         for k in range(3):
             start = (k - 1, layers[k - 1]) if k else None
-            other = tiny_codec.decode(stream, k, start=start)
+            other = codec_of_a_form.decode(stream_of_a_form, k, start=start)
             assert np.abs(other.astype(int) - layers[k]).max() <= 1
 
 
@@ -347,22 +370,23 @@ def test_several_pictures_at_once(tiny_codec, original, stream):
     assert len(set(encoded)) == 1
 
 
-def test_a_batch_of_pictures_of_the_same_sizes(tiny_codec, original):
+def test_a_batch_of_pictures_of_the_same_sizes(codec_of_a_form, original):
     sizes = [Size(90, 120), Size(181, 250), Size(*original.shape[:2])]
     pictures = [original, original[::-1], original[:, ::-1], 255 - original]
     streams = [
-        tiny_codec.encode(p, sizes, quality) for p, quality in zip(pictures, (30, 60, 75, 90), strict=True)
+        codec_of_a_form.encode(p, sizes, quality)
+        for p, quality in zip(pictures, (30, 60, 75, 90), strict=True)
     ]
-    below = [tiny_codec.decode(stream, 0) for stream in streams]
+    below = [codec_of_a_form.decode(stream, 0) for stream in streams]
     box = Box(20, 31, 170, 200)
-    whole_layers = tiny_codec.decode_batch(streams)
-    regions = tiny_codec.decode_batch(streams, 1, box, (0, below))
+    whole_layers = codec_of_a_form.decode_batch(streams)
+    regions = codec_of_a_form.decode_batch(streams, 1, box, (0, below))
     for stream, layer, region in zip(streams, whole_layers, regions, strict=True):
-        assert np.abs(layer.astype(int) - tiny_codec.decode(stream)).max() <= 1
-        assert np.abs(region.astype(int) - tiny_codec.decode(stream, 1, box)).max() <= 1
+        assert np.abs(layer.astype(int) - codec_of_a_form.decode(stream)).max() <= 1
+        assert np.abs(region.astype(int) - codec_of_a_form.decode(stream, 1, box)).max() <= 1
 
 
-def test_streams_that_cannot_be_decoded_together(tiny_codec, original, stream):
+def test_streams_that_do_not_make_a_batch(tiny_codec, original, stream):
     other = tiny_codec.encode(original[:-1], [Size(original.shape[0] - 1, original.shape[1])], 50)
     with pytest.raises(ValueError, match="cannot be decoded in one batch"):
         tiny_codec.decode_batch([stream, other])

@@ -16,14 +16,16 @@ from model.errors import WeightsError
 from model.geometry import Size
 from model.network.config import Config
 from model.network.transforms import analyse_whole, synthesise_whole
-from model.training import cli, trainer
+from model.training import cli, plan, trainer
 from model.training.average import Average
 from model.training.begin import begin, fine_log_gain
-from model.training.checkpoint import load_checkpoint
+from model.training.checkpoint import Checkpoint, load_checkpoint
 from model.training.data import Pictures, load_pictures
 from model.training.export import export, network_of
-from model.training.muon import MuonAdam, orthogonalise
+from model.training.muon import orthogonalise
 from model.training.network import FEW_BITS, SKIPPED_TABLES, gaussian_bits, initialise, quantise
+from model.training.optimisers import Optimisers
+from model.training.plan import Plan, same_recipe
 from model.training.screens import EDGE, screens
 from model.training.speed import Speed
 from model.training.stages import STAGES, Recipe, loss, trained_modules
@@ -57,10 +59,9 @@ def recipe(stage, **choices):
 
 
 def run(stage, folder, start=None, minutes=BRIEF, **options):
-    return train(
-        CONFIG, recipe(stage), minutes, (pictures(), pictures(2, 50)), folder / "run.safetensors",
-        start, folder / "log.jsonl", **options,
-    )  # fmt: skip
+    photos, path = (pictures(), pictures(2, 50)), folder / "run.safetensors"
+    log = folder / "log.jsonl"
+    return train(Plan(CONFIG, recipe(stage), photos, path, minutes, start=start, log=log, **options))
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_a_stopped_run_ends_as_one_in_one_go(choices, tmp_path, monkeypatch):
     made = pictures(), pictures(2, 50)
 
     def train_six(path):
-        return train(CONFIG, recipe("base", **choices), math.inf, made, path, steps=6)
+        return train(Plan(CONFIG, recipe("base", **choices), made, path, steps=6))
 
     whole = train_six(tmp_path / "whole.safetensors")
     with monkeypatch.context() as patch:
@@ -209,8 +210,8 @@ def test_the_log_tells_means_of_the_steps_since_the_run_went_on(tmp_path, monkey
     with monkeypatch.context() as patch:
         stop_after(patch, 8)
         with pytest.raises(Stopped):
-            train(CONFIG, recipe("base"), math.inf, made, tmp_path / "run.safetensors", steps=30)
-    train(CONFIG, recipe("base"), math.inf, made, tmp_path / "run.safetensors", log=log, steps=30)
+            train(Plan(CONFIG, recipe("base"), made, tmp_path / "run.safetensors", steps=30))
+    train(Plan(CONFIG, recipe("base"), made, tmp_path / "run.safetensors", log=log, steps=30))
     after_two, after_ten = (json.loads(line)["loss"] for line in log.read_text().splitlines()[:2])
     assert after_two == pytest.approx(after_ten, rel=0.5)
 
@@ -219,9 +220,8 @@ def test_the_log_tells_means_of_the_steps_since_the_run_went_on(tmp_path, monkey
 @pytest.mark.usefixtures("few_validations")
 def test_the_averaged_weights_are_the_ones_used(tmp_path):
     path = tmp_path / "run.safetensors"
-    network = train(
-        CONFIG, recipe("base", average=0.9), math.inf, (pictures(), pictures(2, 50)), path, steps=3
-    )
+    photos = pictures(), pictures(2, 50)
+    network = train(Plan(CONFIG, recipe("base", average=0.9), photos, path, steps=3))
     saved, used = load_checkpoint(path), dict(network.named_parameters())
     assert same(used, saved.weights)
     assert same(dict(network_of(load_checkpoint(path), "lite").named_parameters()), used)
@@ -263,13 +263,13 @@ def test_gains_begin_best_at_fine_steps():
 @pytest.mark.usefixtures("few_validations")
 def test_only_a_new_base_layer_begins_as_components(tmp_path, monkeypatch):
     begun = []
-    monkeypatch.setattr(trainer, "begin", lambda *arguments: begun.append(arguments))
+    monkeypatch.setattr(plan, "begin", lambda *arguments: begun.append(arguments))
     photos = pictures(), pictures(2, 50)
-    train(PATCHES, recipe("base"), math.inf, photos, tmp_path / "new.safetensors", steps=1)
+    train(Plan(PATCHES, recipe("base"), photos, tmp_path / "new.safetensors", steps=1))
     assert len(begun) == 1
     for stage in ("base", "liff", "joint"):
         path = tmp_path / f"{stage}.safetensors"
-        train(PATCHES, recipe(stage), math.inf, photos, path, tmp_path / "new.safetensors", steps=1)
+        train(Plan(PATCHES, recipe(stage), photos, path, steps=1, start=tmp_path / "new.safetensors"))
     assert len(begun) == 1
 
 
@@ -287,9 +287,30 @@ def test_screens_are_sharp_and_reproducible():
 def test_checkpoints_of_older_versions_go_on():
     """Their recipes lack the newer choices, whose defaults are what was done then."""
     old = {"stage": "base", "batch": 2, "side": 64, "lr": 2e-3, "layers": 3, "noisy": False}
-    assert trainer._same(recipe("base"), old)
-    assert not trainer._same(recipe("base", average=0.9), old)
-    assert not trainer._same(recipe("base", optimiser="adam"), old)
+    saved = Checkpoint({}, {}, {}, None, {}, old, 1, 0.5)
+    assert same_recipe(recipe("base"), saved)
+    assert not same_recipe(recipe("base", average=0.9), saved)
+    assert not same_recipe(recipe("base", optimiser="adam"), saved)
+
+
+def test_the_state_of_the_adam_before_torchs_goes_on():
+    """A checkpoint of 2026-11-24 named the means otherwise; they are what torch's Adam goes on from."""
+    network = initialise(CONFIG)
+    optimisers = Optimisers(network, recipe("base"))
+    name, parameter = next((n, p) for n, p in optimisers.trained.items() if n.endswith("log_gain"))
+    mean, square = torch.full_like(parameter, 0.5), torch.full_like(parameter, 0.25)
+    state = {f"{name}|step": torch.tensor(7.0), f"{name}|mean": mean, f"{name}|square": square}
+    saved = Checkpoint({}, {}, state, None, {}, {}, 7, 0.5)
+    saved.restore(network, None, optimisers.all, torch.Generator())
+    before = parameter.detach().clone()
+    optimisers.set_rate(1.0)
+    for p in optimisers.trained.values():
+        p.grad = torch.zeros_like(p)
+    for optimiser in optimisers.all[:-1]:
+        optimiser.step()
+    expected = 0.45 / (1 - 0.9**8) / ((0.2475 / (1 - 0.99**8)) ** 0.5 + 1e-8)
+    rate = 0.5 * recipe("base").lr
+    torch.testing.assert_close(before - parameter.detach(), torch.full_like(parameter, rate * expected))
 
 
 @pytest.mark.parametrize("scale", [0.11, 0.5, 3.0, 64.0])
@@ -410,13 +431,11 @@ def test_the_loss_falls():
     """Forty steps on one batch."""
     torch.manual_seed(0)
     network, made = initialise(CONFIG), pictures()
-    optimiser = MuonAdam(network.base.parameters(), lr=2e-3)
+    optimisers = Optimisers(network, recipe("base"))
     losses = []
     for _ in range(40):
         total = loss(network, recipe("base"), made, torch.Generator().manual_seed(0)).total
-        optimiser.zero_grad()
-        total.backward()
-        optimiser.step()
+        optimisers.step(total)
         losses.append(float(total.detach()))
     assert losses[-1] < 0.8 * losses[0]
 
@@ -488,19 +507,19 @@ def test_all_stages_in_one_command_go_on_where_they_were(started, tmp_path, monk
         stop_after(patch, 2)
         with pytest.raises(Stopped):
             cli.main(command)
-    assert cli.stages_left(checkpoint) == ["base", "liff", "joint"]
+    assert cli.remaining_stages(checkpoint) == ["base", "liff", "joint"]
     with monkeypatch.context() as patch:
         saves = stop_after(patch, 6)
         with pytest.raises(Stopped):
             cli.main(command)
     assert [step for step, _ in saves] == [3, 4, 1, 1, 2, 3]
-    assert cli.stages_left(checkpoint) == list(cli.SHARES)
+    assert cli.remaining_stages(checkpoint) == list(cli.SHARES)
     assert load_checkpoint(checkpoint).history == (*before, "base", "liff", "joint")
     with monkeypatch.context() as patch:
         stop_after(patch, 6)
         with pytest.raises(Stopped):
             cli.main(command)
-    assert cli.stages_left(checkpoint) == ["joint"]
+    assert cli.remaining_stages(checkpoint) == ["joint"]
     with monkeypatch.context() as patch:
         saves = stop_after(patch, 1)
         with pytest.raises(Stopped):
