@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class StageClock:
-    """Adds up wall-clock seconds by stage name; one clock a job, used by one thread."""
+    """Adds up wall-clock seconds by stage name; one clock per job, used by one thread."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -26,11 +26,11 @@ class StageClock:
             self.add(name, time.perf_counter() - start)
 
     def add_parallel(self, wall: float, clocks: Iterable["StageClock"]) -> None:
-        """Divide ``wall`` seconds among the stages as ``clocks``, run side by side, divide theirs."""
-        together = StageClock()
+        """Divide ``wall`` seconds among the stages in proportion to ``clocks``, which ran side by side."""
+        all_clocks = StageClock()
         for clock in clocks:
             for name, seconds in clock.seconds.items():
-                together.add(name, seconds)
-        total = sum(together.seconds.values())
-        for name, seconds in together.seconds.items():
+                all_clocks.add(name, seconds)
+        total = sum(all_clocks.seconds.values())
+        for name, seconds in all_clocks.seconds.items():
             self.add(name, wall * seconds / total)

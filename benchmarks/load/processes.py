@@ -119,7 +119,7 @@ def _family(pid: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -131,7 +131,7 @@ def alive(pid: int) -> bool:
 
 
 def unix_sockets(pid: int) -> int:
-    """How many unix sockets a process has open: one a worker, some for the store."""
+    """How many unix sockets a process has open: one per worker, some for the store."""
     table = Path("/proc/net/unix").read_text().splitlines()[1:]
     known = {f"socket:[{line.split()[6]}]" for line in table}
     found = 0

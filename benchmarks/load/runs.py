@@ -116,7 +116,9 @@ def plot(path: Path, reports: Sequence[Report]) -> None:
             if points:
                 label = f"{report.server}, {key}"
                 axes.plot(*zip(*points, strict=True), style, color=f"C{number}", label=label)
-    axes.set(xlabel="answered requests a second", ylabel="seconds until a reading is answered", yscale="log")
+    axes.set(
+        xlabel="answered requests per second", ylabel="seconds until a reading is answered", yscale="log"
+    )
     axes.set_title("Latency over throughput, 10 % uploads")
     axes.grid(alpha=0.3)
     axes.legend()

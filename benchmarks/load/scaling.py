@@ -42,7 +42,7 @@ NOTHING_KEPT = {
 
 
 def bare(profile: Profile, streams: Sequence[bytes], seconds: float) -> float:
-    """Renderings a second of this process."""
+    """Renderings per second of this process."""
     torch.set_num_threads(1)
     tasks = Tasks(Settings(profile=profile, worker_cache_bytes=0))
     tasks.warm_up()
@@ -57,8 +57,8 @@ def bare(profile: Profile, streams: Sequence[bytes], seconds: float) -> float:
     return done / (time.perf_counter() - begin)
 
 
-def bare_together(profile: Profile, streams: Sequence[bytes], seconds: float, processes: int) -> float:
-    """Renderings a second of so many processes."""
+def bare_in_processes(profile: Profile, streams: Sequence[bytes], seconds: float, processes: int) -> float:
+    """Renderings per second of so many processes."""
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         works = [pool.submit(bare, profile, streams, seconds) for _ in range(processes)]
         return sum(work.result() for work in works)
@@ -67,7 +67,7 @@ def bare_together(profile: Profile, streams: Sequence[bytes], seconds: float, pr
 async def served(
     profile: str, sources: Sequence[bytes], seconds: float, workers: int
 ) -> tuple[float, list[bytes]]:
-    """Renderings a second of the service with so many workers, and the streams it had made."""
+    """Renderings per second of the service with so many workers, and the streams it had made."""
     port = free_port()
     settings = {**NOTHING_KEPT, "COMPASS_WORKERS": str(workers)}
     with started([sys.executable, "-m", "service.cli", "serve"], port, profile, settings):
@@ -92,7 +92,7 @@ async def reuse(profile: str, source: bytes, rounds: int) -> tuple[float, float]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS) as client:
             await until_ready(client)
             for number in range(2 * rounds):
-                # each time a new picture, whose layers nobody has decoded
+                # each time a new picture, whose layers have not been decoded
                 picture = await upload(client, with_comment(source, str(number)))
                 widths = [LARGE] if number % 2 else [SMALL, LARGE]
                 seconds = 0.0
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rates: dict[int, tuple[float, float]] = {}
     for workers in sorted({1, cores}):
         rate, streams = asyncio.run(served(options.profile, sources, options.seconds, workers))
-        rates[workers] = rate, bare_together(options.profile, streams, options.seconds, workers)
+        rates[workers] = rate, bare_in_processes(options.profile, streams, options.seconds, workers)
     large = Image.fromarray(pictures[0].pixels).resize((LARGE, LARGE * 2 // 3), Image.Resampling.LANCZOS)
     alone, both = asyncio.run(reuse(options.profile, camera_jpeg(np.asarray(large)), options.rounds))
     overhead = 1 - rates[cores][0] / rates[cores][1]

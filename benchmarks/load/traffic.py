@@ -115,7 +115,7 @@ async def fire(client: httpx.AsyncClient, shot: Shot, due: float) -> Hit:
 async def open_loop(
     client: httpx.AsyncClient, draw: Callable[[], Shot], rate: float, seconds: float, chance: random.Random
 ) -> list[Hit]:
-    """Fire ``rate`` requests a second at random moments for so long, and wait for all answers."""
+    """Fire ``rate`` requests per second at random moments for so long, and wait for all answers."""
     tasks: list[asyncio.Task[Hit]] = []
     begin = time.perf_counter()
     due = begin
@@ -132,7 +132,7 @@ async def open_loop(
 async def closed_loop(
     client: httpx.AsyncClient, draw: Callable[[], Shot], clients: int, seconds: float
 ) -> float:
-    """Answers a second that so many clients get who each wait for their answer before the next."""
+    """Answers per second of ``clients`` clients, each of which waits for an answer before it asks again."""
     begin = time.perf_counter()
     done = 0
 

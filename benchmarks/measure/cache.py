@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 Measurement = list[list[float]]
-"""One (bytes, PSNR) pair a layer, bytes counted from the stream's start."""
+"""One (bytes, PSNR) pair per layer, bytes counted from the stream's start."""
 
 
 class Cache:

@@ -76,7 +76,7 @@ def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
 Measure = Callable[[Inputs, argparse.Namespace], object]
 
 
-def measure_apart(measure: Measure, options: argparse.Namespace, inputs: Inputs) -> Inputs:
+def measure_in_processes(measure: Measure, options: argparse.Namespace, inputs: Inputs) -> Inputs:
     """Let ``options.jobs`` processes, if more than one, run ``measure`` on one picture after the other.
 
     What they measure is in the caches of the returned inputs. A run that is broken off goes on
@@ -103,4 +103,4 @@ def _measure_one(number: int) -> None:
 
 
 _work: tuple[Measure, argparse.Namespace, Inputs]
-"""What a process of :func:`measure_apart` does."""
+"""What a process of :func:`measure_in_processes` does."""

@@ -51,7 +51,7 @@ def short_name(stem: str) -> str:
 
 
 def mean_point(pictures: Sequence[Picture], measured: Sequence[Measurement], layer: int = -1) -> Point:
-    """Mean bits per pixel and mean PSNR of a layer; one measurement a picture.
+    """Mean bits per pixel and mean PSNR of a layer; one measurement per picture.
 
     As in the published curves both means are over pictures, and the pixels are the picture's own,
     so for the last layer the rate is the whole stream's.
@@ -65,7 +65,7 @@ def mean_point(pictures: Sequence[Picture], measured: Sequence[Measurement], lay
 def curve_points(
     pictures: Sequence[Picture], by_setting: Sequence[Sequence[Measurement]]
 ) -> tuple[Point, ...]:
-    """One point of the last layer a setting; each setting holds one measurement a picture."""
+    """One point of the last layer per setting; each setting has one measurement per picture."""
     return tuple(mean_point(pictures, measured) for measured in by_setting)
 
 

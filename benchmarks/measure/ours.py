@@ -33,7 +33,7 @@ class Meter:
 
 
 def measure(codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
-    """The same for any codec, measured now."""
+    """As :meth:`Meter.layers`, for any codec, measured now."""
     return [[end, decibels] for end, decibels, _ in decoded_layers(codec, picture, sizes, quality)]
 
 

@@ -6,7 +6,7 @@ of rounded latents. A fourth variant needs no training: every layer is padded to
 instead of by a row or column where a size is odd. Each codes the pictures in three layers whose sizes are no
 multiples of 64; real stream bytes, 8-bit decoded pictures.
 
-The three begin alike: with an enhancement layer that is a copy of the base layer.
+All three begin with an enhancement layer that is a copy of the base layer.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Crops of the layers beside AVIF and JPEG for the eye: `make crops DATA=folder PROFILE=lite`.
 
-One PNG a picture, three rows: the sizes of a three-layer stream, each twice as wide as the one above. The
+One PNG per picture, three rows: the sizes of a three-layer stream, each twice as wide as the one above. The
 others keep one file a size, and up to each size their files have as many bytes as the stream has, or the
 next fewer that their qualities give. Small sizes are enlarged by repeating pixels.
 """
@@ -34,7 +34,7 @@ _CAPTION, _GAP = 18, 4
 
 @dataclass(frozen=True)
 class Shown:
-    """One size as somebody coded it: ``size`` in bytes counts the smaller sizes too; PSNR in decibels."""
+    """One size as a codec coded it: ``size`` in bytes counts the smaller sizes too; PSNR in decibels."""
 
     who: str
     pixels: Pixels
@@ -49,7 +49,7 @@ def of_stream(codec: Codec, picture: Picture, quality: int) -> list[Shown]:
 
 
 def of_files(codec: ClassicCodec, picture: Picture, ends: Sequence[int]) -> list[Shown]:
-    """One file a size, together not above the bytes in ``ends`` unless the lowest quality is."""
+    """One file per size; their bytes add up to at most those in ``ends`` unless the lowest quality is."""
     shown: list[Shown] = []
     spent = 0
     for size, end in zip(ladder(picture.size), ends, strict=True):
@@ -76,7 +76,7 @@ def best_within(codec: ClassicCodec, pixels: Pixels, limit: int) -> bytes:
 
 
 def draw(picture: Picture, box: Box, columns: Sequence[Sequence[Shown]]) -> Image.Image:
-    """The crops ``box``, in pixels of the largest layer: a row a size, a column a codec."""
+    """The crops ``box``, in pixels of the largest layer: a row per size, a column per codec."""
     rows = len(columns[0])
     height, width = box.size
     sheet = Image.new("RGB", ((width + _GAP) * len(columns) - _GAP, (height + _CAPTION) * rows), "white")

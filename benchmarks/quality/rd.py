@@ -20,7 +20,7 @@ QUALITIES = tuple(range(10, 101, 10))
 def falls(pictures: Sequence[Picture], rows: Mapping[int, Sequence[Measurement]]) -> Iterator[str]:
     """Where bytes or PSNR do not rise from one quality to the next, one sentence each.
 
-    ``rows`` holds, for each quality, one measurement a picture.
+    ``rows`` holds, for each quality, one measurement per picture.
     """
     for low, high in zip(sorted(rows), sorted(rows)[1:], strict=False):
         for picture, before, after in zip(pictures, rows[low], rows[high], strict=True):
@@ -29,7 +29,7 @@ def falls(pictures: Sequence[Picture], rows: Mapping[int, Sequence[Measurement]]
                     yield f"{picture.name}, quality {low} to {high}: {what} {a:g} to {b:g}"
 
 
-def named_apart(live: Sequence[Curve], anchors: Sequence[Curve]) -> list[Curve]:
+def with_distinct_names(live: Sequence[Curve], anchors: Sequence[Curve]) -> list[Curve]:
     """All curves; an anchor with the name of a curve measured here becomes "published …"."""
     taken = {curve.name for curve in live}
     return [
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):
         rows[quality].append(inputs.meter.layers(picture, [picture.size], quality))
     ours = Curve(f"COMPASS {inputs.profile}, one layer", curve_points(pictures, list(rows.values())))
-    others = named_apart([classic_curve(codec, inputs) for codec in CLASSIC_CODECS], inputs.anchors)
+    others = with_distinct_names([classic_curve(codec, inputs) for codec in CLASSIC_CODECS], inputs.anchors)
 
     bd_rates = {curve.name: compare(curve.points, ours.points) for curve in others}
     not_rising = list(falls(pictures, rows))

@@ -85,7 +85,7 @@ SECTIONS = {
 
 
 def quick(section: Section) -> Section:
-    """The same with its one ladder most worth knowing."""
+    """The section with the one ladder that is most worth knowing."""
     wanted = {(1, 2.0), (1, 2, 4.0), (1, 2, 6.0), even_steps(6).factors}
     return Section(section.title, tuple(x for x in section.ladders if x.factors in wanted), section.paper)
 
@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section alone; repeatable")
     parser.add_argument("--qualities", type=int, nargs="+", default=QUALITIES, help="of our own streams")
     options = parser.parse_args(arguments)
-    inputs = command.measure_apart(measure, options, command.load(options))
+    inputs = command.measure_in_processes(measure, options, command.load(options))
     sections = sections_of(options)
     bench = Bench(inputs, sorted(options.qualities))
     text = [

@@ -1,8 +1,9 @@
 """Ways to train side by side: `make bench-training DATA=PHOTOS OPTIONS="--minutes 4 --threads 1"`.
 
-The base layer is trained from new weights, or from those of `--start`, with each recipe for the same number
-of minutes or steps. All are judged alike: by the loss on the held-out pictures, cut into the same crops, of
-what the run ended with. On a machine that others use too, `--steps` compares what `--minutes` cannot.
+The base layer is trained from new weights, or from the weights of `--start`, with each recipe for the same
+number of minutes or steps. All are judged by the loss on the held-out pictures, cut into the same crops, with
+the weights that the run ended with. On a machine that others use too, `--steps` compares what `--minutes`
+cannot.
 """
 
 import argparse

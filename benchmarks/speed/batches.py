@@ -2,7 +2,7 @@
 
 A worker's own tasks decode all layers of 1920 x 1080 pictures, nothing kept from before, and write them as
 JPEG. One batch after the other gives the seconds a client waits; two pipelines side by side, as a CUDA
-worker has them, give the pictures a second. Operations are those that the transforms of a whole picture
+worker has them, give the pictures per second. Operations are those that the transforms of a whole picture
 need, a multiplication and an addition counted as two. A profile without weights is measured with untrained
 ones: their speed is the same but for entropy coding.
 """
@@ -64,7 +64,7 @@ def render(tasks: Tasks, jobs: Sequence[Render]) -> float:
 
 
 def measure(tasks: Tasks, jobs: Sequence[Render], batch: int, seconds: float) -> dict[str, float]:
-    """For batches of a size: median seconds of one, and pictures a second of two pipelines."""
+    """For batches of a size: median seconds of one, and pictures per second of two pipelines."""
     batches = itertools.cycle([list(jobs[i : i + batch]) for i in range(0, len(jobs), batch)])
     render(tasks, next(batches))
     alone: list[float] = []
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures[batch] = {**found, "share_of_peak": round(found["pictures_per_second"] * needed / best, 4)}
     text = [
         f"# Batches of {size} on {options.device}: {options.profile}" + ("" if trained else ", untrained"),
-        f"{needed / 1e9:.0f} billion operations a picture; the device's best is {best / 1e9:.0f} a second.",
+        f"{needed / 1e9:.0f} billion operations per picture; the device does {best / 1e9:.0f} a second.",
         table(
             ["batch", "p50, ms", "pictures/s", "of peak, %"],
             [

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(tasks: Tasks, settings: Settings, files: Sequence[bytes]) -> dict[str, float]:
-    """Means a picture: bytes, CPU seconds, ``megapixels``; names end with the layer's number."""
+    """Means per picture: bytes, CPU seconds, ``megapixels``; names end with the layer's number."""
     found: dict[str, list[float]] = {}
     for file in tqdm(files, unit="picture", leave=False):
         job = Upload(file, settings.quality, settings.widths)

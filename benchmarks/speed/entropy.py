@@ -1,4 +1,4 @@
-"""Symbols a second of the entropy coder, beside compressai.ans and constriction.
+"""Symbols per second of the entropy coder, beside compressai.ans and constriction.
 
     make bench-entropy [DATA=folder]
 
@@ -247,7 +247,7 @@ def draw(skipped: float, count: int) -> Material:
 
 
 def measure(material: Material, rounds: int, progress: tqdm) -> dict[str, dict[str, float]]:
-    """Millions of symbols a second on one and two threads, and bytes, of every contestant."""
+    """Millions of symbols per second on one and two threads, and bytes, of every contestant."""
     contestants = [
         ours(material),
         compressai_ans("compressai.ans, all symbols", material, 0),
@@ -297,13 +297,13 @@ def call_all(calls: Iterable[Callable[[], object]]) -> None:
 
 
 def share(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], object]]) -> None:
-    """The same by two threads, of which each takes the next call when it is free."""
+    """Do all calls on two threads, each of which takes the next call when it is free."""
     waiting = iter(calls)
     list(pool.map(call_all, (waiting, waiting)))
 
 
 def measure_encoder(skipped: float, rounds: int) -> float:
-    """Millions of symbols a second that our encoder takes on one thread."""
+    """Millions of symbols per second that our encoder takes on one thread."""
     tile = draw_tile(skipped, np.random.default_rng(1))
     arrays = tile.symbols, tile.indexes, TABLES
     return round(TILE_SYMBOLS / 1e6 / min(seconds(encode, *arrays) for _ in range(rounds)), 1)
@@ -345,7 +345,7 @@ def main() -> None:
             figures[name] = measure(material, rounds, progress)
     for name, rows in figures.items():
         skipped = materials[name].skipped
-        print(f"\n{name}: {skipped:.0%} of the symbols skipped; decoding, million symbols a second\n")
+        print(f"\n{name}: {skipped:.0%} of the symbols skipped; decoding, million symbols per second\n")
         head = ["coder", "one thread", "two threads", "gain", "ours is faster by", "bytes"]
         fastest = rows["ours"]["one_thread"]
         print(table(head, [line(coder, row, fastest) for coder, row in rows.items()]))

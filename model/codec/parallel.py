@@ -17,7 +17,7 @@ Out = TypeVar("Out")
 
 
 class Threads:
-    """A pool of ``count`` threads (default: one a core), in which torch uses no further threads.
+    """A pool of ``count`` threads (default: one per core), in which torch uses no further threads.
 
     Starting the first of them turns torch's own threads off in the whole process.
     """
@@ -28,7 +28,7 @@ class Threads:
         self._pool = ThreadPoolExecutor(count, "codec", torch.set_num_threads, (1,))
 
     def map(self, work: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-        """``work`` of every item, in order, without gradients; the first exception is raised."""
+        """What ``work`` gives for every item, in order, without gradients. Raises the first exception."""
 
         def without_gradients(item: In) -> Out:
             with torch.inference_mode():

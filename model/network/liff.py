@@ -191,14 +191,14 @@ def bicubic_whole(x: Tensor, size: Size) -> Tensor:
 
 
 def _bicubic_matrix(
-    held: tuple[int, int], wanted: tuple[int, int], small: int, large: int, like: Tensor
+    window: tuple[int, int], box: tuple[int, int], small: int, large: int, like: Tensor
 ) -> Tensor:
-    """Weights (wanted, held) of the small picture's rows, or columns, in the large one's."""
-    position = (torch.arange(*wanted, dtype=torch.float64) + 0.5) * small / large - 0.5
+    """Weights (box, window) of the small picture's rows, or columns, in the large one's."""
+    position = (torch.arange(*box, dtype=torch.float64) + 0.5) * small / large - 0.5
     first = position.floor().long()
-    matrix = torch.zeros((wanted[1] - wanted[0], held[1] - held[0]), dtype=torch.float64)
+    matrix = torch.zeros((box[1] - box[0], window[1] - window[0]), dtype=torch.float64)
     for tap in range(-1, 3):
-        index = (first + tap).clamp(0, small - 1) - held[0]
+        index = (first + tap).clamp(0, small - 1) - window[0]
         weight = _bicubic_weight((position - (first + tap)).abs())
         matrix.scatter_add_(1, index[:, None], weight[:, None])
     return matrix.to(like)

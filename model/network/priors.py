@@ -125,7 +125,7 @@ class IntegerHyperSynthesis:
     def inputs(self, box: Box, size: Size) -> Box:
         """The hyper-latents that the priors of the latents in ``box`` depend on.
 
-        ``size`` is that of the layer in pixels.
+        ``size`` is the layer's in pixels.
         """
         below = inputs_of_up(grow(box, 1, halved(size, 4)), halved(size, 5))
         return inputs_of_up(below, halved(size, 6))
@@ -163,7 +163,7 @@ class IntegerHyperSynthesis:
         return (self.medians * 2.0**-FRACTION).float()[None]
 
     def to(self, device: torch.device) -> "IntegerHyperSynthesis":
-        """The same on another device."""
+        """A copy on another device."""
         layers = (
             IntegerLayer(layer.weight.to(device), layer.bias.to(device), layer.shift)
             for layer in (self.up1, self.up2, self.index, self.mean)

@@ -7,7 +7,7 @@ bounded for any picture, and a region can be decoded alone; a whole picture is t
     convolutions  the paper's: four 5 x 5 convolutions of stride 2, with GDN between them (Fig. 3)
     patches       linear principal components of 16 x 16 pixels plus residual networks
 
-Sizes and boxes are those of a layer, in its pixels; one latent covers 16 x 16 of them.
+Sizes and boxes are a layer's, in its pixels; one latent covers 16 x 16 of them.
 """
 
 from abc import ABC, abstractmethod
@@ -45,7 +45,7 @@ class Transforms(nn.Module, ABC):
 
     @abstractmethod
     def prediction_for_pixels(self, box: Box, size: Size) -> Box:
-        """The pixels of the prediction that the synthesis of a box depends on; they hold the box."""
+        """The pixels of the prediction that the synthesis of a box depends on; the box is among them."""
 
     @abstractmethod
     def analyse(
@@ -53,7 +53,8 @@ class Transforms(nn.Module, ABC):
     ) -> Tensor:
         """Pixels or residual (B, 3, h, w) of ``window`` -> latents (B, M, *box.size), before the gain.
 
-        ``window`` holds ``pixels_for_latents(box, size)``, and ``prediction`` is that of the window.
+        ``window`` holds ``pixels_for_latents(box, size)``, and ``prediction`` (B, 3, h, w) is
+        the prediction there.
         """
 
     @abstractmethod
@@ -62,8 +63,8 @@ class Transforms(nn.Module, ABC):
     ) -> Tensor:
         """Latents (B, M, h, w) of ``window``, after the inverse gain -> pixels or residual (B, 3, *box.size).
 
-        ``window`` holds ``latents_for_pixels(box, size)``, and ``prediction`` (B, 3, h, w) is that of
-        ``prediction_for_pixels(box, size)``.
+        ``window`` holds ``latents_for_pixels(box, size)``, and ``prediction`` (B, 3, h, w) is the prediction
+        of ``prediction_for_pixels(box, size)``.
         """
 
 
@@ -349,7 +350,7 @@ def up(c_in: int, c_out: int) -> nn.ConvTranspose2d:
 def last_up(conv: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     """The 5 x 5 transposed convolution as a 3 x 3 convolution and a pixel shuffle.
 
-    The same sums; with three output channels it takes half the time.
+    The sums are equal; with three output channels it takes half the time.
     """
     weight = conv.weight  # (N, 3, 5, 5)
     phases = F.pad(weight, (0, 1, 0, 1)).view(-1, 3, 3, 2, 3, 2)  # N 3 (3 2) (3 2)

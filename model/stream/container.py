@@ -1,7 +1,7 @@
 """The byte layout of a COMPASS stream: header, layers, tiles. No torch, no numpy.
 
     header   "CMPS", version, layer count, tile edge, flags, model id,
-             one entry a layer (size, quality, length, CRC), CRC of all of it
+             one entry per layer (size, quality, length, CRC), CRC of all of it
     layer    index of its substreams (CRC and length of each), then their bytes: the
              hyper-latents of the whole layer, then the latents tile by tile
 

@@ -7,7 +7,7 @@ A substream is one byte string that stands for a vector of integers, each with a
 
 Everything from the weight file's integer tables onwards is integer arithmetic, so a byte string
 decodes to the same symbols on every machine. No byte string makes the decoder read out of bounds,
-loop without end or use more memory than its answer. The kernels release the GIL.
+loop for ever or use more memory than its answer. The kernels release the GIL.
 ``docs/bitstream.md``, "Entropy coding", describes the format completely.
 """
 
@@ -127,7 +127,7 @@ def encode(symbols: Integers, indexes: Integers, tables: Tables) -> bytes:
     """Code symbols (16-bit range), each with the table of its index, both one-dimensional integers.
 
     The answer is empty if no symbol needs to be coded. Raises EncodeError if a symbol lies outside 16
-    bits, or is not 0 though its table is skipped, and ValueError for arrays that are no such vectors.
+    bits, or is not 0 though its table is skipped, and ValueError for other arrays.
     """
     symbols, indexes = np.ascontiguousarray(symbols), _table_indexes(indexes, tables)
     if symbols.shape != indexes.shape or symbols.dtype.kind not in "iu":
@@ -152,7 +152,7 @@ def decode(data: bytes, indexes: Integers, tables: Tables) -> NDArray[np.int16]:
 
     Raises TruncatedStream if the bytes end too early; InvalidStream if they cannot be a coded string,
     if a symbol exceeds 16 bits, or if the end is not where the encoder began: the bytes, or the
-    tables, are not those of the encoder; ValueError for what are no indexes into ``tables``.
+    tables, are not the encoder's; ValueError for indexes that do not fit ``tables``.
     """
     return decode_all([data], [indexes], tables)[0]
 
@@ -160,7 +160,7 @@ def decode(data: bytes, indexes: Integers, tables: Tables) -> NDArray[np.int16]:
 def decode_all(
     strings: Sequence[bytes], indexes: Sequence[Integers], tables: Tables
 ) -> list[NDArray[np.int16]]:
-    """Each of the ``strings`` as :func:`decode` has it, all without the GIL: threads hinder each other less.
+    """The symbols of each string, as :func:`decode` gives them, without the GIL from first to last.
 
     Raises what decode raises, for the first string that is not sound.
     """

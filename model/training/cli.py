@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--start", type=Path, help="weights to begin with, instead of the last stage's")
     p.add_argument("--base", type=Path, help="weights whose base layer is taken instead of theirs")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    p.add_argument("--batch", type=int, help="crops a step")
+    p.add_argument("--batch", type=int, help="crops per step")
     p.add_argument("--side", type=int, help="edge of a crop in pixels")
     p.add_argument("--lr", type=float, help="highest learning rate")
     p.add_argument("--optimiser", choices=OPTIMISERS, help="default: muon")
@@ -65,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def stages_left(checkpoint: Path) -> list[str]:
-    """The stages of ``all`` that a broken-off run has still to do; all of them after a whole one.
+def remaining_stages(checkpoint: Path) -> list[str]:
+    """The stages of ``all`` that a run has still to do after a break; after a whole run, all of them.
 
     Raises WeightsError if the file is no checkpoint.
     """
@@ -78,8 +78,10 @@ def stages_left(checkpoint: Path) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the stages; their result is ``runs/<profile>.safetensors``. The same command goes on with what
-    was broken off, where ``--start`` and ``--base`` have done their part.
+    """Run the stages; their result is ``runs/<profile>.safetensors``.
+
+    The same command, given again, goes on where a run was broken off; ``--start`` and ``--base`` then count
+    no more.
     """
     options = parser()
     args = options.parse_args(argv)
@@ -91,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     changes = {name: getattr(args, name) for name in choices if getattr(args, name)}
     args.runs.mkdir(parents=True, exist_ok=True)
     checkpoint = args.runs / f"{args.profile}.safetensors"
-    stages = stages_left(checkpoint) if args.stage == "all" else [args.stage]
+    stages = remaining_stages(checkpoint) if args.stage == "all" else [args.stage]
     begins = args.stage != "all" or stages == list(SHARES)
     pictures = load_pictures(args.data, torch.device(args.device))
     for stage in stages:

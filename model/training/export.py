@@ -23,7 +23,7 @@ _HYPER_RANGE = 127
 
 
 def hyper_tables(hyperprior: TrainedHyperprior) -> Tables:
-    """Integer tables of the hyper-latent symbols, one a channel, from the trained bottleneck."""
+    """Integer tables of the hyper-latent symbols, one table per channel, from the trained bottleneck."""
     symbols = torch.arange(-_HYPER_RANGE, _HYPER_RANGE + 1, dtype=torch.float64)
     bottleneck = hyperprior.bottleneck
     edges = hyperprior.medians().double().cpu()[0, :, 0] + torch.cat([symbols - 0.5, symbols[-1:] + 0.5])
@@ -94,8 +94,8 @@ def _table_tensors(prefix: str, tables: Tables) -> dict[str, Tensor]:
 def network_of(saved: Checkpoint, profile: str) -> Compass:
     """The network of a checkpoint.
 
-    Parts that were not trained yet, or whose shape the configuration has changed since, are
-    those of a new network.
+    Parts that were not trained yet, or whose shape the configuration has changed since, are taken from a
+    new network.
     """
     config = Config.from_dict(saved.config) if saved.config else PROFILES[profile]
     network = initialise(config)

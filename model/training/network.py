@@ -48,8 +48,8 @@ class TrainedHyperprior(Hyperprior):
     ) -> tuple[Tensor, Tensor]:
         """Pictures, or residuals to ``prediction``, (B, 3, h, w) at gain levels (B,).
 
-        Returns their reconstruction and bits (B,). The rate is that of the latents with uniform noise, the
-        distortion that of the rounded ones (section 3.3), or of the noisy ones too if ``noisy`` (the
+        Returns their reconstruction and bits (B,). The latents with uniform noise give the rate, the
+        rounded ones the distortion (section 3.3), or the noisy ones this too if ``noisy`` (the
         ablation of Table 4).
         """
         gain, inverse = self.gains(level)
@@ -85,7 +85,7 @@ def gaussian_bits(x: Tensor, scale: Tensor) -> Tensor:
 
     Computed from logarithms: a likelihood would be 0, without a gradient, 13 scales from the mean, and a
     scale that is far too small, whose latents the codec leaves out, would never be mended. Beyond
-    ``FEW_BITS`` the bits grow logarithmically, lest one latent outweigh all others.
+    ``FEW_BITS`` the bits grow logarithmically, so that no latent outweighs all others.
     """
     upper, lower = (torch.special.log_ndtr((half - x.abs()) / scale) for half in (0.5, -0.5))
     bits = -(upper + torch.log1p(-torch.exp(lower - upper))) / log(2)

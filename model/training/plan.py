@@ -20,8 +20,8 @@ from model.training.stages import ENHANCEMENT_STAGES, Recipe
 class Plan:
     """One stage of training: what, with which pictures, for how long, and from which weights.
 
-    ``pictures`` are those to train on and those held out for the validation, on one device. The stage
-    lasts ``minutes`` or ``steps``, whichever end first. An unfinished run of the same stage in
+    ``pictures`` are the training set and the pictures held out for the validation, on one device. The
+    stage lasts ``minutes`` or ``steps``, whichever end first. An unfinished run of the same stage in
     ``checkpoint``, begun from the same files if any are given, is continued. Otherwise the weights come
     from ``start``, from ``checkpoint`` or are new, and the base layer's from ``base``, if that is given.
     JSON lines are appended to ``log``. ``compile_loss`` hands the loss to ``torch.compile``.

@@ -31,7 +31,7 @@ def _font_files() -> list[str]:
 
 
 def screens(count: int, seed: int) -> list[Tensor]:
-    """``count`` pictures (EDGE, EDGE, 3) uint8, in turn of each kind; the same for a seed and its fonts."""
+    """``count`` pictures (EDGE, EDGE, 3) uint8, of each kind in turn; seed and fonts determine them."""
     kinds: list[Callable[[random.Random], Image.Image]] = [_page, _window, _lines, _chart, _shapes]
     made = []
     for i in range(count):

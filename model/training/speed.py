@@ -1,4 +1,4 @@
-"""How fast training goes: steps a second, and the share of the device's peak that they come to."""
+"""How fast training goes: steps per second, and their share of the device's peak."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def matrix_dtype(device: torch.device) -> torch.dtype:
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product, the best of a few."""
+    """Floating-point operations per second of a large matrix product, the best of a few."""
     edge = 8192 if device.type == "cuda" else 1024
     matrix = torch.rand((edge, edge), device=device).to(dtype)
     seconds = []
@@ -29,7 +29,7 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 class Speed:
-    """Of one run on ``device``, whose matrix products are computed in ``dtype``.
+    """The speed of one run on ``device``, whose matrix products are computed in ``dtype``.
 
     Operations are those of convolutions and matrix products, a multiplication and an addition
     counted as two; their number is the mean over the steps counted so far.

@@ -1,9 +1,9 @@
 """The stages of training and their losses (section 3.3 and supplement A).
 
-base      the base layer's hyperprior, one picture at a time
+base      the base layer's hyperprior
 liff      LIFF alone, L1, from reconstructed base layers
 residual  the enhancement hyperprior over a bicubic prediction, three layers
-joint     LIFF and enhancement together, three layers, base frozen
+joint     LIFF and the enhancement hyperprior, three layers, base layer frozen
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Losses:
-    """``total`` is minimised; ``bpp`` and ``mse`` (of values 0 to 1) are averages to look at."""
+    """``total`` is minimised; ``bpp`` and ``mse`` (of values 0 to 1) are averages to report."""
 
     total: Tensor
     bpp: float
@@ -60,7 +60,7 @@ def trained_modules(network: Compass, stage: str) -> list[nn.Module]:
 
 
 def rate_distortion(network: Compass, level: Tensor, bits: Tensor, x: Tensor, target: Tensor) -> Losses:
-    """Eq. 5 for one layer: bits a pixel + lambda 255^2 mse, averaged over the batch.
+    """Eq. 5 for one layer: bits per pixel + lambda 255^2 mse, averaged over the batch.
 
     Each sample is weighted by lambda^-1/2, so that the high rates, whose losses are larger, do
     not drown the low ones.

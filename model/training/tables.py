@@ -15,9 +15,10 @@ from model.stream.entropy import TOTAL, Tables
 def quantise_pmf(pmf: ArrayLike) -> NDArray[np.uint16]:
     """The frequencies that code symbols of these probabilities in the fewest bits, escape last.
 
-    ``pmf`` holds the probabilities of consecutive symbols, adding up to at most 1; what is missing
-    is the escape's. Every frequency is at least 1, together they are ``2**PRECISION``. In floating
-    point: for the export of weights only. Raises ValueError for what is no such vector.
+    ``pmf`` holds the probabilities of consecutive symbols, adding up to at most 1; the escape
+    gets what is missing. Every frequency is at least 1, and they add up to ``TOTAL``.
+
+    Raises ValueError for anything else than such a vector.
     """
     p = np.asarray(pmf, np.float64)
     if p.ndim != 1 or not 1 <= len(p) < TOTAL or not (p >= 0).all() or p.sum() > 1 + 1e-6:
@@ -47,8 +48,8 @@ def gaussian_tables(scales: ArrayLike, skip: int = 0, tail: float = 2.0**-13) ->
     """Tables for normally distributed latents of mean 0, rounded to integers, one for each scale.
 
     ``scales`` are standard deviations above 0; the first ``skip`` of them are not coded at all.
-    Symbols of a joint probability below ``tail`` at the two ends are left to the escape. In
-    floating point: for the export of weights only. Raises ValueError for other scales.
+    Symbols of a joint probability below ``tail`` at the two ends are left to the escape.
+    Raises ValueError for other scales.
     """
     deviations = np.asarray(scales, np.float64)
     if deviations.ndim != 1 or not (deviations > 0).all():

@@ -153,7 +153,7 @@ def test_falling_bytes_or_psnr_are_named():
 
 def test_an_anchor_does_not_hide_what_was_measured():
     live, anchor = Curve("jpeg", ((1.0, 30.0),)), Curve("jpeg", ((2.0, 31.0),))
-    assert [(c.name, c.points) for c in rd.named_apart([live], [anchor])] == [
+    assert [(c.name, c.points) for c in rd.with_distinct_names([live], [anchor])] == [
         ("jpeg", live.points),
         ("published jpeg", anchor.points),
     ]

@@ -322,7 +322,7 @@ def latents(codec, stream):
     ]
 
 
-def test_encoders_that_calculate_otherwise_write_streams_that_decode_alike(tiny_codec, tiny_weights):
+def test_streams_of_encoders_that_calculate_otherwise_decode_to_equal_latents(tiny_codec, tiny_weights):
     """An encoder in float64 or without oneDNN may choose other symbols; every decoder gets them."""
     pixels, sizes = picture(190, 131), [Size(66, 95), Size(131, 190)]
     streams = [tiny_codec.encode(pixels, sizes, 80)]
@@ -386,7 +386,7 @@ def test_a_batch_of_pictures_of_the_same_sizes(codec_of_a_form, original):
         assert np.abs(region.astype(int) - codec_of_a_form.decode(stream, 1, box)).max() <= 1
 
 
-def test_streams_that_cannot_be_decoded_together(tiny_codec, original, stream):
+def test_streams_that_do_not_make_a_batch(tiny_codec, original, stream):
     other = tiny_codec.encode(original[:-1], [Size(original.shape[0] - 1, original.shape[1])], 50)
     with pytest.raises(ValueError, match="cannot be decoded in one batch"):
         tiny_codec.decode_batch([stream, other])

@@ -507,19 +507,19 @@ def test_all_stages_in_one_command_go_on_where_they_were(started, tmp_path, monk
         stop_after(patch, 2)
         with pytest.raises(Stopped):
             cli.main(command)
-    assert cli.stages_left(checkpoint) == ["base", "liff", "joint"]
+    assert cli.remaining_stages(checkpoint) == ["base", "liff", "joint"]
     with monkeypatch.context() as patch:
         saves = stop_after(patch, 6)
         with pytest.raises(Stopped):
             cli.main(command)
     assert [step for step, _ in saves] == [3, 4, 1, 1, 2, 3]
-    assert cli.stages_left(checkpoint) == list(cli.SHARES)
+    assert cli.remaining_stages(checkpoint) == list(cli.SHARES)
     assert load_checkpoint(checkpoint).history == (*before, "base", "liff", "joint")
     with monkeypatch.context() as patch:
         stop_after(patch, 6)
         with pytest.raises(Stopped):
             cli.main(command)
-    assert cli.stages_left(checkpoint) == ["joint"]
+    assert cli.remaining_stages(checkpoint) == ["joint"]
     with monkeypatch.context() as patch:
         saves = stop_after(patch, 1)
         with pytest.raises(Stopped):
