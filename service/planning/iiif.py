@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from model.stream.ladder import Size
 from service.errors import BadRequest, NotImplementedHere
-from service.planning.sizing import MAX_UPSCALE, Box, choose
+from service.planning.sizing import MAX_UPSCALE, Box, Size, choose
 
 CONTEXT = "http://iiif.io/api/image/3/context.json"
 PROFILE = "http://iiif.io/api/image/3/level2.json"

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from model.stream.ladder import Size
 from service.errors import BadParameter, NotFound
 
 REGION_SHARE = 0.25
@@ -13,6 +12,8 @@ REGION_SHARE = 0.25
 MAX_UPSCALE = 2
 """How far beyond the original a picture is enlarged when the client asks for it."""
 
+Size = tuple[int, int]
+"""Width and height; :class:`model.geometry.Size` has the height first."""
 Box = tuple[int, int, int, int]
 
 

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from model.clock import StageClock
-from model.codec.codec import Codec, alike
+from model.codec.codec import Codec, batch_key
 from model.codec.parallel import Threads
 from model.errors import CompassError, StreamError
-from model.network.geometry import Box, whole
+from model.geometry import Box, Size, whole
 from model.stream.container import Header, read_header, verify
 from model.stream.ladder import layer_sizes
 from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError
@@ -54,7 +54,7 @@ class _Rendering:
     def kind(self) -> tuple[object, ...]:
         """Equal for those that can be decoded together."""
         layer = self.job.layer
-        return layer, self.first, self.part, self.alone, alike(self.header, layer)
+        return layer, self.first, self.part, self.alone, batch_key(self.header, layer)
 
 
 class Tasks:
@@ -78,7 +78,7 @@ class Tasks:
     def warm_up(self) -> None:
         """Code and decode a small picture, so that no client waits for what is loaded on first use."""
         pixels = np.zeros((192, 256, 3), np.uint8)
-        stream = self._codec.encode(pixels, [(128, 96), (256, 192)], quality=75)
+        stream = self._codec.encode(pixels, [Size(96, 128), Size(192, 256)], quality=75)
         self._codec.decode(stream)
 
     def upload(self, job: Upload) -> Uploaded:
@@ -86,7 +86,7 @@ class Tasks:
         clock = StageClock()
         with clock.stage("open"):
             picture = imagefile.read(job.data, self._max_pixels, job.max_width)
-        sizes = layer_sizes(picture.rgb.size, job.widths)
+        sizes = layer_sizes(Size(picture.rgb.height, picture.rgb.width), job.widths)
         with clock.stage("code"):
             try:
                 stream = self._codec.encode(np.asarray(picture.rgb), sizes, job.quality)
@@ -97,7 +97,7 @@ class Tasks:
                 raise BadPicture(str(error)) from error
         with clock.stage("extras"):
             alpha = picture.alpha
-            planes = tuple(imagefile.write_alpha(alpha, size) for size in sizes) if alpha else ()
+            planes = tuple(imagefile.write_alpha(alpha, (s.width, s.height)) for s in sizes) if alpha else ()
             return Uploaded(
                 stream=stream,
                 width=picture.rgb.width,
@@ -142,9 +142,9 @@ class Tasks:
             if pixels is not None:
                 first = k + 1
                 break
-        size = header.layers[job.layer].height, header.layers[job.layer].width
+        size = header.sizes[job.layer]
         part, alone = whole(size), False
-        if job.crop is not None and first <= job.layer and decoded_alone(job.crop, size[::-1]):
+        if job.crop is not None and first <= job.layer and decoded_alone(job.crop, (size.width, size.height)):
             left, top, right, bottom = job.crop
             part, alone = Box(top, left, bottom, right), True
         return _Rendering(job, header, part, alone, first, pixels)
@@ -221,7 +221,7 @@ class Tasks:
         if not (width < job.size[0] <= MAX_UPSCALE * width and height < job.size[1] <= MAX_UPSCALE * height):
             return resized
         small = np.asarray(image.convert("RGB").crop(box))
-        large = Image.fromarray(self._codec.enlarge(small, job.size))
+        large = Image.fromarray(self._codec.enlarge(small, Size(job.size[1], job.size[0])))
         if job.alpha is not None:
             large.putalpha(resized.getchannel("A"))
         return large

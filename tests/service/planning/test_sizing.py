@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image, ImageOps
 
+from model.geometry import Size
 from model.stream.ladder import layer_sizes
 from service.errors import BadParameter, NotFound
 from service.planning.sizing import Fit, Plan, Wanted, choose, decoded_alone, decoding_cost, plan
@@ -16,7 +17,7 @@ LADDER = (320, 640, 1280, 2560)
 
 
 def layers_of(size):
-    return layer_sizes(size, LADDER)
+    return [(layer.width, layer.height) for layer in layer_sizes(Size(size[1], size[0]), LADDER)]
 
 
 WIDTHS = [
