@@ -110,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures[batch] = {**found, "share_of_peak": round(found["pictures_per_second"] * needed / best, 4)}
     text = [
         f"# Batches of {size} on {options.device}: {options.profile}" + ("" if trained else ", untrained"),
-        f"{needed / 1e9:.0f} billion operations per picture; the device does {best / 1e9:.0f} per second at best.",
+        f"{needed / 1e9:.0f} billion operations per picture; the device does at best "
+        f"{best / 1e9:.0f} billion a second.",
         table(
             ["batch", "p50, ms", "pictures/s", "of peak, %"],
             [
