@@ -1,10 +1,12 @@
 """Hostile inputs by the minute: ``make fuzz OPTIONS="--minutes 5 --only uploads"``.
 
 Every input follows from the seed and its number. A fault (an error that is not promised, an input that takes
-more than two seconds) ends the run with the seed and the number that bring it back.
+more than two seconds) ends the run with the seed and the number that bring it back. Memory above twice that
+before the first input is a fault, too.
 """
 
 import argparse
+import resource
 import sys
 import time
 from collections import Counter
@@ -19,11 +21,17 @@ SLOWEST = 2.0
 """Seconds that no input may take."""
 
 
+def peak_memory() -> float:
+    """The most memory that this process has held so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def run(name: str, seconds: float, count: float, seed: int) -> int:
     """Attack for that long, or with so many inputs; returns how many there were. Raises AssertionError."""
     outcomes: Counter[str] = Counter()
     number, slowest, until = 0, 0.0, time.monotonic() + seconds
     with ATTACKS[name]() as attack, tqdm(desc=name, unit=" inputs") as bar:
+        clean = peak_memory()
         while number < count and time.monotonic() < until:
             began = time.perf_counter()
             try:
@@ -36,6 +44,7 @@ def run(name: str, seconds: float, count: float, seed: int) -> int:
             slowest = max(slowest, taken)
             number += 1
             bar.update()
+    assert peak_memory() < 2 * clean, f"{name}: {peak_memory():.0f} MiB, {clean:.0f} before the first input"
     print(f"{name}: {number:,} inputs, slowest {slowest:.2f} s, {dict(outcomes.most_common())}")
     return number
 

@@ -21,9 +21,8 @@ from model.stream.entropy import decode
 from model.training.export import export
 from service.errors import ServiceError
 from service.worker import imagefile
-from tests.model.fuzz import SIZES
-from tests.model.mutations import mutate
-from tests.model.tiny import lively_network, picture
+from tests.model.mutations import mutate, whole_streams
+from tests.model.tiny import lively_network
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
@@ -53,7 +52,7 @@ _HEADERS = (
 def headers() -> Iterator[Attack]:
     """Streams whose first bytes are wrong, read as headers."""
     with _codec() as codec:
-        whole = _streams(codec)
+        whole = whole_streams(codec)
 
         def attack(random: Random) -> str:
             data = mutate(random, whole)
@@ -71,7 +70,9 @@ def headers() -> Iterator[Attack]:
 def streams() -> Iterator[Attack]:
     """Streams made wrong, many with checksums that fit again, decoded whole."""
     with _codec() as codec:
-        whole = _streams(codec)
+        whole = whole_streams(codec)
+        for stream in whole:
+            codec.decode(stream)
 
         def attack(random: Random) -> str:
             try:
@@ -168,13 +169,6 @@ def _codec() -> Iterator[Codec]:
         path = Path(folder) / "tiny.safetensors"
         export(lively_network(), path)
         yield Codec.load(str(path), threads=1)
-
-
-def _streams(codec: Codec) -> list[bytes]:
-    return [
-        codec.encode(picture(sizes[-1].width, sizes[-1].height), sizes, 30 + 20 * i)
-        for i, sizes in enumerate(SIZES)
-    ]
 
 
 def _request(random: Random, picture_id: str) -> bytes:

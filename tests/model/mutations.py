@@ -5,7 +5,22 @@ from collections.abc import Sequence
 from random import Random
 from zlib import crc32
 
+from model.codec.codec import Codec
+from model.geometry import Size
+from tests.model.tiny import picture_of
+
 FIXED, ENTRY, INDEX_ENTRY = 16, 13, 7
+SIZES = (
+    [Size(1, 1)],
+    [Size(40, 50)],
+    [Size(30, 41), Size(61, 97)],
+    [Size(50, 60), Size(127, 131), Size(290, 300)],
+)
+
+
+def whole_streams(codec: Codec) -> list[bytes]:
+    """The streams that are made wrong: one for each of ``SIZES``."""
+    return [codec.encode(picture_of(sizes[-1]), sizes, 30 + 20 * i) for i, sizes in enumerate(SIZES)]
 
 
 def repair(stream: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""No sequence of bytes does more than raise a StreamError; tests/model/fuzz.py tries many more."""
+"""No sequence of bytes does more than raise a StreamError; make fuzz tries many more."""
 
 from collections import Counter
 from random import Random
@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 
 from model.errors import StreamError
 from model.stream.container import verify
-from tests.model.fuzz import SIZES
-from tests.model.mutations import mutate, repair
-from tests.model.tiny import picture_of
+from tests.model.mutations import mutate, repair, whole_streams
 
 
 @pytest.fixture(scope="module")
 def streams(tiny_codec):
-    return [tiny_codec.encode(picture_of(sizes[-1]), sizes, 30 + 20 * i) for i, sizes in enumerate(SIZES)]
+    return whole_streams(tiny_codec)
 
 
 def outcome(codec, data, layer=None):
