@@ -11,7 +11,7 @@ loop for ever or use more memory than its answer. The kernels release the GIL.
 ``docs/bitstream.md``, "Entropy coding", describes the format completely.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ import numpy as np
 from numba import int16, int64, njit, types, uint8, uint16, uint32
 from numpy.typing import ArrayLike, NDArray
 
+from model.compiled import compiled, read
 from model.errors import EncodeError, InvalidStream, TruncatedStream, WeightsError
 
 PRECISION = 14
@@ -199,27 +200,7 @@ def _table_indexes(indexes: Integers, tables: Tables) -> NDArray[np.uint8]:
 
 
 _TOO_SHORT, _OUT_OF_RANGE, _TOO_LONG, _SKIPPED_NOT_ZERO = -1, -2, -3, -4
-
-
-def _compiled(*arguments: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile for these arguments and two int64 as the answer, to run without the GIL.
-
-    The machine code is kept on disk: beside this file, in the user's cache folder or in
-    NUMBA_CACHE_DIR. Where nothing is writable, each process compiles for itself.
-    """
-    signature = types.UniTuple(int64, 2)(*arguments)  # type: ignore[no-untyped-call]
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return njit(signature, nogil=True, cache=True)(function)
-        except RuntimeError:  # there is no place for the cache
-            return njit(signature, nogil=True)(function)
-
-    return decorate
-
-
-def _read(kind: Any, dimensions: int = 1) -> Any:
-    return types.Array(kind, dimensions, "C", readonly=True)
+_PAIR = types.UniTuple(int64, 2)
 
 
 @njit(inline="always")
@@ -232,10 +213,9 @@ def _spill(x, limit, words, position):  # type: ignore[no-untyped-def]
     return x, position
 
 
-@_compiled(
-    _read(int16), _read(uint8), int64, _read(int64), _read(int64), _read(int64), _read(uint16, 2),
-    uint16[::1],
-)  # fmt: skip
+@compiled(_PAIR(
+    read(int16), read(uint8), int64, read(int64), read(int64), read(int64), read(uint16, 2), uint16[::1],
+))  # fmt: skip
 def _encode(symbols, indexes, skip, starts, escapes, offsets, entries, words):  # type: ignore[no-untyped-def]
     """Code backwards into the end of ``words``: (position of the first word, state)."""
     x = np.int64(_INITIAL_STATE)
@@ -329,10 +309,10 @@ def _decode(indexes, skip, offsets, entries, guesses, words, state, symbols):  #
     return np.int64(position), np.int64(x)
 
 
-@_compiled(
-    _read(uint8), _read(int64), int64, _read(int64), _read(uint16, 2), _read(uint32), _read(uint16),
-    _read(int64), _read(uint32), int16[::1],
-)  # fmt: skip
+@compiled(_PAIR(
+    read(uint8), read(int64), int64, read(int64), read(uint16, 2), read(uint32), read(uint16),
+    read(int64), read(uint32), int16[::1],
+))  # fmt: skip
 def _decode_all(indexes, ends, skip, offsets, entries, guesses, words, word_ends, states, symbols):  # type: ignore[no-untyped-def]
     """Decode string after string: (0 or an error code, number of the string)."""
     first, first_word = np.int64(0), np.int64(0)
