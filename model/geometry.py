@@ -8,6 +8,7 @@ first; the conversion happens where they are called.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -102,6 +103,25 @@ def inputs_of_up(box: Box, size: Size) -> Box:
     ).clipped(size)
 
 
+class PriorBoxes(NamedTuple):
+    """What each layer of the hyper-synthesis has to give for the priors of a ``wanted`` box of latents.
+
+    ``outer`` are positions of latents, ``middle`` positions of twice their size, ``inner`` hyper-latents.
+    """
+
+    wanted: Box
+    outer: Box
+    middle: Box
+    inner: Box
+
+
+def prior_boxes(wanted: Box, size: Size) -> PriorBoxes:
+    """The boxes for latents of a layer of ``size`` pixels."""
+    outer = grow(wanted, 1, halved(size, 4))
+    middle = inputs_of_up(outer, halved(size, 5))
+    return PriorBoxes(wanted, outer, middle, inputs_of_up(middle, halved(size, 6)))
+
+
 def inputs_of_down(box: Box, size: Size) -> Box:
     """The inputs of a 5 x 5 convolution of stride 2 for a box of outputs: 2 o - 2 to 2 o + 2.
 
@@ -134,6 +154,32 @@ def divide(box: Box, edge: int) -> Iterator[Box]:
                 min(top + edge, box.bottom),
                 min(left + edge, box.right),
             )
+
+
+def strips(box: Box, area: int, step: int) -> list[Box]:
+    """``box`` in wide parts of at most about ``area``, cut at multiples of ``step`` where that is possible.
+
+    Wide, because what is computed around a part, and cut off, lies along its edges; at least two where each
+    has an eighth of ``area``, so that two threads share the work. The same for any number of threads.
+    """
+    height, width = box.size
+    columns = -(-(width**2) // (_WIDEST * area))
+    rows = max(-(-height * width // (columns * area)), 2 if box.size.area >= area // 4 else 1)
+    return [
+        Box(top, left, bottom, right)
+        for top, bottom in _cuts(box.top, box.bottom, rows, step)
+        for left, right in _cuts(box.left, box.right, columns, step)
+    ]
+
+
+_WIDEST = 16  # a part is at most about as many times as wide as it is high
+
+
+def _cuts(start: int, end: int, count: int, step: int) -> list[tuple[int, int]]:
+    """``start`` to ``end`` in about ``count`` parts that are not empty."""
+    inner = {(start + (end - start) * i // count) // step * step for i in range(1, count)}
+    edges = [start, *sorted(at for at in inner if start < at < end), end]
+    return list(pairwise(edges))
 
 
 def coarse(box: Box, step: int) -> Box:

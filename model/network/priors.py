@@ -8,15 +8,20 @@ order of additions, the number of threads and the hardware cannot change the res
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import log2
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.errors import WeightsError
-from model.geometry import Box, Size, divide, grow, halved, inputs_of_up
+from model.geometry import Box, PriorBoxes, Size, divide, prior_boxes
 from model.network.compass import SCALE_COUNT
+from model.network.integer_convolution import of_transposed
+from model.network.narrow import LEAK_SHIFT, NarrowLayer, NarrowSynthesis
 
 FRACTION = 8
 """Activations and means are integers in units of 2^-8."""
@@ -25,8 +30,7 @@ ACTIVATION_LIMIT = 2**24
 EXACT = 2**53
 """Integers below this are exact in float64."""
 _LARGEST_SHIFT = 30
-_LEAK_SHIFT = 7
-_BLOCK = 64  # latents: bounds the memory of one evaluation
+_BLOCK = 32  # latents: bounds the memory of one evaluation
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class IntegerLayer:
         """5 x 5 stride-2 transposed convolution (else 3 x 3 convolution)."""
         return self.weight.shape[-1] == 5
 
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weight and bias on the CPU."""
+        return self.weight.cpu().numpy(), self.bias.cpu().numpy()
+
     def sums(self, x: Tensor) -> Tensor:
         """(C, h, w) integers -> (C', 2h, 2w) or (C', h, w) sums in units of 2^-(FRACTION + shift).
 
@@ -89,7 +97,7 @@ _DTYPES = {"medians": torch.int32, "weight": torch.int16, "bias": torch.int64, "
 
 def leaky(x: Tensor) -> Tensor:
     """Integers: x, or x / 128 rounded down where negative."""
-    return torch.where(x < 0, torch.floor(x * 2.0**-_LEAK_SHIFT), x)
+    return torch.where(x < 0, torch.floor(x * 2.0**-LEAK_SHIFT), x)
 
 
 @dataclass(frozen=True)
@@ -127,8 +135,7 @@ class IntegerHyperSynthesis:
 
         ``size`` is the layer's in pixels.
         """
-        below = inputs_of_up(grow(box, 1, halved(size, 4)), halved(size, 5))
-        return inputs_of_up(below, halved(size, 6))
+        return prior_boxes(box, size).inner
 
     def __call__(self, symbols: Tensor, window: Box, box: Box, size: Size) -> tuple[Tensor, Tensor]:
         """Priors of the latents in ``box``.
@@ -136,24 +143,44 @@ class IntegerHyperSynthesis:
         ``symbols``: int (N, h, w), the hyper-latents of ``window``, which holds ``inputs(box)``.
         Returns table indexes uint8 (M, *box.size) and means int32 in units of 2^-FRACTION.
         """
-        z = symbols.double() * 2**FRACTION + self.medians
-        z = z.clamp(1 - ACTIVATION_LIMIT, ACTIVATION_LIMIT - 1)
         M = self.shape[1]
-        index = torch.empty((M, *box.size), dtype=torch.uint8, device=z.device)
-        mean = torch.empty((M, *box.size), dtype=torch.int32, device=z.device)
+        index = torch.empty((M, *box.size), dtype=torch.uint8, device=symbols.device)
+        mean = torch.empty((M, *box.size), dtype=torch.int32, device=symbols.device)
         for part in divide(box, _BLOCK):
+            boxes = prior_boxes(part, size)
+            z = symbols[:, *boxes.inner.inside(window)].double() * 2**FRACTION + self.medians
+            z = z.clamp(1 - ACTIVATION_LIMIT, ACTIVATION_LIMIT - 1)
             rows, columns = part.inside(box)
-            index[:, rows, columns], mean[:, rows, columns] = self._part(z, window, part, size)
+            index[:, rows, columns], mean[:, rows, columns] = self._priors(z, boxes)
         return index, mean
 
-    def _part(self, z: Tensor, window: Box, box: Box, size: Size) -> tuple[Tensor, Tensor]:
-        outer = grow(box, 1, halved(size, 4))
-        middle = inputs_of_up(outer, halved(size, 5))
-        inner = inputs_of_up(middle, halved(size, 6))
-        x = z[:, *inner.inside(window)]
-        x = leaky(self.up1.rounded(x, self.up1.shift))[:, *middle.inside(inner.times(2))]
-        x = leaky(self.up2.rounded(x, self.up2.shift))[:, *outer.inside(middle.times(2))]
-        cut = box.inside(outer)
+    @cached_property
+    def _narrow(self) -> NarrowSynthesis | None:
+        """The same layers in 16 and 32 bits, if that is faster with these weights on this device."""
+        layers = self.up1, self.up2, self.index, self.mean
+        inputs = [layer.weight.shape[0 if layer.transposed else 1] for layer in layers]
+        if self.medians.device.type != "cpu" or any(channels % 2 for channels in inputs):
+            return None
+        shifts = self.index.shift + FRACTION, self.mean.shift
+        up1, up2 = (
+            NarrowLayer.of(of_transposed(weight), np.tile(bias, 4), layer.shift)
+            for layer, (weight, bias) in ((layer, layer.arrays()) for layer in (self.up1, self.up2))
+        )
+        (index_weight, index_bias), (mean_weight, mean_bias) = self.index.arrays(), self.mean.arrays()
+        weight, bias = np.concatenate([index_weight, mean_weight]), np.concatenate([index_bias, mean_bias])
+        last = NarrowLayer.of(weight, bias, max(shifts))
+        narrow = NarrowSynthesis(up1, up2, last, *shifts, latents=self.shape[1], highest=SCALE_COUNT - 1)
+        return narrow if narrow.useful else None
+
+    def _priors(self, z: Tensor, boxes: PriorBoxes) -> tuple[Tensor, Tensor]:
+        """Indexes and means of ``boxes.wanted`` from the hyper-latents (N, h, w) of ``boxes.inner``."""
+        if self._narrow is not None:
+            priors = self._narrow.priors(z.numpy(), boxes)
+            if priors is not None:
+                return torch.from_numpy(priors[0]), torch.from_numpy(priors[1])
+        x = leaky(self.up1.rounded(z, self.up1.shift))[:, *boxes.middle.inside(boxes.inner.times(2))]
+        x = leaky(self.up2.rounded(x, self.up2.shift))[:, *boxes.outer.inside(boxes.middle.times(2))]
+        cut = boxes.wanted.inside(boxes.outer)
         index = self.index.rounded(x, self.index.shift + FRACTION)[:, *cut]
         mean = self.mean.rounded(x, self.mean.shift)[:, *cut]
         return index.clamp(0, SCALE_COUNT - 1).to(torch.uint8), mean.to(torch.int32)
