@@ -6,6 +6,7 @@ decode   entropy-decode the latents of the wanted layer and of all below it, exa
          layer and block by block, predict, add what the synthesis makes of the latents, round to 8 bits
 """
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
 from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile
 from model.errors import EncodeError, InvalidStream
-from model.geometry import Box, Size, divide, halved, whole
+from model.geometry import Box, Size, halved, strips, whole
 from model.network.compass import Hyperprior, channels_last, quality_to_level
+from model.network.precision import matrix_dtype, set_precision
+from model.network.transforms import LATENT
 from model.stream.container import MAX_EDGE, CodedLayer, Header, read_header, read_index, write
 
 Pixels = NDArray[np.uint8]
@@ -35,8 +38,7 @@ TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
 MAX_PIXELS = 2**28
 """Layers of more pixels are neither written nor decoded."""
-_SYNTHESIS_BLOCK = 768  # pixels: what is computed around a block, and cut off, stays a small share
-_ANALYSIS_BLOCK = 48  # latents, 768 pixels
+_STRIP = 2**20  # pixels that are computed at a time: what is computed around them, too, stays a small share
 _MOST_CODINGS = 7  # how often a layer is coded at most until its hyper-latents have settled
 
 Source = Callable[[Box], Tensor]
@@ -67,14 +69,24 @@ class Codec:
     """Encoder and decoder of one set of weights on one device. Thread-safe.
 
     Streams written with other installed weights are decoded too. ``threads`` work on parts of one
-    picture (default: one per core); see :mod:`model.codec.parallel`.
+    picture (default: one per core); see :mod:`model.codec.parallel`. ``dtype`` is what the heavy parts of the
+    network compute in, float32 or bfloat16 (default: what the device is fast at); see
+    :mod:`model.network.precision`.
     """
 
-    def __init__(self, weights: Weights, device: str = "cpu", threads: int | None = None):
+    def __init__(
+        self,
+        weights: Weights,
+        device: str = "cpu",
+        threads: int | None = None,
+        dtype: torch.dtype | None = None,
+    ):
         self.device = torch.device(device)
         self.weights = weights
         self.model_id = weights.model_id
-        self.network = channels_last(weights.network.to(self.device))
+        self.dtype = dtype or matrix_dtype(self.device)
+        network = channels_last(copy.deepcopy(weights.network).to(self.device))
+        self.network = set_precision(network, self.dtype)
         self.priors = {
             part: Prior(prior.synthesis.to(self.device), prior.tables)
             for part, prior in weights.priors.items()
@@ -257,7 +269,9 @@ class Codec:
         """The codec of other installed weights; raises UnknownModel."""
         if model_id not in self._codecs_of_other_models:
             weights = load(path_of_model(model_id))
-            self._codecs_of_other_models[model_id] = Codec(weights, str(self.device), self._thread_limit)
+            self._codecs_of_other_models[model_id] = Codec(
+                weights, str(self.device), self._thread_limit, self.dtype
+            )
         return self._codecs_of_other_models[model_id]
 
     def _hyperprior(self, layer: int) -> Hyperprior:
@@ -335,7 +349,7 @@ class Codec:
         def fill(box: Box) -> None:
             out[..., *box.slices] = self.network.liff.predict(x, whole(small), box, small, size)
 
-        self._block_threads.map(fill, divide(whole(size), _SYNTHESIS_BLOCK))
+        self._block_threads.map(fill, strips(whole(size), _STRIP, LATENT))
         return lambda box: out[..., *box.slices]
 
     def _analyse(self, hyperprior: Hyperprior, picture: Pixels, prediction: Source | None) -> Tensor:
@@ -355,7 +369,7 @@ class Codec:
             x = x if p is None else x - p
             y[..., *part.slices] = hyperprior.transforms.analyse(x, window, part, size, p)
 
-        self._block_threads.map(fill, divide(box, _ANALYSIS_BLOCK))
+        self._block_threads.map(fill, strips(box, _STRIP // LATENT**2, 1))
         return y
 
     def _reconstruct(
@@ -390,7 +404,7 @@ class Codec:
             return watch
 
         began = time.perf_counter()
-        watches = self._block_threads.map(fill, divide(region, _SYNTHESIS_BLOCK))
+        watches = self._block_threads.map(fill, strips(region, _STRIP, LATENT))
         clock.add_parallel(time.perf_counter() - began, watches)
         return out
 

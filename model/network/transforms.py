@@ -197,6 +197,11 @@ class Patches(Transforms):
             nn.init.zeros_(conv.bias)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the residual networks compute in; the linear parts compute in float32."""
+        return self.a_in.weight.dtype
+
+    @property
     def analysis_margins(self) -> tuple[int, int]:
         """How many latents the deep blocks, and all blocks, of the analysis see on each side."""
         deep = len(self.a_deep)
@@ -227,15 +232,15 @@ class Patches(Transforms):
         outer = grow(box, self.analysis_margins[1], halved(size, 4))
         middle = grow(box, self.analysis_margins[0], halved(size, 4))
         cut = fine(outer, LATENT, size).inside(window)
-        x = pad_to_latents(x[..., *cut] - self.grey)  # (B, 3, 16 h, 16 w) of outer
-        h = self.a_in(F.pixel_unshuffle(x, PATCH))
+        patches = to_patches(pad_to_latents(x[..., *cut] - self.grey))  # (B, 192, 2 h, 2 w) of outer
+        h = self.a_in(patches.to(self.dtype))
         if prediction is not None:
-            seen = pad_to_latents(prediction[..., *cut] - GREY)
-            h = h + self.a_condition(F.pixel_unshuffle(seen, PATCH))
+            seen = to_patches(pad_to_latents(prediction[..., *cut] - GREY))
+            h = h.add_(self.a_condition(seen.to(self.dtype)))
         h = self.a_blocks(h)[..., *middle.times(2).inside(outer.times(2))]  # (B, C, 2 h, 2 w) of middle
         h = self.a_deep(self.a_down(F.pixel_unshuffle(h, 2)))  # (B, M, h, w) of middle
-        pixels = box.times(LATENT).inside(outer.times(LATENT))
-        linear = exact_conv(F.pixel_unshuffle(x[..., *pixels], LATENT), self.linear_analysis)
+        own = F.pixel_unshuffle(patches[..., *box.times(2).inside(outer.times(2))], 2)
+        linear = exact_product(own, of_patches(self.linear_analysis))
         return linear + self.a_out(h[..., *box.inside(middle)])
 
     def synthesise(
@@ -245,14 +250,16 @@ class Patches(Transforms):
         cells = coarse(box, LATENT)
         outer = grow(cells, self.synthesis_margins[1], halved(size, 4))
         middle = grow(cells, self.synthesis_margins[0], halved(size, 4))
-        h = self.s_deep(self.s_in(y[..., *outer.inside(window)]))  # (B, M, h, w) of outer
+        h = self.s_deep(self.s_in(y[..., *outer.inside(window)].to(self.dtype)))  # (B, M, h, w) of outer
         h = F.pixel_shuffle(self.s_up(h[..., *middle.inside(outer)]), 2)  # (B, D, 2 h, 2 w) of middle
         if prediction is not None:
-            h = h + self.s_condition(F.pixel_unshuffle(pad_to_latents(prediction - GREY), PATCH))
+            seen = to_patches(pad_to_latents(prediction - GREY))
+            h = h.add_(self.s_condition(seen.to(self.dtype)))
         h = self.s_out(self.s_blocks(h)[..., *cells.times(2).inside(middle.times(2))])
-        linear = exact_conv(y[..., *cells.inside(window)], self.linear_synthesis)
-        x = F.pixel_shuffle(linear, LATENT) + F.pixel_shuffle(h, PATCH) + self.grey
-        return x[..., *box.inside(cells.times(LATENT))]
+        linear = exact_product(y[..., *cells.inside(window)], of_patches(self.linear_synthesis.T).T)
+        patches = F.pixel_shuffle(linear, 2).add_(h)  # (B, 192, 2 h, 2 w) of cells
+        x = F.pixel_shuffle(patches, PATCH)[..., *box.inside(cells.times(LATENT))]
+        return x + self.grey if self.grey else x
 
 
 class Block(nn.Module):
@@ -268,13 +275,33 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) of the same shape."""
-        return x + self.back(F.relu(self.spatial(x)))
+        return self.back(F.relu(self.spatial(x), inplace=True)).add_(x)
 
 
-def exact_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """A 1 x 1 convolution in float32, under autocast too: bfloat16 cannot tell large latents apart."""
+def to_patches(x: Tensor) -> Tensor:
+    """Pixels (B, 3, 8 h, 8 w) -> patches (B, 192, h, w), channels last: a pixel unshuffle in one copy."""
+    B, C, height, width = x.shape
+    h, w = height // PATCH, width // PATCH
+    cells = x.reshape(B, C, h, PATCH, w, PATCH).permute(0, 2, 4, 1, 3, 5)
+    return cells.reshape(B, h, w, C * PATCH**2).permute(0, 3, 1, 2)
+
+
+def of_patches(matrix: Tensor) -> Tensor:
+    """Columns (n, 768) for the pixels of a latent, in rows of 16, as columns for its four patches.
+
+    The new order is that of ``pixel_unshuffle(to_patches(x), 2)``.
+    """
+    parts = matrix.view(len(matrix), 3, LATENT // PATCH, PATCH, LATENT // PATCH, PATCH)  # (n, 3, 2, 8, 2, 8)
+    return parts.permute(0, 1, 3, 5, 2, 4).reshape(matrix.shape)
+
+
+def exact_product(x: Tensor, matrix: Tensor) -> Tensor:
+    """``matrix`` (C', C) times each position of ``x`` (B, C, h, w), in float32 under autocast too.
+
+    bfloat16 cannot tell large latents apart.
+    """
     with full_precision(x):
-        return F.conv2d(x.float(), weight[:, :, None, None])
+        return F.linear(x.float().permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.training.speed import matrix_dtype
+from model.network.precision import matrix_dtype
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ADAM_RMS = 0.2

@@ -10,12 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 _TRIALS = 8
 
 
-def matrix_dtype(device: torch.device) -> torch.dtype:
-    """What matrix products are computed in: bfloat16 where the device is fast at it, else float32."""
-    fast = device.type == "cuda" or getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return torch.bfloat16 if fast else torch.float32
-
-
 def peak(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations per second of a large matrix product, the best of a few."""
     edge = 8192 if device.type == "cuda" else 1024

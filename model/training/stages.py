@@ -66,7 +66,7 @@ def rate_distortion(network: Compass, level: Tensor, bits: Tensor, x: Tensor, ta
     not drown the low ones.
     """
     bpp = bits / (x.shape[-2] * x.shape[-1])
-    mse = (x - target).square().flatten(1).mean(1)
+    mse = (x - target).square().mean((1, 2, 3))
     multiplier = lagrange_multiplier(network.config, level)
     loss = (bpp + multiplier * 255**2 * mse) * (network.config.lambda_low / multiplier).sqrt()
     return Losses(loss.mean(), float(bpp.detach().mean()), float(mse.detach().mean()))

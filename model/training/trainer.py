@@ -16,13 +16,14 @@ from dataclasses import asdict
 import torch
 
 from model.network.compass import Compass
+from model.network.precision import matrix_dtype
 from model.training.average import Average
 from model.training.checkpoint import Checkpoint, save_checkpoint
 from model.training.data import Pictures
 from model.training.optimisers import Optimisers
 from model.training.plan import Plan, prepare
 from model.training.report import Report, append
-from model.training.speed import Speed, matrix_dtype
+from model.training.speed import Speed
 from model.training.stages import Losses, Recipe, loss
 
 WARMUP = 0.03

@@ -1,0 +1,31 @@
+"""What the network computes in: float32, or bfloat16 where the processor multiplies much faster in it.
+
+The residual networks of the patches and the features of LIFF may be bfloat16. Everything that large numbers
+pass through stays float32: the linear parts, the gains, the filters of LIFF, the sum of prediction and
+residual. The priors are integers. So a layer's pixels differ by at most 1 of 255 from those of float32,
+given the same layer below, and latents do not differ at all (``docs/architecture.md``, "Precision").
+"""
+
+import torch
+from torch import nn
+
+from model.network.compass import Compass
+from model.network.transforms import Patches
+
+
+def matrix_dtype(device: torch.device) -> torch.dtype:
+    """What matrix products are computed in: bfloat16 where the device is fast at it, else float32."""
+    fast = device.type == "cuda" or getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def set_precision(network: Compass, dtype: torch.dtype) -> Compass:
+    """Let the residual networks of patches, and the features, compute in ``dtype``; in place."""
+    for transforms in (network.base.transforms, network.enhancement.transforms):
+        if not isinstance(transforms, Patches):
+            return network  # the paper's form computes in float32
+        for module in transforms.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(dtype)
+    network.liff.features.to(dtype)
+    return network

@@ -1,0 +1,53 @@
+"""bfloat16 changes pixels by one at most, and no latent."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.codec.codec import Codec
+from model.codec.weights import load, path_of_profile
+from model.geometry import Size
+from model.training.screens import screens
+from tests.model.tiny import picture
+
+SIZES = [Size(50, 75), Size(100, 150), Size(200, 300)]
+
+
+@pytest.fixture(scope="module")
+def codecs():
+    """The released weights in float32 and in bfloat16."""
+    weights = load(path_of_profile("lite"))
+    return Codec(weights, dtype=torch.float32), Codec(weights, dtype=torch.bfloat16)
+
+
+def pictures():
+    """A synthetic photograph and screen content, whose edges are the hardest there are."""
+    screen = screens(1, seed=3)[0].numpy()
+    return [picture(300, 200), np.ascontiguousarray(screen[:200, :300])]
+
+
+@pytest.mark.parametrize("quality", [1, 50, 100])
+@pytest.mark.parametrize("number", [0, 1])
+def test_pixels_differ_by_one_given_the_same_layer_below(codecs, quality, number):
+    exact, fast = codecs
+    stream = exact.encode(pictures()[number], SIZES, quality)
+    differing = 0.0
+    for k in range(3):
+        start = (k - 1, exact.decode(stream, k - 1)) if k else None
+        a, b = exact.decode(stream, k, start=start), fast.decode(stream, k, start=start)
+        assert np.abs(a.astype(int) - b).max() <= 1
+        differing = max(differing, float((a != b).mean()))
+    assert 0 < differing < 0.2
+
+
+def test_streams_of_one_decode_to_the_same_latents_with_the_other(codecs):
+    exact, fast = codecs
+    stream = fast.encode(pictures()[0], SIZES, 60)
+    for k in range(3):
+        assert torch.equal(exact.latents(stream, k), fast.latents(stream, k))
+
+
+def test_weights_are_not_changed(codecs):
+    exact, fast = codecs
+    assert {p.dtype for p in fast.network.parameters()} == {torch.float32, torch.bfloat16}
+    assert {p.dtype for p in exact.weights.network.parameters()} == {torch.float32}
