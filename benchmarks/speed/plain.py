@@ -16,7 +16,8 @@ from compressai.entropy_models import GaussianConditional
 from torch import Tensor
 
 from model.clock import StageClock
-from model.codec.codec import Pixels, downscale
+from model.codec.codec import downscale
+from model.codec.pixels import Pixels
 from model.codec.weights import Weights, scale_table
 from model.geometry import Size, halved
 from model.network.compass import Hyperprior, quality_to_level

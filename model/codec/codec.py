@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from model.clock import StageClock
 from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
+from model.codec.pixels import Pixels, to_numbers, to_pixels
 from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, halved, strips, whole
@@ -30,9 +30,6 @@ from model.network.compass import Hyperprior, channels_last, quality_to_level
 from model.network.precision import matrix_dtype, set_precision
 from model.network.transforms import LATENT
 from model.stream.container import MAX_EDGE, CodedLayer, Header, read_header, read_index, write
-
-Pixels = NDArray[np.uint8]
-"""sRGB pixels (height, width, 3), of a batch (B, height, width, 3)."""
 
 TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
@@ -145,7 +142,7 @@ class Codec:
     def enlarge(self, pixels: Pixels, size: Size) -> Pixels:
         """LIFF's prediction of a picture (h, w, 3) at a larger size, as if it were the next layer."""
         predicted = self._predict_whole(pixels, size)(whole(size))
-        return _to_8_bit(predicted)[0]
+        return to_pixels(predicted)[0]
 
     @torch.inference_mode()
     def decode(
@@ -328,7 +325,7 @@ class Codec:
             latents.append(y * self._gains(hyperprior, header.layers[k].quality)[1])
         prediction: Source | None = None
         if below is not None:
-            values, box_below = self._to_device(below.pixels), below.box
+            values, box_below = to_numbers(below.pixels, self.device), below.box
 
             def prediction(box: Box) -> Tensor:
                 return self.network.liff.predict(values, box_below, box, sizes[k - 1], sizes[k])
@@ -336,14 +333,9 @@ class Codec:
         y = latents[0] if len(latents) == 1 else torch.cat(latents)
         return self._reconstruct(k, y, window, region, sizes[k], prediction, clock)
 
-    def _to_device(self, pixels: Pixels) -> Tensor:
-        """uint8 (B, h, w, 3) -> float32 (B, 3, h, w), values 0 to 1, channels last in memory."""
-        tensor = torch.from_numpy(np.array(pixels, order="C")).to(self.device)
-        return tensor.permute(0, 3, 1, 2).float() / 255
-
     def _predict_whole(self, below: Pixels, size: Size) -> Source:
         """LIFF's prediction of a whole layer from the layer below (h, w, 3), computed once."""
-        x, small = self._to_device(below[None]), size_of(below)
+        x, small = to_numbers(below[None], self.device), size_of(below)
         out = torch.empty((1, 3, *size), device=self.device)
 
         def fill(box: Box) -> None:
@@ -356,7 +348,7 @@ class Codec:
         """The latents (1, M, h, w), before the gain, of a picture or of what its prediction misses."""
         own = size_of(picture)
         size = self.coded_size(own)
-        original = _continued(lambda box: self._to_device(picture[None, *box.slices]), own)
+        original = _continued(lambda box: to_numbers(picture[None, *box.slices], self.device), own)
         predicted = None if prediction is None else _continued(prediction, own)
         box = whole(halved(size, 4))
         shape = (1, self.weights.config.latents, *box.size)
@@ -398,9 +390,8 @@ class Codec:
                     p = predicted(seen)
             with watch.stage("synthesis"):
                 x = transforms.synthesise(y, window, box, coded, p)
-                if p is not None:
-                    x = x + p[..., *box.inside(seen)]
-                out[:, *box.inside(region)] = _to_8_bit(x)
+                own = None if p is None else p[..., *box.inside(seen)]
+                out[:, *box.inside(region)] = to_pixels(x, own)
             return watch
 
         began = time.perf_counter()
@@ -424,12 +415,6 @@ def _continued(source: Source, size: Size) -> Source:
         return F.pad(source(inner), (0, box.right - inner.right, 0, box.bottom - inner.bottom), "replicate")
 
     return continued
-
-
-def _to_8_bit(x: Tensor) -> Pixels:
-    """(B, 3, h, w) of about 0 to 1 -> uint8 (B, h, w, 3)."""
-    rounded = torch.round(x.clamp(0, 1) * 255).to(torch.uint8)
-    return rounded.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _check_picture(pixels: Pixels, sizes: Sequence[Size], quality: int) -> None:

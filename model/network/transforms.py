@@ -235,8 +235,8 @@ class Patches(Transforms):
         patches = to_patches(pad_to_latents(x[..., *cut] - self.grey))  # (B, 192, 2 h, 2 w) of outer
         h = self.a_in(patches.to(self.dtype))
         if prediction is not None:
-            seen = to_patches(pad_to_latents(prediction[..., *cut] - GREY))
-            h = h.add_(self.a_condition(seen.to(self.dtype)))
+            seen = pad_to_latents(prediction[..., *cut] - GREY)
+            h = h.add_(self.a_condition(to_patches(seen.to(self.dtype))))
         h = self.a_blocks(h)[..., *middle.times(2).inside(outer.times(2))]  # (B, C, 2 h, 2 w) of middle
         h = self.a_deep(self.a_down(F.pixel_unshuffle(h, 2)))  # (B, M, h, w) of middle
         own = F.pixel_unshuffle(patches[..., *box.times(2).inside(outer.times(2))], 2)
@@ -253,8 +253,8 @@ class Patches(Transforms):
         h = self.s_deep(self.s_in(y[..., *outer.inside(window)].to(self.dtype)))  # (B, M, h, w) of outer
         h = F.pixel_shuffle(self.s_up(h[..., *middle.inside(outer)]), 2)  # (B, D, 2 h, 2 w) of middle
         if prediction is not None:
-            seen = to_patches(pad_to_latents(prediction - GREY))
-            h = h.add_(self.s_condition(seen.to(self.dtype)))
+            seen = pad_to_latents(prediction - GREY)
+            h = h.add_(self.s_condition(to_patches(seen.to(self.dtype))))
         h = self.s_out(self.s_blocks(h)[..., *cells.times(2).inside(middle.times(2))])
         linear = exact_product(y[..., *cells.inside(window)], of_patches(self.linear_synthesis.T).T)
         patches = F.pixel_shuffle(linear, 2).add_(h)  # (B, 192, 2 h, 2 w) of cells

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import Conv2d
 
-from model.codec.codec import Pixels
+from model.codec.pixels import Pixels
 from model.geometry import Size
 from model.network.compass import Compass
 from model.network.config import Config
