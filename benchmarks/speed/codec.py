@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from benchmarks.measure.classic import CLASSIC_CODECS
+from benchmarks.measure.classic import CLASSIC_CODECS, ClassicCodec
 from benchmarks.measure.pictures import Picture, Pixels, read_pictures
 from benchmarks.measure.report import table
+from benchmarks.speed.operations import operations, peaks
 from benchmarks.speed.plain import PlainCodec
 from model.clock import StageClock
 from model.codec.codec import Codec
@@ -46,7 +48,8 @@ LARGE = Size(4000, 6000)
 REGIONS = (Box(0, 0, 512, 512), Box(1800, 2700, 2312, 3212), Box(3400, 5400, 3912, 5912))
 """Regions of the large picture; the one that takes longest counts."""
 STAGES = ("analysis", "priors", "entropy", "prediction", "synthesis", "check")
-ONE_THREAD, PLAIN = "decode, one thread", "plain decode"
+ONE_THREAD, ENCODE_ALONE, PLAIN = "decode, one thread", "encode, one thread", "plain decode"
+AVIF_SPEEDS = (4, 8)
 
 Seconds = dict[str, float]
 """By stage, and ``all``."""
@@ -79,15 +82,17 @@ def measure(
     """Seconds of our encoder and decoder and of the plain ones, and the bytes of our stream."""
     stream = codec.encode(pixels, sizes, QUALITY)
     codec.decode(stream)
+    alone = Codec(codec.weights, str(codec.device), threads=1)
     rows = {
         "encode": best(lambda clock: codec.encode(pixels, sizes, QUALITY, clock), rounds, progress),
         "decode": best(lambda clock: codec.decode(stream, clock=clock), rounds, progress),
+        ENCODE_ALONE: best(lambda clock: alone.encode(pixels, sizes, QUALITY, clock), rounds, progress),
+        ONE_THREAD: best(lambda clock: alone.decode(stream, clock=clock), rounds, progress),
     }
     if with_plain:
-        alone, plain = Codec(codec.weights, str(codec.device), threads=1), PlainCodec(codec.weights)
+        plain = PlainCodec(codec.weights)
         layers = plain.encode(pixels, sizes, QUALITY, StageClock())
         progress.update()
-        rows[ONE_THREAD] = best(lambda clock: alone.decode(stream, clock=clock), rounds, progress)
         rows[PLAIN] = best(lambda clock: plain.decode(layers, QUALITY, clock), rounds, progress)
     return rows, len(stream)
 
@@ -135,6 +140,36 @@ def other_formats(pixels: Pixels, size: int, rounds: int) -> dict[str, Seconds]:
     return figures
 
 
+def avif_of_all_sizes(pixels: Pixels, sizes: Sequence[Size], count: int, rounds: int) -> dict[int, float]:
+    """Seconds that AVIF takes for one file of each size, by its speed, in about ``count`` bytes together."""
+    avif = next(codec for codec in CLASSIC_CODECS if codec.name == "avif")
+    pictures = [scaled_to(pixels, size) for size in sizes]
+
+    def files(codec: ClassicCodec, quality: int) -> int:
+        return sum(len(codec.encode(picture, quality)) for picture in pictures)
+
+    quality = min(avif.ladder, key=lambda quality: abs(files(avif, quality) - count))
+    fast = {speed: replace(avif, options={**avif.options, "speed": speed}) for speed in AVIF_SPEEDS}
+    return {
+        speed: min(_seconds(files, codec, quality) for _ in range(rounds)) for speed, codec in fast.items()
+    }
+
+
+def shares(codec: Codec, ladder: Sequence[Size], rows: dict[str, Seconds], speeds: dict[str, float]) -> str:
+    """A table of each stage's operations, and of its share of the machine's peak on one thread."""
+    body = []
+    fast = str(codec.dtype).removeprefix("torch.")
+    for stage, count in operations(codec.weights.config, ladder).items():
+        seconds = rows[ENCODE_ALONE if stage == "analysis" else ONE_THREAD][stage]
+        kind = "float32" if stage == "priors" else fast
+        share = count / seconds / speeds[kind]
+        body.append(
+            [stage, count / 1e9, 1000 * seconds, "16-bit integers" if stage == "priors" else kind, share]
+        )
+    head = ["one thread", "GFLOP", "ms", "numbers", "share of the peak"]
+    return table(head, body) + "\n\nThe share of the priors is that of float32's peak."
+
+
 def _seconds(function: Callable[..., object], *arguments: object) -> float:
     began = time.perf_counter()
     function(*arguments)
@@ -170,9 +205,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     profiles = [options.profile] if options.profile else sorted(PROFILES)
     sizes = SIZES[:1] if options.quick else SIZES
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before the run")
-    result: dict[str, Any] = {"benchmark": "codec", "picture": picture.name}
+    speeds = peaks()
+    print("one thread at most: " + ", ".join(f"{name} {s / 1e9:.0f} GFLOP/s" for name, s in speeds.items()))
+    result: dict[str, Any] = {"benchmark": "codec", "picture": picture.name, "peaks": speeds}
     paragraphs = []
-    total = len(profiles) * len(sizes) * (2 * rounds + (0 if options.no_plain else 2 * rounds + 1))
+    total = len(profiles) * len(sizes) * (4 * rounds + (0 if options.no_plain else rounds + 1))
     with tqdm(total=total, unit="run", leave=False) as progress:
         for profile in profiles:
             codec, trained = load(profile)
@@ -184,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 title = f"{name}, {len(ladder)} layers, {count} bytes" + ("" if trained else ", untrained")
                 paragraphs.append(text_of(title, rows))
                 result[name] = {"trained": trained, "bytes": count, "seconds": _rounded(rows)}
+                paragraphs.append(shares(codec, ladder, rows, speeds))
                 if not options.no_plain:
                     ratio = rows[PLAIN]["all"] / rows[ONE_THREAD]["all"]
                     paragraphs.append(
@@ -202,7 +240,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
         head = ["format", "bytes", "encode, ms", "decode, ms", "our decode takes times"]
         paragraphs.append(f"## Other formats, {name}\n\n" + table(head, body))
+        ladder_seconds = avif_of_all_sizes(pixels, layer_sizes(size, WIDTHS), lite["bytes"], rounds)
+        ours = lite["seconds"][ENCODE_ALONE]["all"]
+        paragraphs += [
+            f"AVIF at speed {speed} codes the layers' sizes, one thread, one file each, in "
+            f"{1000 * seconds:.0f} ms: {seconds / ours:.2f} times as long as we take for the stream."
+            for speed, seconds in ladder_seconds.items()
+        ]
         result[f"formats {name}"] = _rounded(figures)
+        result[f"avif of all sizes {name}"] = ladder_seconds
     if len(profiles) > 1:
         for size in sizes:
             name = str(size)
