@@ -9,8 +9,8 @@ decode   entropy-decode the latents of the wanted layer and of all below it, exa
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,13 @@ from model.clock import StageClock
 from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
 from model.codec.pixels import Pixels, to_numbers, to_pixels
-from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile
+from model.codec.refine import MOST_ERROR, NO_EFFORT, Effort, Latents, Target, refine
+from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile, scale_table
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, halved, strips, whole
 from model.network.compass import Hyperprior, channels_last, quality_to_level
 from model.network.precision import matrix_dtype, set_precision
+from model.network.rate import lagrange_multiplier
 from model.network.transforms import LATENT
 from model.stream.container import MAX_EDGE, CodedLayer, Header, read_header, read_index, write
 
@@ -48,6 +50,41 @@ class _Part:
 
     pixels: Pixels
     box: Box
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer as coded, and its latents (1, M, h, w) as the decoder will have them.
+
+    ``analysed`` are what the latents were rounded from, ``hyper_latents`` (1, N, h/4, w/4) the centred
+    hyper-latents, unrounded.
+    """
+
+    coded: CodedLayer
+    latents: Tensor
+    analysed: Tensor
+    hyper_latents: Tensor
+
+    @classmethod
+    def of(cls, coder: LatentCoder, quality: int, y: Tensor, z: Tensor, clock: StageClock) -> "_Layer":
+        """Code gained latents and centred hyper-latents, both unrounded."""
+        hyper_latents, tiles, decoded = coder.encode(y[0], z[0], clock)
+        coded = CodedLayer(coder.size.width, coder.size.height, quality, hyper_latents, tiles)
+        return cls(coded, decoded, y, z)
+
+
+class _Progress:
+    """Shares of a search over several layers, each of which counts as its pixels."""
+
+    def __init__(self, sizes: Sequence[Size], told: Callable[[float], None]):
+        areas = [size.area for size in sizes]
+        self._ends = [end / sum(areas) for end in accumulate(areas, initial=0)]
+        self._told = told
+
+    def of(self, layer: int) -> Callable[[float], None]:
+        """What is told of one layer's shares."""
+        before, after = self._ends[layer : layer + 2]
+        return lambda share: self._told(before + share * (after - before))
 
 
 def size_of(pixels: Pixels) -> Size:
@@ -104,37 +141,47 @@ class Codec:
 
     @torch.inference_mode()
     def encode(
-        self, pixels: Pixels, sizes: Sequence[Size], quality: int, clock: StageClock | None = None
+        self,
+        pixels: Pixels,
+        sizes: Sequence[Size],
+        quality: int,
+        clock: StageClock | None = None,
+        effort: Effort = NO_EFFORT,
+        told: Callable[[float], None] = lambda share: None,
     ) -> bytes:
         """Code a picture (height, width, 3) into one stream.
 
         ``sizes`` of the layers in pixels grow, and the last is the picture's own; ``quality`` is 1 to 100.
-        Stages timed: ``prediction``, ``analysis``, ``priors``, ``entropy``, ``synthesis``, ``check``.
+        With ``effort`` latents are searched for (:mod:`model.codec.refine`), and ``told`` is called with the
+        share of the search that is over, 0 to 1. Stages timed: ``prediction``, ``analysis``, ``priors``,
+        ``entropy``, ``synthesis``, ``check``, with effort ``search``.
         Raises EncodeError for a picture, sizes or a quality that cannot be coded.
 
         The stream is entropy-decoded before it is returned: its latents equal those that were coded.
         """
         clock = clock or StageClock()
         _check_picture(pixels, sizes, quality)
-        coded: list[CodedLayer] = []
-        latents: list[Tensor] = []
+        progress = _Progress(sizes, told)
+        end = time.monotonic() + effort.seconds
+        layers: list[_Layer] = []
         below: Pixels | None = None
         for k, size in enumerate(sizes):
             prediction: Source | None = None
             if below is not None:
                 with clock.stage("prediction"):
                     prediction = self._predict_whole(below, size)
-            layer, y = self._encode_layer(k, pixels, size, quality, prediction, clock)
-            coded.append(layer)
-            latents.append(y)
+            picture = downscale(pixels, size)
+            layer = self._encode_layer(k, picture, quality, prediction, clock)
+            if effort.steps:
+                own = replace(effort, seconds=end - time.monotonic(), seed=effort.seed + k)
+                layer = self._refined(k, layer, picture, prediction, own, progress.of(k), clock)
             if k < len(sizes) - 1:
-                dequantised = y * self._gains(self._hyperprior(k), quality)[1]
-                box = whole(Size(*y.shape[-2:]))
-                below = self._reconstruct(k, dequantised, box, whole(size), size, prediction, clock)[0]
-        stream = write(self.model_id, TILE, coded)
+                below = self._reconstruct_whole(k, layer, prediction, clock)
+            layers.append(layer)
+        stream = write(self.model_id, TILE, [layer.coded for layer in layers])
         with clock.stage("check"):
-            for k, y in enumerate(latents):
-                if not torch.equal(self.latents(stream, k), y):
+            for k, layer in enumerate(layers):
+                if not torch.equal(self.latents(stream, k), layer.latents):
                     raise EncodeError(f"layer {k} does not decode back to the latents that were coded")
         return stream
 
@@ -283,21 +330,60 @@ class Codec:
         return self._hyperprior(k).transforms.latents_for_pixels(region, self.coded_size(size))
 
     def _encode_layer(
-        self, k: int, pixels: Pixels, size: Size, quality: int, prediction: Source | None, clock: StageClock
-    ) -> tuple[CodedLayer, Tensor]:
-        """Layer ``k`` of a picture, and its latents (1, M, h, w) as the decoder will have them."""
-        hyperprior, coder = self._hyperprior(k), self.latent_coder(k, size, TILE)
+        self, k: int, picture: Pixels, quality: int, prediction: Source | None, clock: StageClock
+    ) -> "_Layer":
+        """Layer ``k``, whose pixels are ``picture``."""
+        hyperprior, coder = self._hyperprior(k), self.latent_coder(k, size_of(picture), TILE)
         with clock.stage("analysis"):
             gain, _ = self._gains(hyperprior, quality)
-            y = self._analyse(hyperprior, downscale(pixels, size), prediction) * gain
+            y = self._analyse(hyperprior, picture, prediction) * gain
             z = hyperprior.hyper_analyse(y) - hyperprior.medians()
         for _ in range(_MOST_CODINGS):
-            hyper_latents, tiles, decoded = coder.encode(y[0], z[0], clock)
-            settled = coder.settle(y, z, decoded)
+            layer = _Layer.of(coder, quality, y, z, clock)
+            settled = coder.settle(y, z, layer.latents)
             if settled is None:
                 break
             z = settled
-        return CodedLayer(size.width, size.height, quality, hyper_latents, tiles), decoded
+        return layer
+
+    def _refined(
+        self,
+        k: int,
+        layer: "_Layer",
+        picture: Pixels,
+        prediction: Source | None,
+        effort: Effort,
+        told: Callable[[float], None],
+        clock: StageClock,
+    ) -> "_Layer":
+        """The layer with latents searched for, or itself where that is no better."""
+        size, quality = size_of(picture), layer.coded.quality
+        coder = self.latent_coder(k, size, TILE)
+        level = torch.tensor(quality_to_level(self.weights.config, quality))
+        multiplier = float(lagrange_multiplier(self.weights.config, level))
+        target = Target(
+            self._hyperprior(k).transforms,
+            size,
+            lambda box: to_numbers(picture[None, *box.slices], self.device),
+            prediction,
+            self._gains(self._hyperprior(k), quality)[1],
+            multiplier,
+        )
+        with clock.stage("search"):
+            index, mean = coder.priors(layer.hyper_latents[0])
+            scales = torch.from_numpy(scale_table()).float().to(self.device)
+            coded = (index >= self.weights.latent_tables.skip)[None]
+            latents = Latents(layer.analysed, mean, scales[index.long()][None], coded)
+            found = refine(target, latents, effort, told)
+        refined = _Layer.of(coder, quality, found, layer.hyper_latents, clock)
+
+        def squares(candidate: _Layer) -> float:
+            """The error of the whole layer as the decoder will have it."""
+            pixels = self._reconstruct_whole(k, candidate, prediction, clock)
+            return float(np.square(pixels.astype(np.float32) - picture).sum(dtype=np.float64))
+
+        smaller = refined.coded.length < layer.coded.length
+        return refined if smaller and squares(refined) <= MOST_ERROR * squares(layer) else layer
 
     def _decode_latents(
         self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock
@@ -363,6 +449,15 @@ class Codec:
 
         self._block_threads.map(fill, strips(box, _STRIP // LATENT**2, 1))
         return y
+
+    def _reconstruct_whole(
+        self, k: int, layer: "_Layer", prediction: Source | None, clock: StageClock
+    ) -> Pixels:
+        """The pixels (h, w, 3) of a whole layer as its decoder will have them."""
+        size = Size(layer.coded.height, layer.coded.width)
+        y = layer.latents * self._gains(self._hyperprior(k), layer.coded.quality)[1]
+        box = whole(Size(*y.shape[-2:]))
+        return self._reconstruct(k, y, box, whole(size), size, prediction, clock)[0]
 
     def _reconstruct(
         self,

@@ -96,6 +96,14 @@ class LatentCoder:
             hyper = encode(hyper_symbols.ravel(), _channels(hyper_symbols.shape).ravel(), self.prior.tables)
         return hyper, [coded[tile] for tile in divide(whole(self.grid), 1)], out
 
+    def priors(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Table indexes uint8 (M, h, w) and means float32 (1, M, h, w) of all latents of the layer.
+
+        ``z`` are the centred hyper-latents (N, h/4, w/4), unrounded.
+        """
+        index, mean = self._priors(_quantise(z), whole(self.latents))
+        return index, (mean.float() * 2.0**-FRACTION)[None]
+
     def settle(self, y: Tensor, z: Tensor, decoded: Tensor) -> Tensor | None:
         """Hyper-latents (1, N, h/4, w/4) nearer to 0 where too much of ``y`` is lost in ``decoded``, or None.
 

@@ -264,6 +264,11 @@ class CodedLayer:
         """Everything after the index, in order."""
         return self.hyper_latents, *self.tiles
 
+    @property
+    def length(self) -> int:
+        """Bytes of the substreams."""
+        return sum(map(len, self.substreams))
+
 
 def write(model_id: bytes, tile: int, layers: Sequence[CodedLayer]) -> bytes:
     """Assemble a stream; ``tile`` is the tile edge in pixels, a multiple of 64.

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.network.config import Config
+from model.network.rate import lagrange_multiplier
 from model.network.transforms import LATENT, Patches
 from model.training.data import Pictures
-from model.training.network import TrainedHyperprior, lagrange_multiplier
+from model.training.network import TrainedHyperprior
 
 BATCHES, COUNT, SIDE = 64, 8, 256
 """How many crops of which size the components are made from."""

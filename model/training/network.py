@@ -14,13 +14,12 @@ from model.codec.weights import scale_table
 from model.geometry import Size
 from model.network.compass import SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
 from model.network.config import Config
+from model.network.rate import gaussian_bits, lagrange_multiplier
 from model.network.transforms import Convolutions, analyse_whole, synthesise_whole
 
 SKIPPED_TABLES = 3
 """Latents of a scale that belongs to the first tables, below 0.14 of the quantiser's step, are not coded."""
 _LOWEST_CODED = float(np.log(scale_table()[SKIPPED_TABLES - 1 : SKIPPED_TABLES + 1]).mean())
-FEW_BITS = 16.0
-"""What a latent may cost before its cost is damped in training."""
 
 
 class TrainedHyperprior(Hyperprior):
@@ -68,28 +67,10 @@ class TrainedHyperprior(Hyperprior):
         return reconstruction.float(), y_bits - torch.log2(z_likelihood).flatten(1).sum(1)
 
 
-def lagrange_multiplier(config: Config, level: Tensor) -> Tensor:
-    """Lambda of the rate-distortion loss at gain level 0 to ``levels - 1``, in between geometric."""
-    ratio = log(config.lambda_high / config.lambda_low) / (config.levels - 1)
-    return config.lambda_low * torch.exp(ratio * level)
-
-
 def quantise(y: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """What the decoder has of latents, of those not coded the means; with the gradient of the identity."""
     known = torch.where(log_scale < _LOWEST_CODED, mean, torch.round(y - mean) + mean)
     return y + (known - y).detach()
-
-
-def gaussian_bits(x: Tensor, scale: Tensor) -> Tensor:
-    """Bits of the interval of width 1 around ``x`` under a Gaussian of mean 0, elementwise.
-
-    Computed from logarithms: a likelihood would be 0, without a gradient, 13 scales from the mean, and a
-    scale that is far too small, whose latents the codec leaves out, would never be mended. Beyond
-    ``FEW_BITS`` the bits grow logarithmically, so that no latent outweighs all others.
-    """
-    upper, lower = (torch.special.log_ndtr((half - x.abs()) / scale) for half in (0.5, -0.5))
-    bits = -(upper + torch.log1p(-torch.exp(lower - upper))) / log(2)
-    return torch.where(bits > FEW_BITS, FEW_BITS * (1 + torch.log(bits.clamp(min=FEW_BITS) / FEW_BITS)), bits)
 
 
 def round_through(x: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from model.geometry import Size
 from model.network.compass import Compass
 from model.network.liff import bicubic_whole
+from model.network.rate import lagrange_multiplier
 from model.training.data import Pictures, resize
-from model.training.network import lagrange_multiplier, to_8_bit
+from model.training.network import to_8_bit
 
 STAGES = ("base", "liff", "residual", "joint")
 ENHANCEMENT_STAGES = {"residual", "joint"}

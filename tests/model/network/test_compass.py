@@ -8,11 +8,11 @@ from model.errors import WeightsError
 from model.geometry import Size, halved
 from model.network.compass import Compass, crop, quality_to_level
 from model.network.config import PROFILES, Config
+from model.network.rate import lagrange_multiplier
 from model.network.transforms import GDN, analyse_whole, pad_even, synthesise_whole
 from model.training.network import (
     TrainedHyperprior,
     initialise,
-    lagrange_multiplier,
     round_through,
     to_8_bit,
 )

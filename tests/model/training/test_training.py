@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from compressai.entropy_models import GaussianConditional
 from PIL import Image
 
 from model.codec.codec import Codec
@@ -23,7 +22,7 @@ from model.training.checkpoint import Checkpoint, load_checkpoint
 from model.training.data import Pictures, load_pictures
 from model.training.export import export, network_of
 from model.training.muon import orthogonalise
-from model.training.network import FEW_BITS, SKIPPED_TABLES, gaussian_bits, initialise, quantise
+from model.training.network import SKIPPED_TABLES, initialise, quantise
 from model.training.optimisers import Optimisers
 from model.training.plan import Plan, same_recipe
 from model.training.screens import EDGE, screens
@@ -311,29 +310,6 @@ def test_the_state_of_the_adam_before_torchs_goes_on():
     expected = 0.45 / (1 - 0.9**8) / ((0.2475 / (1 - 0.99**8)) ** 0.5 + 1e-8)
     rate = 0.5 * recipe("base").lr
     torch.testing.assert_close(before - parameter.detach(), torch.full_like(parameter, rate * expected))
-
-
-@pytest.mark.parametrize("scale", [0.11, 0.5, 3.0, 64.0])
-def test_bits_are_those_of_the_likelihood(scale):
-    x = torch.linspace(-20, 20, 201)
-    likelihood = GaussianConditional(None)._likelihood(x.double(), torch.full_like(x, scale).double())
-    few = likelihood > 2**-FEW_BITS
-    assert few.any()
-    bits = gaussian_bits(x, torch.full_like(x, scale))
-    torch.testing.assert_close(bits[few], -torch.log2(likelihood)[few].float(), rtol=1e-4, atol=1e-4)
-
-
-def test_bits_far_from_the_mean_rise_slowly_and_still_ask_for_a_larger_scale():
-    x = torch.tensor([2.0, 10.0, 100.0, 1000.0]).requires_grad_()
-    log_scale = torch.full((4,), math.log(0.11)).requires_grad_()
-    bits = gaussian_bits(x, log_scale.exp())
-    bits.sum().backward()
-    assert (bits[:-1] > FEW_BITS).all()
-    assert (bits.diff() > 0).all()
-    assert bits[-1] < 20 * FEW_BITS
-    assert (log_scale.grad < -1).all()
-    assert (log_scale.grad >= -2.01 * FEW_BITS).all()
-    assert (x.grad > 0).all()
 
 
 def test_latents_are_quantised_as_the_decoder_has_them():

@@ -1,0 +1,193 @@
+"""Latents searched for instead of rounded: fewer bytes and a smaller error, for minutes of a core.
+
+An encoder may choose any latents; the decoder does not change. Stochastic Gumbel annealing (Yang, Bamler
+and Mandt 2020): each latent is a mixture of the two integers around a real number. Which of them it is gets
+drawn from a distribution that the number's place between them and a temperature give; the numbers follow
+the gradient of rate + lambda 255^2 mse, and the temperature falls.
+
+The search is for fewer bits at the same error: truly rounded latents are judged every few steps, lambda
+rises or falls as their error is above or below that of the start, and the fewest bits of those whose error
+is at most 0.03 dB above it are kept, the start included. So no layer gets larger, and none worse by more than
+0.05 dB.
+
+The hyper-latents stay, so the priors are fixed. A layer is refined window by window, so that memory is
+bounded; each window's loss has all pixels that depend on its latents, and sees its neighbours as they are
+by then.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.geometry import Box, Size, divide, fine, halved, whole
+from model.network.rate import gaussian_bits
+from model.network.transforms import LATENT, Transforms
+
+WINDOW = 64
+"""Edge in latents of what is refined at a time: 1024 pixels."""
+MOST_ERROR = 10**0.005
+"""What a layer's error may be, relative to that of rounded latents: 0.05 dB."""
+JUDGED_EVERY = 10
+_HOTTEST, _COLDEST = 0.5, 0.3
+"""Temperatures; colder ones end the search too early."""
+_STRICTNESS = 2.0
+"""How lambda follows the error: its power of the error's ratio to that of the start."""
+_RATE = 0.04
+_LAST_QUARTER = 0.33
+"""Share of the learning rate in the last quarter of the steps."""
+_ALLOWED = MOST_ERROR**0.5
+"""The same for a window: rounding to 8 bits, and its neighbours, add to it."""
+_TINY = 1e-6
+_EDGE = 1e-4
+"""How near to an integer a place between two of them may come."""
+
+Source = Callable[[Box], Tensor]
+"""Gives the values (1, 3, h, w) of a box of the layer, about 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much an encoder searches: ``steps`` for each window, and at most about ``seconds`` for a picture.
+
+    The same ``seed`` gives the same stream on the same machine, unless time runs out.
+    """
+
+    steps: int = 0
+    seconds: float = math.inf
+    seed: int = 0
+
+
+NO_EFFORT = Effort()
+EFFORTS = {"none": 0, "fast": 100, "best": 500}
+"""Steps by the name of an effort."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a layer's latents are refined for.
+
+    ``original`` gives the layer's pixels, ``prediction`` LIFF's, of an enhancement layer. ``inverse_gain``
+    (1, M, 1, 1) and ``multiplier``, lambda, are those of the layer's quality.
+    """
+
+    transforms: Transforms
+    size: Size
+    original: Source
+    prediction: Source | None
+    inverse_gain: Tensor
+    multiplier: float
+
+
+@dataclass(frozen=True)
+class Latents:
+    """A layer's latents (1, M, h, w) in units of the quantiser's step, and their priors of the same shape.
+
+    ``coded``: the latents that are coded at all; the others are their means.
+    """
+
+    values: Tensor
+    mean: Tensor
+    scale: Tensor
+    coded: Tensor
+
+
+def refine(target: Target, latents: Latents, effort: Effort, told: Callable[[float], None]) -> Tensor:
+    """Latents (1, M, h, w) that are their means plus integers, from ``latents.values``, which need not be.
+
+    ``told`` is called with the share of the steps that is over, 0 to 1.
+    """
+    windows = list(divide(whole(halved(target.size, 4)), WINDOW))
+    end = time.monotonic() + effort.seconds
+    with torch.inference_mode(False), torch.enable_grad():
+        rounded = torch.where(latents.coded, torch.round(latents.values - latents.mean), 0.0)
+        generator = torch.Generator(rounded.device).manual_seed(effort.seed)
+        for number, window in enumerate(windows):
+
+            def step_told(share: float, before: int = number) -> bool:
+                told((before + share) / len(windows))
+                return time.monotonic() < end
+
+            search = _Window(target, latents, rounded, window)
+            rounded[..., *window.slices] = search.best(effort.steps, generator, step_told)
+        return rounded + latents.mean
+
+
+class _Window:
+    """The latents of one window, and what they are judged by."""
+
+    def __init__(self, target: Target, latents: Latents, rounded: Tensor, window: Box):
+        size, transforms = target.size, target.transforms
+        reach = transforms.latents_for_pixels(fine(window, LATENT, size), size)
+        self._pixels = fine(reach, LATENT, size)  # at least all pixels that depend on the window
+        self._seen = transforms.latents_for_pixels(self._pixels, size)
+        self._target, self._inner = target, window.inside(self._seen)
+        self._mean = latents.mean[..., *self._seen.slices].clone()
+        self._around = rounded[..., *self._seen.slices].clone()
+        self._scale = latents.scale[..., *window.slices].clone()
+        self._coded = latents.coded[..., *window.slices].clone()
+        self._start = (latents.values - latents.mean)[..., *window.slices].clone()
+        self._original = target.original(self._pixels).clone()
+        self._gain = target.inverse_gain.clone()
+        self._prediction, self._own = None, None
+        if target.prediction is not None:
+            needed = transforms.prediction_for_pixels(self._pixels, size)
+            self._prediction = target.prediction(needed).clone()
+            self._own = self._prediction[..., *self._pixels.inside(needed)]
+
+    def best(self, steps: int, generator: torch.Generator, goes_on: Callable[[float], bool]) -> Tensor:
+        """The integers (1, M, h, w) of fewest bits, seen in the search, whose error is allowed.
+
+        ``goes_on`` is called after each step with the share that is over, and says whether there is time.
+        """
+        place = self._start.clone().requires_grad_()
+        optimiser = torch.optim.Adam([place], _RATE)
+        best = self._around[..., *self._inner].clone()
+        fewest, error = self._judged(best)
+        allowed = error * _ALLOWED
+        multiplier = self._target.multiplier
+        for step in range(1, steps + 1):
+            optimiser.param_groups[0]["lr"] = _RATE * (_LAST_QUARTER if step > 0.75 * steps else 1)
+            optimiser.zero_grad()
+            temperature = _HOTTEST * (_COLDEST / _HOTTEST) ** (step / steps)
+            bits, squares = self._cost(self._mixed(place, temperature, generator))
+            (bits + multiplier * squares).backward()
+            optimiser.step()
+            last = not goes_on(step / steps) or step == steps
+            if last or step % JUDGED_EVERY == 0:
+                integers = torch.where(self._coded, torch.round(place.detach()), 0.0)
+                count, missed = self._judged(integers)
+                if count < fewest and missed <= allowed:
+                    best, fewest = integers, count
+                multiplier *= min(max((missed / max(allowed, _TINY)) ** _STRICTNESS, 0.7), 1.4)
+            if last:
+                break
+        return best
+
+    @torch.no_grad()
+    def _judged(self, integers: Tensor) -> tuple[float, float]:
+        bits, error = self._cost(integers)
+        return float(bits), float(error)
+
+    def _mixed(self, place: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+        """Mixtures of the integers around each place; drawn, and differentiable."""
+        below = place.detach().floor()
+        part = (place - below).clamp(_EDGE, 1 - _EDGE)
+        logits = (torch.atanh(part) - torch.atanh(1 - part)) / temperature
+        uniform = torch.rand(place.shape, generator=generator, device=place.device).clamp(1e-6, 1 - 1e-6)
+        drawn = torch.sigmoid((logits + torch.logit(uniform)) / temperature)
+        return torch.where(self._coded, below + drawn, 0.0)
+
+    def _cost(self, integers: Tensor) -> tuple[Tensor, Tensor]:
+        """Bits of the window; 255^2 times the squared error of all pixels that it changes, a pixel's mean."""
+        bits = torch.where(self._coded, gaussian_bits(integers, self._scale), 0.0).sum()
+        around = self._around.clone()
+        around[..., *self._inner] = integers
+        y = (around + self._mean) * self._gain
+        target = self._target
+        x = target.transforms.synthesise(y, self._seen, self._pixels, target.size, self._prediction)
+        x = x.float() if self._own is None else x.float() + self._own
+        return bits, 255**2 * (x - self._original).square().mean(1).sum()

@@ -1,0 +1,112 @@
+"""A search for latents gives fewer bytes at the same error, or what there was."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import model.codec.refine
+from model.codec.codec import Codec
+from model.codec.refine import EFFORTS, MOST_ERROR, NO_EFFORT, Effort
+from model.codec.weights import load, path_of_profile
+from model.geometry import Size
+from model.stream.container import read_header
+from model.training.export import export
+from tests.model.tiny import TINY, TINY_PATCHES, lively_network, picture
+
+SIZES = [Size(32, 48), Size(70, 100)]
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return Codec(load(path_of_profile("lite")), threads=1)
+
+
+@pytest.fixture(scope="module", params=[TINY, TINY_PATCHES], ids=lambda config: config.form)
+def tiny(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("refine") / "tiny.safetensors"
+    export(lively_network(request.param), path)
+    return Codec(load(path), threads=1)
+
+
+def error(codec, stream, pixels, layer=None):
+    decoded = codec.decode(stream, layer)
+    return float(np.square(decoded.astype(float) - pixels).mean())
+
+
+def test_fewer_bytes_at_the_same_error(lite):
+    pixels = picture(160, 128)
+    plain = lite.encode(pixels, [Size(128, 160)], 60)
+    refined = lite.encode(pixels, [Size(128, 160)], 60, effort=Effort(60))
+    assert len(refined) < 0.99 * len(plain)
+    assert error(lite, refined, pixels) < MOST_ERROR * error(lite, plain, pixels)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 100))
+@settings(deadline=None, max_examples=20)
+def test_no_picture_gets_larger_or_worse(lite, seed, quality):
+    """As far as any of its layers: each may lose 0.05 dB, and no byte is added to any of them."""
+    pixels = picture(100, 70, seed)
+    plain = lite.encode(pixels, SIZES[1:], quality)
+    refined = lite.encode(pixels, SIZES[1:], quality, effort=Effort(15, seed=seed))
+    assert len(refined) <= len(plain)
+    assert error(lite, refined, pixels) <= MOST_ERROR * error(lite, plain, pixels)
+
+
+def test_layers_are_refined_one_on_the_other(lite):
+    pixels = picture(100, 70)
+    plain, refined = lite.encode(pixels, SIZES, 60), lite.encode(pixels, SIZES, 60, effort=Effort(30))
+    for before, after in zip(read_header(plain).layers, read_header(refined).layers, strict=True):
+        assert after.length < before.length
+    assert error(lite, refined, pixels) < 1.03 * error(lite, plain, pixels)
+
+
+def test_a_seed_makes_it_repeatable(lite):
+    pixels = picture(100, 70)
+    first, again = (lite.encode(pixels, SIZES, 60, effort=Effort(20, seed=3)) for _ in range(2))
+    assert first == again
+    assert first != lite.encode(pixels, SIZES, 60, effort=Effort(20, seed=4))
+
+
+def test_windows(tiny, monkeypatch):
+    """Each is judged with all pixels that depend on it, so that their seams lose nothing."""
+    pixels = picture(200, 150)
+    plain = tiny.encode(pixels, [Size(150, 200)], 50)
+    monkeypatch.setattr(model.codec.refine, "WINDOW", 4)
+    shares = []
+    refined = tiny.encode(pixels, [Size(150, 200)], 50, effort=Effort(20), told=shares.append)
+    assert len(refined) <= len(plain)
+    assert error(tiny, refined, pixels) <= MOST_ERROR * error(tiny, plain, pixels)
+    assert len(shares) == 12 * 20
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+
+
+def test_progress_runs_over_all_layers(tiny):
+    shares = []
+    tiny.encode(picture(100, 70), SIZES, 60, effort=Effort(10), told=shares.append)
+    assert len(shares) == 20
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+
+
+def test_a_limit_of_time_ends_it(tiny):
+    steps = []
+    stream = tiny.encode(picture(100, 70), SIZES, 60, effort=Effort(1000, seconds=0), told=steps.append)
+    assert len(steps) == 2  # one for each layer
+    assert tiny.decode(stream).shape == (70, 100, 3)
+
+
+def test_without_effort_nothing_is_searched(tiny):
+    pixels = picture(100, 70)
+    assert tiny.encode(pixels, SIZES, 60, effort=NO_EFFORT) == tiny.encode(pixels, SIZES, 60)
+    assert EFFORTS["none"] == NO_EFFORT.steps == 0
+
+
+def test_the_network_is_not_trained_by_it(tiny):
+    before = {name: p.clone() for name, p in tiny.network.named_parameters()}
+    tiny.encode(picture(64, 48), [Size(48, 64)], 60, effort=Effort(5))
+    for name, parameter in tiny.network.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.grad is None
