@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
+.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refinement bench-training bench-ablations crops
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,9 @@ bench-scalable: setup-dev ## several layers against one and against simulcast (A
 
 bench-priors: setup-dev ## what the integer priors cost
 	$(BIN)/python -m benchmarks.quality.priors --data $(DATA) --profile $(PROFILE) --out $(OUT)/priors $(OPTIONS)
+
+bench-refinement: setup-dev ## what searching for latents saves (OPTIONS="--efforts fast")
+	$(BIN)/python -m benchmarks.quality.refinement --data $(DATA) --profile $(PROFILE) --out $(OUT)/refinement $(OPTIONS)
 
 bench-training: setup-dev ## recipes of training side by side (DATA: photographs, OPTIONS="--minutes 4")
 	$(BIN)/python -m benchmarks.quality.training --data $(DATA) --profile $(PROFILE) --out $(OUT)/training $(OPTIONS)
