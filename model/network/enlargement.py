@@ -5,41 +5,140 @@ with torch, need not be compiled and can be trained; those pass over the output 
 memory bounds them.
 
 A chunk of an output row at a time: the features of the positions below it are spread over its pixels once
-for all rows that lie above the same positions. Then each step is a loop over the chunk's pixels, which the
-compiler turns into vector instructions.
+for all rows that lie above the same positions. Then sixteen pixels at a time go through the MLP and the
+filter.
 """
 
+from typing import Any
+
 import numpy as np
-from numba import float32, int64, void
+from llvmlite import ir
+from numba import float32, int64, types, uint32, void
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from model.compiled import FUSED, compiled, read
 
 CHUNK = 128
 """Output pixels of one row that are computed together."""
+UNITS = 8
+"""A hidden layer has whole multiples of so many units: their sums are held in registers together."""
+_LANES = 16  # pixels in one vector; the compiler splits it where vectors are shorter
 _SPARE = 4  # positions are spread over four pixels at a time, the last ones beyond the chunk
 
 Floats = NDArray[np.float32]
 Indexes = NDArray[np.int64]
 
+_I64 = ir.IntType(64)
+_VECTOR = ir.VectorType(ir.FloatType(), _LANES)
+_BYTES = 4 * _LANES
+
+
+@intrinsic
+def _filtered(typing, near, width, terms, columns, columns_width, weights, biases, units, layers, scratch):  # type: ignore[no-untyped-def]
+    """The MLP and the filter of 16 pixels, three colours of which are left at the start of ``scratch``.
+
+    All but ``units`` (H) and ``layers`` (L) are addresses or, the widths, bytes from row to row: ``near``
+    (4 H + 3 rows), ``terms`` (H), ``columns`` (H rows), ``weights`` (L, H inputs, H), ``biases`` (L, H),
+    ``scratch`` 2 H + 3 vectors. Written as LLVM instructions, because the compiler does not hold sums in
+    registers over a loop by itself.
+    """
+
+    def number(n: int) -> Any:
+        return ir.Constant(_I64, n)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        near, width, terms, columns, columns_width, weights, biases, units, layers, scratch = arguments
+        zero = ir.Constant(_VECTOR, [0.0] * _LANES)
+        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        fused = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{_LANES}f32")
+
+        def at(address: Any, index: Any, size: Any) -> Any:
+            return builder.add(address, builder.mul(index, size))
+
+        def load(address: Any) -> Any:
+            value = builder.load(builder.inttoptr(address, ir.PointerType(_VECTOR)))
+            value.align = 4
+            return value
+
+        def store(value: Any, address: Any) -> None:
+            builder.store(value, builder.inttoptr(address, ir.PointerType(_VECTOR))).align = 4
+
+        def splat(address: Any) -> Any:
+            value = builder.load(builder.inttoptr(address, ir.PointerType(ir.FloatType())))
+            undefined = ir.Constant(_VECTOR, ir.Undefined)
+            one = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+            places = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
+            return builder.shuffle_vector(one, undefined, places)
+
+        def rectified(value: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", value, zero), value, zero)
+
+        float_size, vector_size = number(4), number(_BYTES)
+        colours = scratch
+        first = builder.add(scratch, number(3 * _BYTES))
+        second = at(first, units, vector_size)
+        with cgutils.for_range(builder, units) as unit:
+            offset = builder.fadd(
+                splat(at(terms, unit.index, float_size)), load(at(columns, unit.index, columns_width))
+            )
+            value = builder.fadd(load(at(near, unit.index, width)), offset)
+            store(rectified(value), at(first, unit.index, vector_size))
+        with cgutils.for_range(builder, layers) as layer:
+            odd = builder.trunc(layer.index, ir.IntType(1))
+            source, target = builder.select(odd, second, first), builder.select(odd, first, second)
+            bias = at(biases, builder.mul(layer.index, units), float_size)
+            matrix = at(weights, builder.mul(layer.index, builder.mul(units, units)), float_size)
+            with cgutils.for_range(builder, builder.udiv(units, number(UNITS))) as group:
+                start = builder.mul(group.index, number(UNITS))
+                sums = [cgutils.alloca_once(builder, _VECTOR) for _ in range(UNITS)]
+                for i, held in enumerate(sums):
+                    builder.store(splat(at(bias, builder.add(start, number(i)), float_size)), held)
+                with cgutils.for_range(builder, units) as unit:
+                    value = load(at(source, unit.index, vector_size))
+                    row = at(matrix, builder.add(builder.mul(unit.index, units), start), float_size)
+                    for i, held in enumerate(sums):
+                        weight = splat(builder.add(row, number(4 * i)))
+                        builder.store(builder.call(fused, [weight, value, builder.load(held)]), held)
+                for i, held in enumerate(sums):
+                    place = at(target, builder.add(start, number(i)), vector_size)
+                    store(rectified(builder.load(held)), place)
+        last = builder.select(builder.trunc(layers, ir.IntType(1)), second, first)
+        sums = [cgutils.alloca_once(builder, _VECTOR) for _ in range(3)]
+        for channel, held in enumerate(sums):
+            row = builder.add(builder.mul(units, number(4)), number(channel))
+            builder.store(load(at(near, row, width)), held)
+        with cgutils.for_range(builder, units) as unit:
+            value = load(at(last, unit.index, vector_size))
+            for channel, held in enumerate(sums):
+                row = builder.add(builder.mul(units, number(1 + channel)), unit.index)
+                product = builder.call(fused, [load(at(near, row, width)), value, builder.load(held)])
+                builder.store(product, held)
+        for channel, held in enumerate(sums):
+            store(builder.load(held), at(colours, number(channel), vector_size))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 10), generate
+
 
 @compiled(
-    void(read(float32, 3), read(int64), read(int64), read(float32, 2), read(float32, 2), read(float32, 3),
-         read(float32, 2), float32[:, :, :]),
-    FUSED,
+    void(read(uint32, 3), int64, read(int64), read(int64), read(float32, 2), read(float32, 2),
+         read(float32, 3), read(float32, 2), float32[:, :, :]),
 )  # fmt: skip
-def add_colours(low, rows, columns, row_terms, column_terms, weights, biases, out):  # type: ignore[no-untyped-def]
+def add_colours(low, halves, rows, columns, row_terms, column_terms, weights, biases, out):  # type: ignore[no-untyped-def]
     """Add the filtered features to ``out`` (3, R, N).
 
-    ``low`` (h, w, 4 H + 3), of each position: its share of the first layer (H), its filters (3 H), their
-    bias (3). ``rows`` (R,) and ``columns`` (N,): the positions below the output pixels. ``row_terms``
-    (R, H) and ``column_terms`` (H, N and at least CHUNK more): the offsets' share of the first layer.
-    ``weights`` (L, H, H) and ``biases`` (L, H): the hidden layers. H is a multiple of 4.
+    ``low`` (h, w, K), K at least 4 H + 3, of each position: its share of the first layer (H), its filters
+    (3 H), their bias (3), as the bits of float32; if ``halves``, two bfloat16 in each element. ``rows``
+    (R,) and ``columns`` (N,): the positions below the output pixels. ``row_terms`` (R, H) and
+    ``column_terms`` (H, N and at least CHUNK more): the offsets' share of the first layer. ``weights``
+    (L, H inputs, H) and ``biases`` (L, H): the hidden layers. H is a multiple of UNITS.
     """
-    H, K, L = row_terms.shape[1], low.shape[2], weights.shape[0]
-    near = np.empty((K, CHUNK + _SPARE), np.float32)
-    even, odd = np.empty((H, CHUNK), np.float32), np.empty((H, CHUNK), np.float32)
-    colour = np.empty(CHUNK, np.float32)
+    H, L = row_terms.shape[1], weights.shape[0]
+    K, width = 4 * H + 3, 4 * (CHUNK + _SPARE)
+    near = np.empty((K, CHUNK + _SPARE), np.uint32)
+    scratch = np.empty((2 * H + 3, _LANES), np.float32)
     for start in range(0, len(columns), CHUNK):
         count = min(CHUNK, len(columns) - start)
         y = 0
@@ -51,7 +150,11 @@ def add_colours(low, rows, columns, row_terms, column_terms, weights, biases, ou
                 while end < count and columns[start + end] == column:
                     end += 1
                 for k in range(K):
-                    value = low[row, column, k]
+                    if halves:
+                        both = low[row, column, k >> 1]
+                        value = both & np.uint32(0xFFFF0000) if k & 1 else both << np.uint32(16)
+                    else:
+                        value = low[row, column, k]
                     for i in range(x, end, 4):
                         near[k, i] = value
                         near[k, i + 1] = value
@@ -59,43 +162,22 @@ def add_colours(low, rows, columns, row_terms, column_terms, weights, biases, ou
                         near[k, i + 3] = value
                 x = end
             while y < len(rows) and rows[y] == row:
-                for k in range(H):
-                    for i in range(CHUNK):
-                        value = near[k, i] + (row_terms[y, k] + column_terms[k, start + i])
-                        even[k, i] = value if value > 0 else np.float32(0)
-                for layer in range(L):
-                    before, after = (odd, even) if layer % 2 else (even, odd)
-                    for j in range(H):
-                        units = after[j]
-                        for i in range(CHUNK):
-                            units[i] = biases[layer, j]
-                        for k in range(0, H, 4):
-                            a, b = weights[layer, j, k], weights[layer, j, k + 1]
-                            c, d = weights[layer, j, k + 2], weights[layer, j, k + 3]
-                            for i in range(CHUNK):
-                                units[i] += (
-                                    a * before[k, i]
-                                    + b * before[k + 1, i]
-                                    + c * before[k + 2, i]
-                                    + d * before[k + 3, i]
-                                )
-                        for i in range(CHUNK):
-                            units[i] = units[i] if units[i] > 0 else np.float32(0)
-                last = odd if L % 2 else even
-                for channel in range(3):
-                    for i in range(CHUNK):
-                        colour[i] = near[4 * H + channel, i]
-                    for k in range(0, H, 4):
-                        f = H + channel * H + k
-                        for i in range(CHUNK):
-                            colour[i] += (
-                                near[f, i] * last[k, i]
-                                + near[f + 1, i] * last[k + 1, i]
-                                + near[f + 2, i] * last[k + 2, i]
-                                + near[f + 3, i] * last[k + 3, i]
-                            )
-                    for i in range(count):
-                        out[channel, y, start + i] += colour[i]
+                for x in range(0, count, _LANES):
+                    _filtered(  # type: ignore[call-arg]
+                        near.ctypes.data + 4 * x,
+                        width,
+                        row_terms.ctypes.data + 4 * H * y,
+                        column_terms.ctypes.data + 4 * (start + x),
+                        4 * column_terms.shape[1],
+                        weights.ctypes.data,
+                        biases.ctypes.data,
+                        H,
+                        L,
+                        scratch.ctypes.data,
+                    )
+                    for channel in range(3):
+                        for i in range(min(_LANES, count - x)):
+                            out[channel, y, start + x + i] += scratch[channel, i]
                 y += 1
 
 

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from model.geometry import Box, Size, coarse, fine, grow, nearest_pixels, whole
 from model.network.config import Config
-from model.network.enlargement import CHUNK, add_colours, enlarge
+from model.network.enlargement import CHUNK, UNITS, add_colours, enlarge
 from model.network.transforms import full_precision
 
+_CHANNELS = 16
 _CACHED = 2**18  # values that a CPU's level-2 cache holds beside the weights
 _BICUBIC = -0.75  # the kernel's parameter, as in torch.nn.functional.interpolate
 
@@ -38,7 +39,7 @@ class ResidualDenseBlock(nn.Module):
         dense = x
         for conv in self.convs:
             dense = torch.cat([dense, F.relu(conv(dense))], dim=1)
-        return x + self.fusion(dense)
+        return self.fusion(dense).add_(x)
 
 
 class FeatureExtractor(nn.Module):
@@ -60,7 +61,7 @@ class FeatureExtractor(nn.Module):
         for block in self.blocks:
             x = block(x)
             outputs.append(x)
-        return shallow + self.last(self.fusion(torch.cat(outputs, dim=1)))
+        return self.last(self.fusion(torch.cat(outputs, dim=1))).add_(shallow)
 
 
 def nearest(
@@ -119,7 +120,7 @@ class LIFF(nn.Module):
         """
         needed = self.pixels_for_prediction(box, small, large)
         x = below[..., *needed.inside(window)]
-        fits = self.H % 4 == 0 and len(self.hidden) > 0
+        fits = self.H % UNITS == 0 and len(self.hidden) > 0
         if fits and x.device.type == "cpu" and not torch.is_grad_enabled():
             return self.in_one_pass(x, needed, box, small, large)
         colour = self.colours(x, needed, box, small, large)
@@ -139,17 +140,18 @@ class LIFF(nn.Module):
     def low_resolution(self, x: Tensor) -> Tensor:
         """All that does not depend on the output pixel, from the picture (B, 3, h, w).
 
-        Returns (B, ceil h/step, ceil w/step, 4 H + 3): the features' share of the first layer (H), and the
-        filter layer contracted with the features (3 H) and its bias (3).
+        Returns (B, ceil h/step, ceil w/step, K), K at least 4 H + 3: the features' share of the first layer
+        (H), the filter layer contracted with the features (3 H) and its bias (3); and zeros up to a number of
+        channels that processors are fast with.
         """
         C, H = self.C, self.H
         first = self.first.weight[:, : 9 * C].reshape(H, C, 3, 3)
         last = self.last.weight.view(C, 3, 3, 3, H).permute(3, 4, 0, 1, 2).reshape(3 * H, C, 3, 3)
         bias = self.last.bias.view(C, 3, 3, 3).permute(3, 0, 1, 2)
-        features = self.features(self.patches(x).to(self.dtype))
-        filters = torch.cat([first, last, bias]).to(self.dtype)
-        low = F.conv2d(features, filters.contiguous(memory_format=torch.channels_last), padding=1)
-        return low.permute(0, 2, 3, 1).to(self.first.weight.dtype).contiguous()
+        features = self.features(self.patches(x.to(self.dtype)))
+        filters = F.pad(torch.cat([first, last, bias]), (0, 0, 0, 0, 0, 0, 0, -(4 * H + 3) % _CHANNELS))
+        filters = filters.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        return F.conv2d(features, filters, padding=1).permute(0, 2, 3, 1).contiguous()
 
     def positions(self, box: Box, small: Size, large: Size) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The first layer's share of r, s and its bias, which separates into rows and columns.
@@ -179,12 +181,15 @@ class LIFF(nn.Module):
         strips = []
         for some, terms in zip(rows.split(strip), row_terms.split(strip), strict=True):
             index = ((some[:, None] - top) * width + (columns - left)).flatten()
-            near = low.index_select(1, index)  # (B, pixels, 4 H + 3)
+            near = low.index_select(1, index).to(terms.dtype)  # (B, pixels, K)
             h = F.relu(near[..., : self.H] + (terms + column_terms).flatten(0, 1))  # (B, pixels, H)
             for layer in self.hidden:
                 h = F.relu(layer(h))
             filters = near[..., self.H : 4 * self.H].reshape(-1, 3, self.H)
-            colour = torch.bmm(filters, h.reshape(-1, self.H, 1)).view(B, -1, 3) + near[..., 4 * self.H :]
+            colour = (
+                torch.bmm(filters, h.reshape(-1, self.H, 1)).view(B, -1, 3)
+                + near[..., 4 * self.H : 4 * self.H + 3]
+            )
             strips.append(colour.mT.reshape(B, 3, len(some), len(columns)))
         return torch.cat(strips, 2)
 
@@ -194,7 +199,7 @@ class LIFF(nn.Module):
         places = (rows - window.top // self.step).numpy(), (columns - window.left // self.step).numpy()
         terms = row_terms[:, 0].numpy(), F.pad(column_terms.T, (0, CHUNK)).numpy()
         hidden = self.hidden.state_dict()
-        weights = torch.stack([w for name, w in hidden.items() if name.endswith("weight")]).numpy()
+        weights = torch.stack([w.T for name, w in hidden.items() if name.endswith("weight")]).numpy()
         biases = torch.stack([b for name, b in hidden.items() if name.endswith("bias")]).numpy()
         taps = (
             *_bicubic_taps(box.rows, small.height, large.height, window.top),
@@ -204,7 +209,9 @@ class LIFF(nn.Module):
         for picture, low, predicted in zip(x.contiguous(), self.low_resolution(x), out, strict=True):
             if self.skip:
                 enlarge(picture.numpy(), *taps, predicted.numpy())
-            add_colours(low.numpy(), *places, *terms, weights, biases, predicted.numpy())
+            halves = low.dtype == torch.bfloat16
+            bits = low.view(torch.int16 if halves else torch.int32).numpy().view(np.uint32)
+            add_colours(bits, halves, *places, *terms, weights, biases, predicted.numpy())
         return out
 
 
