@@ -36,7 +36,9 @@ _BYTES = 4 * _LANES
 
 
 @intrinsic
-def _filtered(typing, near, width, terms, columns, columns_width, weights, biases, units, layers, scratch):  # type: ignore[no-untyped-def]
+def _pixels_filtered(
+    typing, near, width, terms, columns, columns_width, weights, biases, units, layers, scratch
+):  # type: ignore[no-untyped-def]
     """The MLP and the filter of 16 pixels, three colours of which are left at the start of ``scratch``.
 
     All but ``units`` (H) and ``layers`` (L) are addresses or, the widths, bytes from row to row: ``near``
@@ -122,6 +124,9 @@ def _filtered(typing, near, width, terms, columns, columns_width, weights, biase
     return types.void(*[types.int64] * 10), generate
 
 
+_filtered: Any = _pixels_filtered
+
+
 @compiled(
     void(read(uint32, 3), int64, read(int64), read(int64), read(float32, 2), read(float32, 2),
          read(float32, 3), read(float32, 2), float32[:, :, :]),
@@ -163,7 +168,7 @@ def add_colours(low, halves, rows, columns, row_terms, column_terms, weights, bi
                 x = end
             while y < len(rows) and rows[y] == row:
                 for x in range(0, count, _LANES):
-                    _filtered(  # type: ignore[call-arg]
+                    _filtered(
                         near.ctypes.data + 4 * x,
                         width,
                         row_terms.ctypes.data + 4 * H * y,
