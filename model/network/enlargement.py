@@ -36,9 +36,9 @@ _BYTES = 4 * _LANES
 
 
 @intrinsic
-def _pixels_filtered(
+def _pixels_filtered(  # type: ignore[no-untyped-def]
     typing, near, width, terms, columns, columns_width, weights, biases, units, layers, scratch
-):  # type: ignore[no-untyped-def]
+):
     """The MLP and the filter of 16 pixels, three colours of which are left at the start of ``scratch``.
 
     All but ``units`` (H) and ``layers`` (L) are addresses or, the widths, bytes from row to row: ``near``
