@@ -24,6 +24,7 @@ from service.web import problems
 from service.web.connection import ClientGone
 from service.web.context import Context
 from service.web.middleware import Observed
+from service.web.sending import Outgoing
 
 log = logging.getLogger("compass")
 
@@ -108,7 +109,8 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     library = Library(settings, store, pool, metrics)
     where = "Redis" if settings.redis_url else settings.data
     log.info("profile %s, storing in %s", settings.profile, where)
-    return Context(settings, metrics, store, pool, library, asyncio.Semaphore(settings.max_uploads))
+    slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
+    return Context(settings, metrics, store, pool, library, slots, outgoing)
 
 
 def _version() -> str:

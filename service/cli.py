@@ -204,7 +204,7 @@ def _serve(options: argparse.Namespace) -> int:
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        http=dropping_after(settings.stall_seconds),
+        http=dropping_after(settings.stall_seconds, settings.min_rate),
         limit_concurrency=settings.max_connections + 1,  # uvicorn refuses when so many are open
         log_config=_logging(),
         access_log=False,

@@ -84,6 +84,17 @@ class Settings(BaseSettings):
         description="a connection is dropped if so long no request's headers end, or no answer is taken in",
     )
 
+    min_rate: int = Field(
+        default=2048,
+        ge=0,
+        description="bytes a second; a client that takes in an answer more slowly is dropped",
+    )
+    unsent_bytes: int = Field(
+        default=256 * MIB,
+        ge=1,
+        description="bytes of answers that clients have not taken in yet; for more the slowest are dropped",
+    )
+
     check_hours: float = Field(
         default=24, ge=0, description="hours between checks of every stored checksum; 0: never"
     )

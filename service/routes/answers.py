@@ -10,6 +10,7 @@ from service.web.access import seconds_valid, signed_target
 from service.web.conditional import matches
 from service.web.connection import while_connected
 from service.web.context import Context, readable_by_all
+from service.web.sending import BodyResponse
 
 PRIVATE = "private, no-cache"
 """Cache-Control of what only the client itself may keep, if it asks each time whether it is still right."""
@@ -28,7 +29,8 @@ async def respond(request: Request, context: Context, order: Order, headers: dic
     answer, cached = await while_connected(request, context.library.answer(order))
     context.metrics.bytes_served.labels(order.plan.format).inc(len(answer.picture.body))
     headers |= _making_headers(answer, cached)
-    return Response(answer.picture.body, headers=headers, media_type=answer.picture.media_type)
+    picture = answer.picture
+    return BodyResponse(picture.body, context.outgoing, headers=headers, media_type=picture.media_type)
 
 
 def picture_headers(request: Request, context: Context, order: Order) -> dict[str, str]:

@@ -20,11 +20,14 @@ from service.web.access import (
     require_signature,
     signed_target,
 )
+from service.web.sending import Outgoing
 
 
 @dataclass(frozen=True)
 class Context:
-    """The parts of a running service; ``upload_slots`` bounds the bodies held in memory."""
+    """The parts of a running service; ``upload_slots`` bounds the uploads held in memory, ``outgoing`` the
+    answers.
+    """
 
     settings: Settings
     metrics: Metrics
@@ -32,6 +35,7 @@ class Context:
     pool: Pool
     library: Library
     upload_slots: Semaphore
+    outgoing: Outgoing
 
 
 def _context(request: Request) -> Context:

@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.service.routes.test_images import problem
 from tests.service.samples import bomb, encoded, photo
@@ -136,6 +139,28 @@ def test_bombs_do_not_reach_memory(service):
     for _ in range(20):
         problem(service.client.post("/images", files={"file": data}), 413)
     assert sum(process.memory_info().rss for process in family) < before + 8 * 2**20
+
+
+def test_slow_readers_take_little_memory(service):
+    """Forty of them sip one answer of megabytes, which is in memory once."""
+    noise = np.random.default_rng(3).integers(0, 256, (1000, 1000, 3), np.uint8)
+    picture = service.upload(encoded(Image.fromarray(noise), "PNG"), widths=1000)
+    path = f"{picture['url']}?width=2000&upscale=true&format=png"
+    whole = service.client.get(path)
+    assert len(whole.content) > 6 * 2**20
+    assert service.client.get(path).content == whole.content
+    before = service.process.memory_info().rss
+    request = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    with ExitStack() as stack:
+        for _ in range(40):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", service.port))
+            sock.sendall(request)
+            assert sock.recv(1)
+        time.sleep(1)
+        assert service.process.memory_info().rss < before + 20 * 2**20
+        assert service.client.get(path).content == whole.content
 
 
 def test_no_upload_is_parsed_in_the_http_process(service):

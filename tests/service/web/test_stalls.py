@@ -11,16 +11,20 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from service.web.sending import BodyResponse, Outgoing
 from service.web.stalls import dropping_after
 
 SECONDS = 0.5
+MIN_RATE = 2**20
+"""Bytes a second that a client has to take in."""
 LARGE = 64 * 2**20
 """Bytes of an answer that no socket's buffers hold."""
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def large(request: Request) -> Response:
-    return Response(b"x" * LARGE)
+    outgoing: Outgoing = request.app.state.outgoing
+    return BodyResponse(b"x" * LARGE, outgoing)
 
 
 async def slow(request: Request) -> Response:
@@ -35,7 +39,8 @@ async def body(request: Request) -> Response:
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
     app = Starlette(routes=[Route(f"/{f.__name__}", f, methods=["GET", "POST"]) for f in (large, slow, body)])
-    config = uvicorn.Config(app, http=dropping_after(SECONDS), lifespan="off", log_config=None)
+    app.state.outgoing = Outgoing(3 * LARGE)
+    config = uvicorn.Config(app, http=dropping_after(SECONDS, MIN_RATE), lifespan="off", log_config=None)
     running = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
@@ -105,6 +110,55 @@ async def test_an_answer_that_is_read_slowly_arrives_whole(server: uvicorn.Serve
         received += len(part)
     assert received > LARGE
     writer.close()
+
+
+async def test_an_answer_that_is_sipped_is_dropped(server: uvicorn.Server) -> None:
+    """At a fifth of the least rate the client takes in something at every look, and for ever."""
+    reader, writer = await connect(server)
+    writer.write(GET % b"large")
+    received = 0
+    async with asyncio.timeout(20 * SECONDS):
+        while part := await reader.read(2048):
+            received += len(part)
+            await asyncio.sleep(0.01)
+    assert received < LARGE
+    writer.close()
+
+
+async def test_a_connection_holds_little_of_a_large_answer(server: uvicorn.Server) -> None:
+    reader, writer = await connect(server)
+    writer.write(GET % b"large")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    (connection,) = server.server_state.connections
+    for _ in range(20):
+        assert connection.transport.get_write_buffer_size() < 256 * 1024
+        await reader.read(4096)
+        await asyncio.sleep(0.01)
+    writer.close()
+
+
+async def test_for_too_many_unsent_answers_the_slowest_are_dropped(server: uvicorn.Server) -> None:
+    """Three may be on their way: of five readers the two slowest make room, and the newest gets all of it."""
+    slow_ones = []
+    for _ in range(4):
+        reader, writer = await connect(server)
+        writer.write(GET % b"large")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        slow_ones.append((reader, writer))
+        await asyncio.sleep(0.02)
+    outgoing: Outgoing = server.config.app.state.outgoing  # type: ignore[union-attr]
+    assert outgoing.unsent <= 3 * LARGE
+    reader, writer = await connect(server)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    received = 0
+    while part := await reader.read(2**20):
+        received += len(part)
+    assert received > LARGE
+    assert outgoing.unsent <= 3 * LARGE
+    for _, one in [*slow_ones, (reader, writer)]:
+        one.close()
+    await dropped(server)
+    assert outgoing.unsent == 0
 
 
 @pytest.mark.parametrize(
