@@ -9,15 +9,17 @@ pictures by age; it only serves listing and can be rebuilt from the rest (``comp
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import redis.asyncio as redis
 from cachetools import TTLCache
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
 
 from model.errors import StreamError
@@ -44,18 +46,23 @@ from service.storage.records import (
 INDEX = "compass:index"
 RECORD_SECONDS = 3.0
 """How long a record is believed: so long a picture may be known here that another service has deleted."""
-_RETRIES = 3
+_PAUSES = (0.05, 0.1, 0.2)
+"""Seconds before a reading whose connection was lost is tried again."""
 _BATCH = 500
 
 R = TypeVar("R")
 
 
 class Store:
-    """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound or DamagedStream."""
+    """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound or DamagedStream.
+
+    Each errand has ``store_timeout`` seconds in all, whatever it waits for. Readings are tried again when
+    their connection is lost, writes are not: a write may be what ends the server, on a full disk.
+    """
 
     def __init__(self, url: str, settings: Settings, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._patience = (_RETRIES + 1) * settings.store_timeout
+        self._seconds = settings.store_timeout
         self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
         self._remembers = settings.header_cache > 0
         self._changes = 0  # of the store through this object; no read begun before one is remembered
@@ -63,13 +70,11 @@ class Store:
             url,
             max_connections=settings.store_connections,
             timeout=settings.store_timeout,
-            socket_timeout=settings.store_timeout,
+            socket_timeout=None,  # with one, redis-py swallows cancellations; errands have deadlines instead
             socket_connect_timeout=settings.store_timeout,
         )
-        retry = Retry(ExponentialBackoff(cap=0.4, base=0.05), _RETRIES)
-        # Every command here may be repeated without harm, writes too: ids follow from content.
         self._redis = redis.Redis.from_pool(pool)
-        self._redis.set_retry(retry)
+        self._redis.set_retry(Retry(NoBackoff(), 0))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -77,13 +82,11 @@ class Store:
 
     async def ping(self) -> None:
         """Return if the store answers; raises StoreUnavailable."""
-        with self._errors():
-            await self._redis.ping()
+        await self._read(self._redis.ping)
 
     async def memory(self) -> tuple[int, int]:
         """Bytes of memory the store uses and may use (0: no limit); raises StoreUnavailable."""
-        with self._errors():
-            facts = await self._redis.info("memory")
+        facts = await self._read(lambda: self._redis.info("memory"))
         return int(facts["used_memory"]), int(facts["maxmemory"])
 
     async def put(self, record: Record, stream: bytes, alpha: tuple[bytes, ...]) -> Record:
@@ -119,11 +122,13 @@ class Store:
             self._metrics.cache_hits.labels("headers").inc()
             return known
         changes = self._changes
-        with self._errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.get(facts_key(picture))
-                pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1)
-                facts, start = await pipe.execute()
+        facts, start = await self._read(
+            lambda: self._together(
+                lambda pipe: pipe.get(facts_key(picture)).getrange(
+                    stream_key(picture), 0, MAX_HEADER_BYTES - 1
+                )
+            )
+        )
         self._records.pop(picture, None)
         self._metrics.bytes_read.inc(len(start))
         with self._errors():
@@ -137,12 +142,12 @@ class Store:
 
         Raises DamagedStream or NotFound. What is read is not counted: it is in no answer.
         """
+        facts, stream, planes = await self._read(
+            lambda: self._together(
+                lambda pipe: pipe.get(facts_key(picture)).get(stream_key(picture)).mget(alpha_keys(picture))
+            )
+        )
         with self._errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.get(facts_key(picture))
-                pipe.get(stream_key(picture))
-                pipe.mget(alpha_keys(picture))
-                facts, stream, planes = await pipe.execute()
             record = assemble(picture, _raw(facts), _raw(stream))
             try:
                 await asyncio.to_thread(verify, _raw(stream))
@@ -169,8 +174,7 @@ class Store:
         For those who verify what they decode, and tell :meth:`found_damaged` what they find.
         """
         end = record.header.layers[layer].end
-        with self._errors():
-            data = _raw(await self._redis.getrange(stream_key(record.id), 0, end - 1))
+        data = _raw(await self._read(lambda: self._redis.getrange(stream_key(record.id), 0, end - 1)))
         self._metrics.bytes_read.inc(len(data))
         if not data:
             self._records.pop(record.id, None)
@@ -198,8 +202,8 @@ class Store:
         """The coded alpha plane of a layer, None for an opaque picture."""
         if not record.facts.alpha:
             return None
+        data = _raw(await self._read(lambda: self._redis.get(alpha_key(record.id, layer))))
         with self._errors():
-            data = _raw(await self._redis.get(alpha_key(record.id, layer)))
             if not data:
                 self._records.pop(record.id, None)
                 raise NotFound(f"no picture {record.id}")
@@ -209,12 +213,11 @@ class Store:
 
     async def delete(self, picture: str) -> None:
         """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing."""
-        with self._errors():
+        async with self._errand():
             with self._changing(picture):
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.get(facts_key(picture))
-                    pipe.delete(*all_keys(picture))
-                    facts, deleted = await pipe.execute()
+                facts, deleted = await self._together(
+                    lambda pipe: pipe.get(facts_key(picture)).delete(*all_keys(picture))
+                )
             if not deleted:
                 raise NotFound(f"no picture {picture}")
             with suppress(DamagedStream):  # then it goes from the listing when that is read
@@ -283,8 +286,9 @@ class Store:
     async def _entries(self, cursor: str | None, limit: int) -> list[str]:
         """Up to ``limit`` entries of the listing, newest first, after ``cursor``."""
         top = f"({cursor}" if cursor else "+"
-        with self._errors():
-            members = await self._redis.zrange(INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit)
+        members = await self._read(
+            lambda: self._redis.zrange(INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit)
+        )
         return [_raw(member).decode() for member in members]
 
     async def _listed(self, entry: str) -> Record | None:
@@ -298,14 +302,17 @@ class Store:
                 record = await self.record(picture, fresh)
                 if record.index_entry == entry:
                     return record
-        with self._errors():
+        async with self._errand():
             await self._redis.zrem(INDEX, entry)
         return None
 
     async def ids(self) -> AsyncIterator[str]:
         """Every picture id in the store, in no order, perhaps more than once."""
-        with self._errors():
-            async for key in self._redis.scan_iter(match="{*}:stream", count=1000):
+        cursor = None
+        while cursor != 0:
+            at = cursor or 0
+            cursor, keys = await self._read(partial(self._redis.scan, at, match="{*}:stream", count=1000))
+            for key in keys:
                 yield key.decode()[1 : -len("}:stream")]
 
     async def reindex(self, record: Record) -> bool:
@@ -313,32 +320,65 @@ class Store:
 
         A full store leaves it out, to be put there by a later check: nothing else depends on it.
         """
-        with self._errors():
-            if await self._redis.zscore(INDEX, record.index_entry) is not None:
-                return False
-        with suppress(StoreFull), self._errors():
-            return bool(await self._redis.zadd(INDEX, {record.index_entry: 0}))
+        if await self._read(lambda: self._redis.zscore(INDEX, record.index_entry)) is not None:
+            return False
+        with suppress(StoreFull):
+            async with self._errand():
+                return bool(await self._redis.zadd(INDEX, {record.index_entry: 0}))
         return False
 
     async def _transaction(self, picture: str, write: Callable[[Pipeline], Awaitable[R]]) -> R:
         """Run ``write``, again whenever another client has changed the picture's facts meanwhile.
 
         ``write`` reads what it needs, calls ``multi`` and queues its commands, which are carried out
-        together or not at all. Raises StoreUnavailable if that does not succeed in time.
+        together or not at all. Raises StoreUnavailable if that does not succeed in time, or if the
+        connection is lost: then nobody knows whether they were.
         """
-        until = time.monotonic() + self._patience
-        with self._errors(), self._changing(picture):
-            while True:
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    try:
-                        await pipe.watch(facts_key(picture))
-                        result = await write(pipe)
-                        await pipe.execute()
-                    except WatchError:  # also raised when the connection was lost
-                        if time.monotonic() > until:
-                            raise
-                    else:
-                        return result
+        with self._changing(picture):
+            async with self._errand():
+                while True:
+                    async with self._redis.pipeline(transaction=True) as pipe:
+                        try:
+                            await pipe.watch(facts_key(picture))
+                            result = await write(pipe)
+                            await pipe.execute()
+                        except WatchError as error:
+                            if isinstance(error.__context__, RedisError):  # the connection was lost
+                                raise
+                        else:
+                            return result
+
+    async def _read(self, ask: Callable[[], Awaitable[R]]) -> R:
+        """A reading errand, which may be asked again."""
+        async with self._errand():
+            for pause in _PAUSES:
+                try:
+                    return await ask()
+                except ConnectionLost:
+                    await asyncio.sleep(pause)
+            return await ask()
+
+    async def _together(self, queue: Callable[[Pipeline], object]) -> list[Any]:
+        """Carry out what ``queue`` queues in one MULTI; returns the answers."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            queue(pipe)
+            answers: list[Any] = await pipe.execute()
+            return answers
+
+    @asynccontextmanager
+    async def _errand(self) -> AsyncIterator[None]:
+        """The time that an errand has, and Redis's errors as ours. Whoever is cancelled gets no further,
+        even where redis-py swallows the cancellation.
+        """
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        with self._errors():
+            try:
+                async with asyncio.timeout(self._seconds):
+                    yield
+            finally:
+                if task and task.cancelling() > before:
+                    raise asyncio.CancelledError
 
     def _remembered(self, picture: str) -> Record | None:
         """A record that was read not long ago, of a picture that still lives; else None."""

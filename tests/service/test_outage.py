@@ -1,5 +1,6 @@
 """A service on a Redis of its own that stops and starts, and whose access is restricted."""
 
+import signal
 import socket
 import subprocess
 import threading
@@ -44,6 +45,12 @@ class External:
     def stop(self):
         self.process.terminate()
         self.process.wait(20)
+
+    def hang(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -229,3 +236,16 @@ def test_store_stops_and_starts_under_load(guarded, kept, external):
     assert outcomes["right"] >= before + 5
     assert set(outcomes) == {"right", refused}
     assert guarded.metric("compass_store_errors_total") > 0
+
+
+def test_a_store_that_hangs(guarded, kept, external):
+    """Every request ends within the store's own deadline, and one who asks whether all is well in 2 s."""
+    external.hang()
+    try:
+        for path, seconds in (("/readyz", 2), (f"/images/{kept['id']}?width=31", 3), ("/images", 3)):
+            began = time.monotonic()
+            problem(guarded.client.get(path, headers=KEY), 503)
+            assert time.monotonic() - began < seconds
+    finally:
+        external.go_on()
+    guarded.wait_until_ready(30)

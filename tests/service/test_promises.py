@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
+from random import Random
 
 import httpx
 import numpy as np
@@ -92,6 +93,20 @@ async def test_work_whose_only_client_left_is_given_up(service, big):
             request.cancel()
             await eventually(lambda: service.metric("compass_jobs_total", outcome="abandoned") > abandoned)
     assert service.metric("compass_renders_total") == renders
+
+
+async def test_requests_that_are_cut_leave_no_work(service, big):
+    """Two hundred clients leave at any moment: none of their jobs goes on waiting."""
+    moments = Random(5)
+    with stopped_workers(service):
+        for number in range(200):
+            with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+                target = f"{big['url']}?width={number + 336}"
+                connection.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+                await asyncio.sleep(moments.uniform(0.001, 0.004))
+        await asyncio.sleep(1)
+        assert service.metric("compass_queue_depth") == 0
+    assert service.client.get(big["url"], params={"width": 335}).status_code == 200
 
 
 def test_everything_but_decoding_works_while_all_workers_are_stopped(service, big):

@@ -521,3 +521,36 @@ async def test_fsck(store, raw, capsys):
     assert "3 pictures, 2 damaged, 1 were missing from the listing" in out
     assert await fsck.check(store, delete=False) == 0
     assert [r.id for r in (await store.page(None, 9))[0]] == [record(0).id]
+
+
+@pytest.mark.parametrize("steps", range(9))
+async def test_who_is_cancelled_gets_no_further(store, steps):
+    """redis-py's own timeouts swallow a cancellation that comes while a command is sent."""
+    await asyncio.gather(*(store.ping() for _ in range(20)))
+    errands = [asyncio.create_task(store.ping()) for _ in range(20)]
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    under_way = [errand for errand in errands if not errand.done()]
+    for errand in under_way:
+        errand.cancel()
+    await asyncio.wait(errands)
+    assert all(errand.cancelled() for errand in under_way)
+    await store.ping()
+
+
+async def test_a_hung_store_has_one_deadline(valkey):
+    """Retries, and waiting for a connection, included; afterwards all is well."""
+    store = Store(valkey.url, Settings(store_timeout=1, store_connections=2), Metrics())
+    await store.put(record(), STREAM, ())
+    server = psutil.Process(valkey._process.pid)
+    server.suspend()
+    try:
+        errands = [store.record(record().id, fresh=True), store.put(record(), STREAM, ()), store.ping()] * 2
+        began = time.monotonic()
+        outcomes = await asyncio.gather(*errands, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+        assert time.monotonic() - began < 2
+    finally:
+        server.resume()
+    assert await store.record(record().id, fresh=True) == record()
+    await store.close()
