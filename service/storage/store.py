@@ -124,9 +124,8 @@ class Store:
         changes = self._changes
         facts, start = await self._read(
             lambda: self._together(
-                lambda pipe: pipe.get(facts_key(picture)).getrange(
-                    stream_key(picture), 0, MAX_HEADER_BYTES - 1
-                )
+                lambda pipe: pipe.get(facts_key(picture)),
+                lambda pipe: pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1),
             )
         )
         self._records.pop(picture, None)
@@ -144,7 +143,9 @@ class Store:
         """
         facts, stream, planes = await self._read(
             lambda: self._together(
-                lambda pipe: pipe.get(facts_key(picture)).get(stream_key(picture)).mget(alpha_keys(picture))
+                lambda pipe: pipe.get(facts_key(picture)),
+                lambda pipe: pipe.get(stream_key(picture)),
+                lambda pipe: pipe.mget(alpha_keys(picture)),
             )
         )
         with self._errors():
@@ -216,7 +217,8 @@ class Store:
         async with self._errand():
             with self._changing(picture):
                 facts, deleted = await self._together(
-                    lambda pipe: pipe.get(facts_key(picture)).delete(*all_keys(picture))
+                    lambda pipe: pipe.get(facts_key(picture)),
+                    lambda pipe: pipe.delete(*all_keys(picture)),
                 )
             if not deleted:
                 raise NotFound(f"no picture {picture}")
@@ -313,7 +315,7 @@ class Store:
             at = cursor or 0
             cursor, keys = await self._read(partial(self._redis.scan, at, match="{*}:stream", count=1000))
             for key in keys:
-                yield key.decode()[1 : -len("}:stream")]
+                yield _raw(key).decode()[1 : -len("}:stream")]
 
     async def reindex(self, record: Record) -> bool:
         """Put a picture into the listing; True if it was missing there.
@@ -358,10 +360,11 @@ class Store:
                     await asyncio.sleep(pause)
             return await ask()
 
-    async def _together(self, queue: Callable[[Pipeline], object]) -> list[Any]:
-        """Carry out what ``queue`` queues in one MULTI; returns the answers."""
+    async def _together(self, *commands: Callable[[Pipeline], object]) -> list[Any]:
+        """Carry out commands in one MULTI; returns their answers."""
         async with self._redis.pipeline(transaction=True) as pipe:
-            queue(pipe)
+            for queue in commands:
+                queue(pipe)
             answers: list[Any] = await pipe.execute()
             return answers
 
