@@ -15,11 +15,12 @@ from service.flights import Flights
 from service.messages.jobs import Render, Rendered, Upload
 from service.messages.plans import WHITE, RenderPlan
 from service.metrics import Metrics
+from service.planning.cost import rendering_cost
 from service.planning.formats import MAX_OUTPUT_EDGE, MEDIA_TYPES
 from service.planning.identity import is_picture_id, picture_id, upload_digest
 from service.planning.negotiation import accepted_format
 from service.planning.plans import PLAIN, Finish, make_plan
-from service.planning.sizing import View, decoding_cost, sizes_of
+from service.planning.sizing import View, sizes_of
 from service.settings import Settings
 from service.storage.records import Facts, Record
 from service.storage.store import Store
@@ -192,7 +193,7 @@ class Library:
 
     async def _render(self, order: Order) -> FinishedOrder:
         record, plan = order.record, order.plan
-        cost = decoding_cost(sizes_of(record.header), plan.layer, plan.crop)
+        cost = rendering_cost(sizes_of(record.header), plan)
         self.pool.check(plan, cost)
         start = time.perf_counter()
         stream = await self.store.unverified_prefix(record, plan.layer)  # who decodes it verifies it

@@ -27,7 +27,7 @@ from service.messages.protocol import Begin, Failure
 from service.settings import MIB, Settings
 
 GRACE_SECONDS = 2.0
-"""A worker that runs this much longer than the whole time allowed for a job counts as hung."""
+"""A worker that works this much longer than the whole time allowed for a job counts as hung."""
 MAX_BACKOFF_SECONDS = 10.0
 START_ATTEMPTS = 3
 
@@ -144,7 +144,7 @@ class Pool:
         return result
 
     async def render(self, job: Render, cost: float) -> Rendered:
-        """Decode and write a layer; ``cost`` in pixels to decode. Raises a ServiceError.
+        """Decode and write a layer; ``cost`` as :mod:`service.planning.cost` tells it. Raises a ServiceError.
 
         If the worker ends, the job is tried once more, in another one.
         """
@@ -223,7 +223,8 @@ class Pool:
             if self._stopped:
                 ticket.fail(WorkerFailed("the service is stopping"))
                 continue
-            self._quarantine.blame(ticket.key, ticket.layer)
+            if link.reason is None:  # it crashed; whoever hangs or grows may do so by what was asked of it
+                self._quarantine.blame(ticket.key, ticket.layer)
             if not ticket.repeatable or ticket.attempts > 1:
                 ticket.fail(WorkerFailed("the worker ended before it answered"))
             elif not ticket.answer.done():

@@ -9,7 +9,7 @@ from service.planning import iiif
 from service.planning.sizing import sizes_of
 from service.routes.answers import PRIVATE, picture_headers, respond
 from service.routes.parameters import PictureId
-from service.web.context import Context, ServiceContext, may_read
+from service.web.context import Context, ServiceContext, Trusted, may_read
 from service.web.problems import documented
 
 router = APIRouter(prefix="/iiif/3", tags=["IIIF"], dependencies=[Depends(may_read)])
@@ -66,6 +66,7 @@ async def information(request: Request, context: ServiceContext, picture: Pictur
 async def image(
     request: Request,
     context: ServiceContext,
+    trusted: Trusted,
     picture: PictureId,
     region: Annotated[str, Path(description="full, square, x,y,w,h or pct:x,y,w,h")],
     size: Annotated[str, Path(description="max, w,h !w,h w, ,h or pct:n, with ^ to enlarge")],
@@ -75,7 +76,7 @@ async def image(
     """See iiif.io/api/image/3.0."""
     record = await context.library.find(picture)
     layers = sizes_of(record.header)
-    wanted = iiif.parse(layers[-1], _limits(context, layers[-1]), region, size, rotation, file)
+    wanted = iiif.parse(layers[-1], _limits(context, layers[-1], trusted), region, size, rotation, file)
     order = context.library.order(record, wanted.view(layers), wanted.format, finish=wanted.finish)
     canonical = f"{_base(request, context, picture)}/{wanted.canonical(layers[-1])}"
     links = f'<{canonical}>;rel="canonical", <{iiif.PROFILE}>;rel="profile"'
@@ -84,8 +85,8 @@ async def image(
     return await respond(request, context, order, headers)
 
 
-def _limits(context: Context, picture: tuple[int, int]) -> iiif.Limits:
-    return iiif.Limits.of(picture, context.settings.max_output_pixels)
+def _limits(context: Context, picture: tuple[int, int], trusted: bool = False) -> iiif.Limits:
+    return iiif.Limits.of(picture, context.settings.max_output_pixels, trusted)
 
 
 def _base(request: Request, context: Context, picture: str) -> str:

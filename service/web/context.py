@@ -60,6 +60,15 @@ def may_read(
         require_signature(*signed_target(request), context.settings.url_keys)
 
 
+def trusted(key: ApiKey, context: ServiceContext) -> bool:
+    """Dependency: whether a request carries an API key, or a signature without which it would be refused."""
+    settings = context.settings
+    return bool(settings.url_keys) or bool(settings.api_keys and is_api_key(key, settings.api_keys))
+
+
+Trusted = Annotated[bool, Depends(trusted)]
+
+
 def readable_by_all(request: Request, context: Context) -> bool:
     """Whether the URL alone opens what it names; else no shared cache may keep the answer."""
     try:

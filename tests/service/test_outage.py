@@ -138,6 +138,12 @@ def test_iiif_needs_them_as_well(guarded, kept):
     assert 50 < int(answer.headers["cache-control"].removeprefix("public, max-age=")) <= 100
 
 
+def test_who_holds_a_key_may_blow_up_a_region(guarded, kept):
+    path = f"/iiif/3/{kept['id']}/0,0,30,30/^120,120/0/default.jpg"
+    assert guarded.client.get(path, headers=KEY).status_code == 200
+    assert guarded.client.get(f"{path}?{sign(path, '', 'sign-new')}").status_code == 200
+
+
 def test_what_only_a_key_opens_is_private(guarded, kept):
     pictures = (
         f"/images/{kept['id']}",

@@ -47,7 +47,8 @@ def test_the_base_leads_to_info(service, stored):
         ("square/50,/0/default.png", (50, 50), 1),
         ("full/50,/0/default.png", (50, 38), 0),
         ("100,50,100,100/,25/270/default.png", (25, 25), 0),
-        ("pct:0,0,50,50/^300,/0/default.png", (300, 225), 2),
+        ("pct:0,0,50,50/^200,/0/default.png", (200, 150), 2),
+        ("pct:0,0,50,50/^max/0/default.png", (200, 150), 2),
     ],
 )
 def test_sizes(get, path, size, layer):
@@ -56,6 +57,12 @@ def test_sizes(get, path, size, layer):
         assert image.size == size
     assert answer.headers["compass-layer"] == str(layer)
     assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("size", ["^400,300", "^300,", "^,151", "^pct:201"])
+def test_a_small_region_is_not_blown_up_for_everybody(get, size):
+    """Twice its size at most, or a pixel could be asked for as megapixels."""
+    problem(get(f"pct:0,0,50,50/{size}/0/default.png", status=400), 400)
 
 
 def test_a_region_is_that_part_of_the_picture(get):
