@@ -15,7 +15,7 @@ from service.flights import Flights
 from service.messages.jobs import Render, Rendered, Upload
 from service.messages.plans import WHITE, RenderPlan
 from service.metrics import Metrics
-from service.planning.cost import rendering_cost
+from service.planning.cost import rendering_cost, upload_cost
 from service.planning.formats import MAX_OUTPUT_EDGE, MEDIA_TYPES
 from service.planning.identity import is_picture_id, picture_id, upload_digest
 from service.planning.negotiation import accepted_format
@@ -119,7 +119,8 @@ class Library:
         return extended
 
     async def _code(self, picture: str, job: Upload, ttl: int | None) -> Record:
-        coded = await self.pool.upload(job)
+        cost = await asyncio.to_thread(upload_cost, job.data)
+        coded = await self.pool.upload(job, cost)
         facts = Facts(
             created=time.time(),
             source_bytes=len(job.data),

@@ -133,12 +133,12 @@ class Pool:
         for ticket in [ticket for lane in lanes for ticket in lane.waiting]:
             ticket.fail(WorkerFailed("the service is stopping"))
 
-    async def upload(self, job: Upload) -> Uploaded:
-        """Code an upload. Raises a :class:`service.errors.ServiceError`.
+    async def upload(self, job: Upload, cost: float) -> Uploaded:
+        """Code an upload; ``cost`` as for :meth:`render`. Raises a :class:`service.errors.ServiceError`.
 
         Never tried twice: the client is told, and nothing is half done.
         """
-        result = await self._run(job, "upload", max(1, len(job.data)))
+        result = await self._run(job, "upload", max(1.0, cost))
         if not isinstance(result, Uploaded):
             raise WorkerFailed("the worker gave an answer of another kind")
         return result

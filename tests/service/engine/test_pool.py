@@ -90,7 +90,7 @@ async def test_jobs_go_to_worker_processes_and_come_back(make_pool: MakePool) ->
     rendered = await pool.render(render("one"), COST)
     assert (rendered.width, rendered.height, rendered.media_type) == (4, 3, "image/png")
     assert json.loads(rendered.body)["pid"] in pool.worker_pids
-    uploaded = await pool.upload(upload())
+    uploaded = await pool.upload(upload(), COST)
     assert uploaded.alpha == (b"a", b"b")
     assert uploaded.seconds["encode"] == 0.5
 
@@ -98,7 +98,7 @@ async def test_jobs_go_to_worker_processes_and_come_back(make_pool: MakePool) ->
 async def test_a_large_job_comes_through_whole(make_pool: MakePool) -> None:
     pool = await make_pool(workers=1)
     job = upload(padding="x" * (8 * MIB))
-    assert (await pool.upload(job)).stream == job.data
+    assert (await pool.upload(job, COST)).stream == job.data
 
 
 async def test_workers_get_their_environment_and_no_secrets(
@@ -133,7 +133,7 @@ async def test_errors_of_the_tasks_are_carried_over(make_pool: MakePool) -> None
         await pool.render(render(do="refuse"), COST)
     assert refused.value.retry_after == 3.5
     with pytest.raises(BadPicture):
-        await pool.upload(upload(do="refuse"))
+        await pool.upload(upload(do="refuse"), COST)
     with pytest.raises(WorkerFailed, match="too little memory"):
         await pool.render(render(do="out of memory"), COST)
     assert pool.state.restarts == {}
@@ -197,9 +197,9 @@ async def test_an_upload_whose_worker_ends_fails_and_is_not_tried_again(
 ) -> None:
     pool = await make_pool()
     with pytest.raises(WorkerFailed):
-        await pool.upload(upload(do="crash", once=str(tmp_path / "done")))
+        await pool.upload(upload(do="crash", once=str(tmp_path / "done")), COST)
     assert pool.state.retried == 0
-    assert (await pool.upload(upload())).width == 4
+    assert (await pool.upload(upload(), COST)).width == 4
 
 
 @pytest.mark.slow
@@ -219,10 +219,10 @@ async def test_a_picture_that_ends_two_workers_does_not_end_a_third(make_pool: M
     assert await answer(pool, render("good", layer=1))
     for _ in range(2):
         with pytest.raises(WorkerFailed):
-            await pool.upload(upload(do="crash"))
+            await pool.upload(upload(do="crash"), COST)
         await until(lambda: pool.state.workers == 2)
     with pytest.raises(Quarantined):
-        await pool.upload(upload(do="crash"))
+        await pool.upload(upload(do="crash"), COST)
 
 
 @pytest.mark.slow
@@ -277,7 +277,7 @@ async def test_a_worker_that_talks_nonsense_is_ended(make_pool: MakePool, tmp_pa
 
 async def test_a_job_that_waits_too_long_is_never_begun(make_pool: MakePool, tmp_path: Path) -> None:
     pool = await make_pool(workers=1, read_deadline=1.0)
-    busy = asyncio.create_task(pool.upload(upload(do="sleep", seconds=2)))
+    busy = asyncio.create_task(pool.upload(upload(do="sleep", seconds=2), COST))
     await until(lambda: pool.state.running["upload"] == 1)
     with pytest.raises(DeadlineExceeded):
         await pool.render(render(do="exit", once=str(tmp_path / "begun")), COST)
@@ -342,7 +342,7 @@ async def test_small_renderings_and_uploads_do_not_wait_for_heavy_ones(make_pool
         asyncio.create_task(answer(pool, render(f"heavy {n}", do="sleep", seconds=1), cost=50e6))
         for n in range(3)
     ]
-    coding = asyncio.create_task(pool.upload(upload(do="sleep", seconds=1)))
+    coding = asyncio.create_task(pool.upload(upload(do="sleep", seconds=1), COST))
     await until(lambda: pool.state.running["heavy"] + pool.state.running["upload"] == 1)
     for n in range(20):
         assert await answer(pool, render(f"small {n}"))
@@ -379,7 +379,7 @@ async def test_a_worker_that_has_grown_too_large_is_replaced_after_its_job(make_
 async def test_a_job_that_takes_far_too_much_memory_is_ended(make_pool: MakePool) -> None:
     pool = await make_pool(workers=1, worker_memory_bytes=200 * MIB)
     with pytest.raises(WorkerFailed):
-        await pool.upload(upload(do="grow", bytes=400 * MIB, then=3600))
+        await pool.upload(upload(do="grow", bytes=400 * MIB, then=3600), COST)
     assert await answer(pool, render())
     assert pool.state.restarts == {"memory": 1}
 
