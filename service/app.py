@@ -17,6 +17,7 @@ from service.metrics import Metrics
 from service.planning.formats import readable_formats
 from service.routes import delivery, health, iiif, images, page
 from service.settings import Settings
+from service.storage.disk import Disk
 from service.storage.fsck import watch
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
@@ -87,13 +88,15 @@ def create_app(settings: Settings) -> FastAPI:
 async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Context:
     """Start store and pool; what was started is ended by the stack, last first."""
     log.info("reads %s", ", ".join(readable_formats()))
-    url = settings.redis_url
+    url, disk = settings.redis_url, None
     if url is None:
         valkey = EmbeddedValkey(settings.data, settings.store_memory_bytes)
         stack.push_async_callback(valkey.stop)
         await valkey.start()
-        url = valkey.url
-    store = Store(url, settings, metrics)
+        url, disk = valkey.url, Disk(settings.data, settings.store_disk_reserve)
+        metrics.store_disk_reserve.set(disk.reserve)
+        metrics.store_disk_free.set_function(lambda: disk.free)
+    store = Store(url, settings, metrics, disk)
     stack.push_async_callback(store.close)
     pool = Pool(settings)
     stack.push_async_callback(pool.stop)
@@ -102,7 +105,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     model_id = pool.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
     if settings.check_hours:
-        checked = Store(url, settings, Metrics())  # what a check reads is no answer's bytes
+        checked = Store(url, settings, Metrics(), disk)  # what a check reads is no answer's bytes
         stack.push_async_callback(checked.close)
         checking = asyncio.create_task(watch(checked, settings.check_hours, metrics.damaged.inc))
         stack.callback(checking.cancel)

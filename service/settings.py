@@ -153,7 +153,14 @@ class Settings(BaseSettings):
     store_memory_bytes: int = Field(
         default=0, ge=0, description="most memory the embedded Valkey may use; 0: no limit"
     )
-    store_timeout: float = Field(default=5, gt=0, description="seconds until a Redis command is given up")
+    store_disk_reserve: int = Field(
+        default=256 * MIB,
+        ge=0,
+        description="bytes that stay free on the disk of the embedded Valkey; with less, uploads get 507",
+    )
+    store_timeout: float = Field(
+        default=5, gt=0, description="seconds until an errand to Redis is given up, retries included"
+    )
 
     @property
     def for_worker(self) -> WorkerSettings:

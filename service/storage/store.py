@@ -27,6 +27,7 @@ from model.stream.container import MAX_HEADER_BYTES, Header, read_header, read_l
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
+from service.storage.disk import Disk
 from service.storage.records import (
     Record,
     all_keys,
@@ -49,6 +50,11 @@ RECORD_SECONDS = 3.0
 _PAUSES = (0.05, 0.1, 0.2)
 """Seconds before a reading whose connection was lost is tried again."""
 _BATCH = 500
+_BESIDE = 64 * 1024
+"""Bytes of facts, keys and listing that are written with a picture, and more."""
+
+_FULL = ("MISCONF", "OOM")
+"""What Redis says in refusing writes when its disk, or its memory, is full."""
 
 R = TypeVar("R")
 
@@ -60,8 +66,10 @@ class Store:
     their connection is lost, writes are not: a write may be what ends the server, on a full disk.
     """
 
-    def __init__(self, url: str, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, url: str, settings: Settings, metrics: Metrics, disk: Disk | None = None) -> None:
+        """``disk``: what the server writes to, where that is known and must not run full."""
         self._metrics = metrics
+        self._disk = disk
         self._seconds = settings.store_timeout
         self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
         self._remembers = settings.header_cache > 0
@@ -111,6 +119,7 @@ class Store:
                 pipe.set(alpha_key(record.id, k), plane, px=left)
             return replace(record, facts=facts)
 
+        self._require_room(len(stream) + sum(map(len, alpha)))
         kept = await self._transaction(record.id, write)
         await self.reindex(kept)
         return kept
@@ -244,6 +253,7 @@ class Store:
         """Let a picture live at least until ``expires`` (None: for ever); None if it is gone."""
         if later(record.facts.expires, expires) == record.facts.expires:
             return record
+        self._require_room(0)
         keys = [stream_key(record.id), *(alpha_key(record.id, k) for k in range(len(record.facts.alpha)))]
 
         async def write(pipe: Pipeline) -> Record | None:
@@ -325,9 +335,15 @@ class Store:
         if await self._read(lambda: self._redis.zscore(INDEX, record.index_entry)) is not None:
             return False
         with suppress(StoreFull):
+            self._require_room(0)
             async with self._errand():
                 return bool(await self._redis.zadd(INDEX, {record.index_entry: 0}))
         return False
+
+    def _require_room(self, size: int) -> None:
+        """Raise StoreFull if the disk has no room for so many bytes and what is written beside them."""
+        if self._disk is not None:
+            self._disk.require(size + _BESIDE)
 
     async def _transaction(self, picture: str, write: Callable[[Pipeline], Awaitable[R]]) -> R:
         """Run ``write``, again whenever another client has changed the picture's facts meanwhile.
@@ -410,7 +426,7 @@ class Store:
             raise StoreFull("the store has no room left for another picture") from error
         except ResponseError as error:
             self._metrics.store_errors.inc()
-            if "OOM" in str(error):  # inside MULTI it is an ordinary error
+            if any(word in str(error) for word in _FULL):  # inside MULTI it is an ordinary error
                 raise StoreFull("the store has no room left for another picture") from error
             raise StoreUnavailable(f"the store refused: {error}") from error
         except (RedisError, OSError) as error:
