@@ -67,6 +67,11 @@ async def check(store: Store, delete: bool) -> int:
                 if delete:
                     with suppress(NotFound):  # deleted meanwhile
                         await store.delete_damaged(picture)
+            except ServiceError:
+                raise
+            except Exception as error:  # unforeseen: told, and not deleted
+                damaged += 1
+                print(f"{picture}: {error!r}")
     removed = await store.prune()
     print(
         f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "
@@ -99,9 +104,16 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     damaged += 1
                     found()
                     log.error("picture %s is damaged: %s", picture, error)
+                except ServiceError:
+                    raise
+                except Exception:
+                    damaged += 1
+                    log.exception("picture %s cannot be checked", picture)
                 await asyncio.sleep(_PAUSE)
             await store.prune()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
         except ServiceError as error:
             log.warning("the check of the store was broken off: %s", error)
+        except Exception:  # unforeseen, and no reason never to check again
+            log.exception("the check of the store was broken off")
         await asyncio.sleep(max(0.0, hours * 3600 - (time.monotonic() - began)))

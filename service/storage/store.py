@@ -8,7 +8,7 @@ pictures by age; it only serves listing and can be rebuilt from the rest (``comp
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -24,7 +24,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchE
 
 from model.errors import StreamError
 from model.stream.container import MAX_HEADER_BYTES, Header, read_header, read_layer, verify
-from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
+from service.errors import DamagedStream, NotFound, ServiceError, StoreFull, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.disk import Disk
@@ -38,8 +38,11 @@ from service.storage.records import (
     expired,
     facts_key,
     index_entry,
+    is_index_entry,
     later,
     parse_facts,
+    picture_of,
+    picture_of_key,
     stream_key,
     write_facts,
 )
@@ -130,20 +133,33 @@ class Store:
         if known is not None:
             self._metrics.cache_hits.labels("headers").inc()
             return known
-        changes = self._changes
-        facts, start = await self._read(
-            lambda: self._together(
-                lambda pipe: pipe.get(facts_key(picture)),
-                lambda pipe: pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1),
-            )
-        )
-        self._records.pop(picture, None)
-        self._metrics.bytes_read.inc(len(start))
+        (found,) = await self._records_of([picture])
         with self._errors():
-            record = assemble(picture, _raw(facts), _raw(start))
-        if self._remembers and changes == self._changes:
-            self._records[picture] = record
-        return record
+            if isinstance(found, ServiceError):
+                raise found
+        return found
+
+    async def _records_of(self, pictures: Sequence[str]) -> list[Record | NotFound | DamagedStream]:
+        """What Redis knows of pictures, or why nothing is known of one; asked for all at once."""
+        changes = self._changes
+        commands: list[Callable[[Pipeline], object]] = []
+        for picture in pictures:
+            commands.append(partial(_queue_facts, picture=picture))
+            commands.append(partial(_queue_start, picture=picture))
+        answers = await self._read(lambda: self._together(*commands))
+        found: list[Record | NotFound | DamagedStream] = []
+        for picture, facts, start in zip(pictures, answers[::2], answers[1::2], strict=True):
+            self._records.pop(picture, None)
+            self._metrics.bytes_read.inc(len(_raw(start)))
+            try:
+                record = assemble(picture, _checked(picture, facts), _checked(picture, start))
+            except (NotFound, DamagedStream) as error:
+                found.append(error)
+                continue
+            found.append(record)
+            if self._remembers and changes == self._changes:
+                self._records[picture] = record
+        return found
 
     async def verify(self, picture: str) -> Record:
         """Read all of a picture and check it: its facts, every checksum and length, every alpha plane.
@@ -158,7 +174,8 @@ class Store:
             )
         )
         with self._errors():
-            record = assemble(picture, _raw(facts), _raw(stream))
+            record = assemble(picture, _checked(picture, facts), _checked(picture, stream))
+            planes = _answer(picture, planes)
             try:
                 await asyncio.to_thread(verify, _raw(stream))
             except StreamError as error:
@@ -277,46 +294,50 @@ class Store:
         Entries of pictures that are gone are removed; damaged pictures are left out.
         """
         entries = await self._entries(cursor, limit)
-        records = []
-        for entry in entries:
-            with suppress(DamagedStream):
-                record = await self._listed(entry)
-                if record is not None:
-                    records.append(record)
-        return records, entries[-1] if len(entries) == limit else None
+        records = [found for found in await self._listed(entries) if isinstance(found, Record)]
+        named = [entry.decode() for entry in entries if is_index_entry(entry)]
+        return records, named[-1] if named and len(entries) == limit else None
 
     async def prune(self) -> int:
         """Remove all entries of the listing whose pictures are gone; returns how many these were."""
         removed, cursor = 0, None
         while entries := await self._entries(cursor, _BATCH):
-            for entry in entries:
-                with suppress(DamagedStream):
-                    removed += await self._listed(entry) is None
+            removed += sum(isinstance(found, NotFound) for found in await self._listed(entries))
             cursor = entries[-1]
         return removed
 
-    async def _entries(self, cursor: str | None, limit: int) -> list[str]:
+    async def _entries(self, cursor: str | bytes | None, limit: int) -> list[bytes]:
         """Up to ``limit`` entries of the listing, newest first, after ``cursor``."""
-        top = f"({cursor}" if cursor else "+"
+        after = cursor.encode() if isinstance(cursor, str) else cursor
+        top = b"(" + after if after else b"+"
         members = await self._read(
             lambda: self._redis.zrange(INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit)
         )
-        return [_raw(member).decode() for member in members]
+        return [_raw(member) for member in members]
 
-    async def _listed(self, entry: str) -> Record | None:
-        """The record of an entry of the listing; None if there is none any more, and the entry is removed.
+    async def _listed(self, entries: Sequence[bytes]) -> list[Record | NotFound | DamagedStream]:
+        """The records of entries of the listing, or why there is none; entries of what is gone are removed.
 
         A picture stored again after it had expired has a new entry, and the old one is nobody's.
         """
-        picture = entry.partition(":")[2]
-        with suppress(NotFound):
-            for fresh in (False, True):  # what is remembered may be the picture's last life
-                record = await self.record(picture, fresh)
-                if record.index_entry == entry:
-                    return record
-        async with self._errand():
-            await self._redis.zrem(INDEX, entry)
-        return None
+        found: dict[bytes, Record | NotFound | DamagedStream] = {}
+        for entry in entries:
+            known = self._remembered(picture_of(entry))  # perhaps the picture's last life
+            if known is not None and known.index_entry.encode() == entry:
+                found[entry] = known
+        unknown = [entry for entry in entries if entry not in found]
+        for entry, record in zip(
+            unknown, await self._records_of(list(map(picture_of, unknown))), strict=True
+        ):
+            listed = not isinstance(record, Record) or record.index_entry.encode() == entry
+            found[entry] = record if listed else NotFound("a picture of another life")
+            if isinstance(record, DamagedStream):
+                self._metrics.damaged.inc()
+        gone = [entry for entry in entries if isinstance(found[entry], NotFound)]
+        if gone:
+            async with self._errand():
+                await self._redis.zrem(INDEX, *gone)
+        return [found[entry] for entry in entries]
 
     async def ids(self) -> AsyncIterator[str]:
         """Every picture id in the store, in no order, perhaps more than once."""
@@ -325,7 +346,9 @@ class Store:
             at = cursor or 0
             cursor, keys = await self._read(partial(self._redis.scan, at, match="{*}:stream", count=1000))
             for key in keys:
-                yield _raw(key).decode()[1 : -len("}:stream")]
+                picture = picture_of_key(_raw(key))
+                if picture is not None:  # others' keys are none of our business
+                    yield picture
 
     async def reindex(self, record: Record) -> bool:
         """Put a picture into the listing; True if it was missing there.
@@ -377,11 +400,16 @@ class Store:
             return await ask()
 
     async def _together(self, *commands: Callable[[Pipeline], object]) -> list[Any]:
-        """Carry out commands in one MULTI; returns their answers."""
+        """Carry out commands in one MULTI; returns their answers, which are errors where a key is of another
+        type than it should be.
+        """
         async with self._redis.pipeline(transaction=True) as pipe:
             for queue in commands:
                 queue(pipe)
-            answers: list[Any] = await pipe.execute()
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, RedisError) and not _is_of_another_type(answer):
+                    raise answer
             return answers
 
     @asynccontextmanager
@@ -426,6 +454,9 @@ class Store:
             raise StoreFull("the store has no room left for another picture") from error
         except ResponseError as error:
             self._metrics.store_errors.inc()
+            if _is_of_another_type(error):
+                self._metrics.damaged.inc()
+                raise DamagedStream("what is stored of the picture is of another type") from error
             if any(word in str(error) for word in _FULL):  # inside MULTI it is an ordinary error
                 raise StoreFull("the store has no room left for another picture") from error
             raise StoreUnavailable(f"the store refused: {error}") from error
@@ -438,6 +469,30 @@ def _verify_layers(header: Header, last: int, data: bytes) -> None:
     """Check every checksum up to the layer ``last``. Raises a StreamError."""
     for layer in range(last + 1):
         read_layer(header, layer, data)
+
+
+def _queue_facts(pipe: Pipeline, picture: str) -> None:
+    pipe.get(facts_key(picture))
+
+
+def _queue_start(pipe: Pipeline, picture: str) -> None:
+    pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1)
+
+
+def _is_of_another_type(error: object) -> bool:
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
+
+
+def _answer(picture: str, value: Any) -> Any:
+    """An answer of Redis. Raises DamagedStream if it says that a key is no string."""
+    if _is_of_another_type(value):
+        raise DamagedStream(f"what is stored of {picture} is of another type")
+    return value
+
+
+def _checked(picture: str, value: object) -> bytes:
+    """The same as bytes."""
+    return _raw(_answer(picture, value))
 
 
 def _raw(value: object) -> bytes:
