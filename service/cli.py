@@ -192,46 +192,11 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    import uvicorn
-
-    from service.app import create_app
+    from service.server import serve
     from service.settings import Settings
-    from service.web.stalls import dropping_after
 
     given = {name: getattr(options, name) for name in ("host", "port") if getattr(options, name) is not None}
-    settings = Settings(**given)
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        http=dropping_after(settings.stall_seconds, settings.min_rate),
-        limit_concurrency=settings.max_connections + 1,  # uvicorn refuses when so many are open
-        log_config=_logging(),
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.drain_seconds) or 1,
-    )
-    server = uvicorn.Server(config)
-    server.run()
-    return 0 if server.started else 1
-
-
-def _logging() -> dict[str, object]:
-    """Times and levels on stderr; access lines, which are JSON, on stdout as they are."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
-            "json": {"format": "%(message)s"},
-        },
-        "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"},
-            "stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"},
-        },
-        "root": {"level": "INFO", "handlers": ["stderr"]},
-        "loggers": {"compass.access": {"level": "INFO", "handlers": ["stdout"], "propagate": False}},
-    }
+    return 0 if serve(Settings(**given)) else 1
 
 
 def _settings(options: argparse.Namespace) -> int:

@@ -72,6 +72,7 @@ class Pool:
         self._supervisors: list[asyncio.Task[None]] = []
         self._model_id: asyncio.Future[bytes] | None = None
         self._stopping = False
+        self._drained = False
         self._stopped = False
         self._restarts: Counter[str] = Counter()
         self._events: Counter[str] = Counter()
@@ -119,19 +120,29 @@ class Pool:
         self._fill(self._places)
         await self._model_id
 
-    async def stop(self) -> None:
-        """Refuse new jobs, wait for those accepted (at most ``drain_seconds``), end all workers."""
+    async def drain(self) -> None:
+        """Refuse new jobs, wait for those accepted (at most ``drain_seconds``), fail the rest."""
         self._stopping = True
-        lanes = self._admission.lanes.values()
-        accepted = [ticket.answer for lane in lanes for ticket in (*lane.waiting, *lane.running)]
-        if accepted:
+        accepted = [ticket.answer for ticket in self._accepted()]
+        if accepted and not self._drained:
             await asyncio.wait(accepted, timeout=self._settings.drain_seconds)
+        self._drained = True
+        for ticket in self._accepted():
+            ticket.fail(_stopping())
+
+    async def stop(self) -> None:
+        """The same, and end all workers."""
+        await self.drain()
         self._stopped = True
         for supervisor in self._supervisors:
             supervisor.cancel()
         await asyncio.gather(*self._supervisors, return_exceptions=True)
-        for ticket in [ticket for lane in lanes for ticket in lane.waiting]:
-            ticket.fail(WorkerFailed("the service is stopping"))
+        for ticket in self._accepted():
+            ticket.fail(_stopping())
+
+    def _accepted(self) -> list[Ticket]:
+        lanes = self._admission.lanes.values()
+        return [ticket for lane in lanes for ticket in (*lane.waiting, *lane.running)]
 
     async def upload(self, job: Upload, cost: float) -> Uploaded:
         """Code an upload; ``cost`` as for :meth:`render`. Raises a :class:`service.errors.ServiceError`.
@@ -183,7 +194,7 @@ class Pool:
 
     def _refuse(self, lane: LaneName, key: str, layer: int, cost: float) -> None:
         if self._stopping:
-            raise WorkerFailed("the service is stopping")
+            raise _stopping()
         now = time.monotonic()
         try:
             self._quarantine.check(key, layer)
@@ -221,7 +232,7 @@ class Pool:
         for ticket in link.running.values():
             self._admission.finish(ticket, None)
             if self._stopped:
-                ticket.fail(WorkerFailed("the service is stopping"))
+                ticket.fail(_stopping())
                 continue
             if link.reason is None:  # it crashed; whoever hangs or grows may do so by what was asked of it
                 self._quarantine.blame(ticket.key, ticket.layer)
@@ -282,6 +293,10 @@ class Pool:
 
     def _begin(self, place: Place) -> Begin:
         return Begin(self._settings.for_worker, self._tasks, place.pipelines)
+
+
+def _stopping() -> WorkerFailed:
+    return WorkerFailed("the service is stopping", retry_after=5)
 
 
 def error_of(failure: Failure) -> ServiceError:

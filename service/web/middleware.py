@@ -1,5 +1,6 @@
 """What every request gets: an id, a line in the log, metrics, and safe headers."""
 
+import asyncio
 import json
 import logging
 import re
@@ -65,6 +66,13 @@ class Observed:
                 await problems.response(400, "Bad request", detail)(scope, received, watched)
             else:
                 await self.app(scope, received, watched)
+        except asyncio.CancelledError:  # the server ends, and this request has not come to an end
+            if status:
+                raise
+            detail = "the service is stopping"
+            await problems.response(503, "Worker failed", detail, {"Retry-After": "5"})(
+                scope, received, watched
+            )
         except Exception:
             error_log.exception("request %s", request_id)
             if status:

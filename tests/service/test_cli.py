@@ -1,8 +1,10 @@
 """The command ``compass``, run as a user runs it."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from PIL import Image
@@ -114,3 +116,15 @@ def test_encode_and_decode(tmp_path, capsys):
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "40.png").read_bytes()
     assert "this width needs 3" in failed(compass_here(capsys, "decode", prefix, tmp_path / "x.png"))
     assert ".webp" in failed(compass_here(capsys, "decode", stream, tmp_path / "x.gif"))
+
+
+def test_a_taken_port_is_told_before_anything_is_loaded(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        began = time.monotonic()
+        told = failed(
+            compass("serve", "--port", port, COMPASS_DATA=str(tmp_path / "data"), COMPASS_DEVICE="cpu")
+        )
+    assert f"port {port}" in told
+    assert not (tmp_path / "data").exists()
+    assert time.monotonic() - began < 30
