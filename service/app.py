@@ -26,6 +26,7 @@ from service.web.connection import ClientGone
 from service.web.context import Context
 from service.web.middleware import Observed
 from service.web.sending import Outgoing
+from service.web.uploads import Incoming
 
 log = logging.getLogger("compass")
 
@@ -112,8 +113,15 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     library = Library(settings, store, pool, metrics)
     where = "Redis" if settings.redis_url else settings.data
     log.info("profile %s, storing in %s", settings.profile, where)
+    incoming = Incoming(
+        room=settings.max_uploads * settings.max_upload_bytes,
+        max_bytes=settings.max_upload_bytes,
+        seconds=settings.upload_seconds,
+        min_rate=settings.min_rate,
+        window=settings.stall_seconds,
+    )
     slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
-    return Context(settings, metrics, store, pool, library, slots, outgoing)
+    return Context(settings, metrics, store, pool, library, slots, incoming, outgoing)
 
 
 def _version() -> str:

@@ -74,7 +74,9 @@ class Settings(BaseSettings):
     upload_seconds: float = Field(
         default=120, gt=0, description="longest time an upload's body may take to arrive"
     )
-    max_uploads: int = Field(default=16, ge=1, description="uploads whose bodies are held in memory at once")
+    max_uploads: int = Field(
+        default=16, ge=1, description="uploads at work at once; bodies in memory: so many of the largest"
+    )
     max_connections: int = Field(
         default=800, ge=1, description="open connections; a request on a further one is answered 503"
     )
@@ -87,7 +89,7 @@ class Settings(BaseSettings):
     min_rate: int = Field(
         default=2048,
         ge=0,
-        description="bytes a second; a client that takes in an answer more slowly is dropped",
+        description="bytes a second; a client that reads an answer, or sends a body, more slowly is dropped",
     )
     unsent_bytes: int = Field(
         default=256 * MIB,

@@ -8,10 +8,10 @@ from service.errors import Overloaded
 from service.routes.answers import PRIVATE
 from service.routes.parameters import PageParameters, PictureId, UploadParameters
 from service.routes.schemas import Page, PictureInfo, picture_info
+from service.storage.records import Record
 from service.web.connection import while_connected
-from service.web.context import ServiceContext, may_list, may_read, may_write
+from service.web.context import Context, ServiceContext, may_list, may_read, may_write
 from service.web.problems import documented
-from service.web.uploads import read_upload
 
 router = APIRouter(tags=["pictures"])
 
@@ -58,16 +58,20 @@ async def keep(
     """
     if context.upload_slots.locked():
         raise Overloaded("too many uploads at once", retry_after=5)
-    async with context.upload_slots:
-        data = await read_upload(request, context.settings.max_upload_bytes, context.settings.upload_seconds)
-        work = context.library.keep(
-            data, parameters.quality, parameters.layer_widths(), parameters.max_width, parameters.ttl
-        )
-        record, new = await while_connected(request, work)
+    async with context.incoming.body(request) as data:
+        record, new = await while_connected(request, _keep(context, parameters, data))
     response.status_code = 201 if new else 200
     info = picture_info(record, context.settings.public_url)
     response.headers["Location"] = info.url
     return info
+
+
+async def _keep(context: Context, parameters: UploadParameters, data: bytes) -> tuple[Record, bool]:
+    """Keep an upload, whose body is here, when it is its turn."""
+    async with context.upload_slots:
+        return await context.library.keep(
+            data, parameters.quality, parameters.layer_widths(), parameters.max_width, parameters.ttl
+        )
 
 
 @router.get(

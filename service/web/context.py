@@ -21,12 +21,13 @@ from service.web.access import (
     signed_target,
 )
 from service.web.sending import Outgoing
+from service.web.uploads import Incoming
 
 
 @dataclass(frozen=True)
 class Context:
-    """The parts of a running service; ``upload_slots`` bounds the uploads held in memory, ``outgoing`` the
-    answers.
+    """The parts of a running service; ``incoming`` bounds the bodies of uploads in memory, ``outgoing`` the
+    answers, and ``upload_slots`` how many uploads whose bodies are here are worked on.
     """
 
     settings: Settings
@@ -35,6 +36,7 @@ class Context:
     pool: Pool
     library: Library
     upload_slots: Semaphore
+    incoming: Incoming
     outgoing: Outgoing
 
 

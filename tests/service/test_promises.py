@@ -178,6 +178,16 @@ def test_slow_readers_take_little_memory(service):
         assert service.client.get(path).content == whole.content
 
 
+def test_dribbling_uploads_keep_out_nobody(service):
+    """Twenty have sent two bytes each, and then nothing."""
+    with ExitStack() as stack:
+        for _ in range(20):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=30))
+            sock.sendall(b"POST /images HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\nxx")
+        time.sleep(0.5)
+        assert service.upload(encoded(photo(40, 30, seed=102), "PNG"))["width"] == 40
+
+
 def test_no_upload_is_parsed_in_the_http_process(service):
     """A million empty segments before the picture: Pillow takes 160 MiB to find that there is none."""
     data = b"\xff\xd8" + b"\xff\xe0\x00\x02" * 2**20

@@ -11,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from service.errors import ServiceError
 from service.web.sending import BodyResponse, Outgoing
 from service.web.stalls import dropping_after
+from service.web.uploads import Incoming
 
 SECONDS = 0.5
 MIN_RATE = 2**20
@@ -36,9 +38,23 @@ async def body(request: Request) -> Response:
     return PlainTextResponse(str(len(await request.body())))
 
 
+async def upload(request: Request) -> Response:
+    incoming: Incoming = request.app.state.incoming
+    try:
+        async with incoming.body(request) as data:
+            await request.app.state.done.wait()
+            return PlainTextResponse(str(len(data)))
+    except ServiceError as error:
+        return PlainTextResponse(str(error), error.status)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
-    app = Starlette(routes=[Route(f"/{f.__name__}", f, methods=["GET", "POST"]) for f in (large, slow, body)])
+    app = Starlette(
+        routes=[Route(f"/{f.__name__}", f, methods=["GET", "POST"]) for f in (large, slow, body, upload)]
+    )
+    app.state.incoming = Incoming(3000, 2000, 60, min_rate=1000, window=SECONDS)
+    app.state.done = asyncio.Event()
     app.state.outgoing = Outgoing(3 * LARGE)
     config = uvicorn.Config(app, http=dropping_after(SECONDS, MIN_RATE), lifespan="off", log_config=None)
     running = uvicorn.Server(config)
@@ -174,3 +190,41 @@ async def test_work_and_bodies_are_left_alone(server: uvicorn.Server, request_by
     async with asyncio.timeout(60):
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     writer.close()
+
+
+POST = b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+async def status(reader: asyncio.StreamReader) -> int:
+    async with asyncio.timeout(60):
+        return int((await reader.readline()).split()[1])
+
+
+async def test_an_upload_that_dribbles_is_ended(server: uvicorn.Server) -> None:
+    """A byte now and then is not enough, however soon the whole would have to be there."""
+    reader, writer = await connect(server)
+    writer.write(POST % 1500 + b"x" * 600)
+    answer = asyncio.create_task(status(reader))
+    while not answer.done():
+        writer.write(b"x")
+        await asyncio.sleep(0.05)
+    assert await answer == 408
+    writer.close()
+
+
+async def test_uploads_in_memory_are_bounded_together(server: uvicorn.Server) -> None:
+    """As long as they are used, not only while they arrive."""
+    server.config.app.state.done.clear()  # type: ignore[union-attr]
+    first, writer = await connect(server)
+    writer.write(POST % 1600 + b"x" * 1600)
+    await asyncio.sleep(0.2)
+    second, other = await connect(server)
+    other.write(POST % 1600 + b"x" * 1600)
+    assert await status(second) == 429
+    server.config.app.state.done.set()  # type: ignore[union-attr]
+    assert await status(first) == 200
+    third, last = await connect(server)
+    last.write(POST % 1600 + b"x" * 1600)
+    assert await status(third) == 200
+    for one in (writer, other, last):
+        one.close()
