@@ -24,7 +24,7 @@ from service.storage.valkey import EmbeddedValkey
 from service.web import problems
 from service.web.connection import ClientGone
 from service.web.context import Context
-from service.web.middleware import Observed
+from service.web.middleware import Guarded, Observed
 from service.web.sending import Outgoing
 from service.web.uploads import Incoming
 
@@ -70,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def _gone(_: Request, __: ClientGone) -> Response:
         return Response(status_code=499)
 
+    app.add_middleware(Guarded)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

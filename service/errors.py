@@ -14,6 +14,7 @@ ServiceError
 ├── Overloaded 429          the queue is full; come back after ``retry_after`` seconds
 ├── DamagedStream 500       the stored stream does not fit its checksums
 ├── NotImplementedHere 501  a valid request for something this service does not do
+├── WeightsMissing 503      coded with weights that are not installed here
 ├── WorkerFailed 503        the worker process ended, twice, before it answered
 ├── Quarantined 503         this picture ended worker processes; it is not tried for some minutes
 ├── DeadlineExceeded 503    no answer within the time allowed
@@ -122,6 +123,12 @@ class DamagedStream(ServiceError):
     """The stored stream does not fit its checksums."""
 
     status, title = 500, "Stored picture is damaged"
+
+
+class WeightsMissing(ServiceError):
+    """The picture was coded with weights that are not installed here."""
+
+    status, title = 503, "Weights missing"
 
 
 class WorkerFailed(ServiceError):

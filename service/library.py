@@ -27,7 +27,7 @@ from service.storage.store import Store
 
 log = logging.getLogger("compass")
 
-_ANSWER_OVERHEAD = 512
+_ANSWER_OVERHEAD = 2048
 """Bytes counted for each cached answer beside its body."""
 
 
@@ -60,6 +60,11 @@ class FinishedOrder:
     picture: Rendered
     bytes_read: int
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes to keep it."""
+        return len(self.picture.body) + _ANSWER_OVERHEAD
 
 
 class Library:
@@ -212,7 +217,7 @@ class Library:
         self.metrics.renders.inc()
         self.metrics.layers_decoded.inc(rendered.layers_decoded)
         answer = FinishedOrder(rendered, len(stream) + len(alpha or b""), seconds)
-        self._answers.put(order.etag, answer, len(rendered.body) + _ANSWER_OVERHEAD)
+        self._answers.put(order.etag, answer, answer.weight)
         return answer
 
     def _observe(self, seconds: dict[str, float]) -> None:

@@ -36,7 +36,13 @@ def test_info(service, stored, get):
 def test_the_base_leads_to_info(service, stored):
     answer = service.client.get(f"/iiif/3/{stored['id']}")
     assert answer.status_code == 303
-    assert answer.headers["location"] == f"{service.url}/iiif/3/{stored['id']}/info.json"
+    assert answer.headers["location"] == f"/iiif/3/{stored['id']}/info.json"
+    known = service.client.get(f"/iiif/3/{stored['id']}", headers={"Host": "evil.example.org"})
+    assert "evil" not in str(known.headers)
+    part = f"/iiif/3/{stored['id']}/full/50,38/0/default.png"
+    known = service.client.get(part, headers={"Host": "evil.example.org"})
+    assert "evil" not in str(known.headers)
+    assert f'<{part}>;rel="canonical"' in known.headers["link"]
 
 
 @pytest.mark.parametrize(

@@ -195,3 +195,15 @@ async def test_a_write_that_ended_the_server_is_not_repeated(small_disk, caplog)
     assert caplog.text.count("Valkey ended with status") == 1
     await store.close()
     await server.stop()
+
+
+async def test_nobody_else_may_read_the_store(tmp_path):
+    server = EmbeddedValkey(tmp_path / "data")
+    await server.start()
+    store = Store(server.url, Settings(), Metrics())
+    await store.put(record(), STREAM, ())
+    files = [server.folder, *server.folder.rglob("*")]
+    assert len(files) > 4
+    assert [file.name for file in files if file.stat().st_mode & 0o077] == []
+    await store.close()
+    await server.stop()
