@@ -22,8 +22,10 @@ from service.storage.fsck import watch
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from service.web import problems
+from service.web.compression import Compressed
 from service.web.connection import ClientGone
 from service.web.context import Context
+from service.web.methods import Methods
 from service.web.middleware import Guarded, Observed
 from service.web.sending import Outgoing
 from service.web.uploads import Incoming
@@ -35,7 +37,15 @@ EXPOSED_HEADERS = (
     "Compass-Layer", "Compass-Layers-Decoded", "Compass-Bytes-Read", "Compass-Bytes-Stored",
 )  # fmt: skip
 """Headers that scripts of other origins may read."""
-ACCEPTED_HEADERS = ("Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Range", "If-Range")
+ACCEPTED_HEADERS = (
+    "Authorization",
+    "X-API-Key",
+    "Content-Type",
+    "If-None-Match",
+    "Range",
+    "If-Range",
+    "Cache-Control",
+)
 """Headers that they may send."""
 
 DESCRIPTION = """
@@ -70,7 +80,14 @@ def create_app(settings: Settings) -> FastAPI:
     async def _gone(_: Request, __: ClientGone) -> Response:
         return Response(status_code=499)
 
+    for module in (images, delivery, iiif, health, page):
+        app.include_router(module.router)
+    app.mount("/static", page.files)
+    routers = [module.router for module in (images, delivery, iiif, health, page)]
+    routes = [route for router in (app.router, *routers) for route in router.routes]
+    app.add_middleware(Methods, routes=routes)
     app.add_middleware(Guarded)
+    app.add_middleware(Compressed)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -81,9 +98,6 @@ def create_app(settings: Settings) -> FastAPI:
             max_age=86400,
         )
     app.add_middleware(Observed, metrics=metrics)
-    for module in (images, delivery, iiif, health, page):
-        app.include_router(module.router)
-    app.mount("/static", page.files)
     return app
 
 

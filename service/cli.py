@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 ``fsck`` found damage.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     fsck.add_argument("--delete", action="store_true", help="delete damaged pictures")
     fsck.set_defaults(run=_fsck)
 
-    sign = commands.add_parser("sign", help="sign the path of a picture with the first of COMPASS_URL_KEYS")
+    sign = commands.add_parser(
+        "sign", help="sign a picture's URL, whole or its path, with the first of COMPASS_URL_KEYS"
+    )
     sign.add_argument("url", help="such as '/images/ID?width=640'")
     sign.add_argument("--seconds", type=_positive, help="how long it is valid; unset: for ever")
     sign.set_defaults(run=_sign)
@@ -244,10 +247,22 @@ def _sign(options: argparse.Namespace) -> int:
     keys = Settings().url_keys
     if not keys:
         raise CommandError("COMPASS_URL_KEYS is not set")
-    path, _, query = options.url.partition("?")
+    origin, path, query = _signable(options.url)
     expires = int(time.time()) + options.seconds if options.seconds else None
-    print(f"{path}?{sign(path, query, keys[0].get_secret_value(), expires)}")
+    print(f"{origin}{path}?{sign(path, query, keys[0].get_secret_value(), expires)}")
     return 0
+
+
+def _signable(url: str) -> tuple[str, str, str]:
+    """Origin ("" for a path alone), path and query of what a signature can open. Raises CommandError."""
+    found = re.fullmatch(r"(https?://[^/?#\s]+)?(/(?:images|iiif/3)/[!-~]+|/images(?:\?[!-~]*)?)", url)
+    if found is None or "#" in url:
+        raise CommandError(
+            f"cannot sign {url!r}: URLs of pictures begin with /images or /iiif/3/, are percent-encoded "
+            "and have no fragment"
+        )
+    path, _, query = found[2].partition("?")
+    return found[1] or "", path, query
 
 
 if __name__ == "__main__":

@@ -24,13 +24,15 @@ Device = Literal["auto", "cpu", "cuda"]
 class WorkerSettings:
     """The settings that a worker needs, and nothing else: it touches hostile pictures.
 
-    ``max_pixels`` bounds an upload, ``worker_cache_bytes`` the decoded layers that are kept.
+    ``max_pixels`` bounds an upload, ``worker_cache_bytes`` the decoded layers that are kept;
+    ``niceness`` is how far the process stands back for others.
     """
 
     profile: Profile
     device: Device
     max_pixels: int
     worker_cache_bytes: int
+    niceness: int
 
 
 class Settings(BaseSettings):
@@ -117,6 +119,12 @@ class Settings(BaseSettings):
     worker_memory_bytes: int = Field(
         default=4096 * MIB, ge=0, description="a worker over this much memory is replaced; 0: no limit"
     )
+    worker_niceness: int = Field(
+        default=0,
+        ge=0,
+        le=19,
+        description="how far workers stand back for other processes of the machine, 19 the furthest",
+    )
     read_queue: int = Field(default=64, ge=1, description="renderings that may wait")
     upload_queue: int = Field(default=16, ge=1, description="uploads that may wait")
     read_deadline: float = Field(
@@ -146,6 +154,10 @@ class Settings(BaseSettings):
     url_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(), description="keys that sign picture URLs, separated by commas; unset: no signatures"
     )
+    metrics_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="keys that open /metrics alone, beside the API keys; unset, and no API keys: anybody may",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="origins that browsers may call from, separated by commas, or *"
     )
@@ -167,7 +179,8 @@ class Settings(BaseSettings):
     @property
     def for_worker(self) -> WorkerSettings:
         """The part of the settings that a worker is told."""
-        return WorkerSettings(self.profile, self.device, self.max_pixels, self.worker_cache_bytes)
+        cache, niceness = self.worker_cache_bytes, self.worker_niceness
+        return WorkerSettings(self.profile, self.device, self.max_pixels, cache, niceness)
 
     def output_quality(self, name: str, wanted: int | None = None) -> int:
         """The quality of an answer in a format: the ``wanted`` one, else the setting; 100 for PNG."""
@@ -176,7 +189,9 @@ class Settings(BaseSettings):
         default: int = getattr(self, f"{name}_quality")
         return default if wanted is None else wanted
 
-    _lists = field_validator("widths", "api_keys", "url_keys", "cors_origins", mode="before")(_split)
+    _lists = field_validator("widths", "api_keys", "url_keys", "metrics_keys", "cors_origins", mode="before")(
+        _split
+    )
 
 
 def as_markdown() -> str:

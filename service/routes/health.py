@@ -2,10 +2,10 @@
 
 import asyncio
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 
 from service.errors import ServiceError
-from service.web.context import ServiceContext
+from service.web.context import ServiceContext, may_watch
 from service.web.problems import documented
 from service.web.problems import response as problem
 
@@ -40,7 +40,8 @@ async def readyz(context: ServiceContext) -> Response | dict[str, str]:
     "/metrics",
     summary="Metrics for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    dependencies=[Depends(may_watch)],
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented(401)},
 )
 async def metrics(context: ServiceContext) -> Response:
     """See docs/metrics.md. Asks the store as well, but does not wait for it longer than scrapes do."""

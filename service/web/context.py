@@ -54,6 +54,12 @@ def may_write(key: ApiKey, context: ServiceContext) -> None:
     require_api_key(key, context.settings.api_keys)
 
 
+def may_watch(key: ApiKey, context: ServiceContext) -> None:
+    """Dependency of the metrics, which a key of their own opens, and API keys. Raises Unauthorized."""
+    settings = context.settings
+    require_api_key(key, (*settings.metrics_keys, *settings.api_keys))
+
+
 def may_read(
     request: Request, key: ApiKey, _: Annotated[str | None, Security(SIGNED_URL)], context: ServiceContext
 ) -> None:
@@ -69,6 +75,20 @@ def trusted(key: ApiKey, context: ServiceContext) -> bool:
 
 
 Trusted = Annotated[bool, Depends(trusted)]
+
+
+def signing_key(key: ApiKey, context: ServiceContext) -> str | None:
+    """Dependency: the key to sign URLs with in an answer to whoever holds an API key; None: they stay plain.
+
+    A signed URL of a description opens that one, and gives no others away.
+    """
+    settings = context.settings
+    if settings.url_keys and settings.api_keys and is_api_key(key, settings.api_keys):
+        return settings.url_keys[0].get_secret_value()
+    return None
+
+
+SigningKey = Annotated[str | None, Depends(signing_key)]
 
 
 def readable_by_all(request: Request, context: Context) -> bool:

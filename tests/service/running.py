@@ -106,7 +106,8 @@ class RunningService:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels; 0 if there is none."""
-        text = self.client.get("/metrics").text
+        keys = str(self._settings.get("api_keys", "")).split(",")
+        text = self.client.get("/metrics", headers={"X-API-Key": keys[0].strip()}).text
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)

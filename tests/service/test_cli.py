@@ -88,6 +88,16 @@ def test_sign():
     assert "&signature=" in result.stdout
 
 
+def test_sign_takes_whole_urls_and_refuses_what_no_signature_opens():
+    keys = {"COMPASS_URL_KEYS": "k"}
+    path = "/images/" + "a" * 32
+    alone = compass("sign", f"{path}?width=3", **keys).stdout.strip()
+    whole = compass("sign", f"https://img.example.org{path}?width=3", **keys).stdout.strip()
+    assert whole == f"https://img.example.org{alone}"
+    for wrong in (f"{path}#part", "images/x", "/healthz", "ftp://a/images/x", "", "/images/a b", "/images/ä"):
+        assert "sign" in failed(compass("sign", wrong, **keys))
+
+
 def test_fsck_of_an_empty_store(tmp_path):
     result = compass("fsck", COMPASS_DATA=str(tmp_path))
     assert (result.returncode, result.stdout) == (

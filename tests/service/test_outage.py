@@ -102,6 +102,25 @@ def test_writing_needs_a_key(guarded, kept, photo_file):
     assert guarded.client.get("/images", headers={"X-API-Key": "key-one"}).status_code == 200
 
 
+def test_metrics_need_a_key_where_there_are_keys(guarded):
+    problem(guarded.client.get("/metrics"), 401)
+    assert "compass_store_up" in guarded.client.get("/metrics", headers=KEY).text
+    assert guarded.client.get("/healthz").status_code == guarded.client.get("/readyz").status_code == 200
+
+
+def test_what_a_key_asks_for_is_ready_to_be_shown(guarded, kept):
+    """Every candidate of srcset opens without a key; who has no key is told no signatures."""
+    info = guarded.client.get(f"/images/{kept['id']}/info", headers=KEY).json()
+    for told in (kept, info, guarded.client.get("/images", headers=KEY).json()["images"][-1]):
+        candidates = [part.split()[0] for part in told["srcset"].split(", ")]
+        assert len(candidates) == len(told["layers"])
+        for candidate in candidates:
+            path = candidate.removeprefix("https://img.example.org")
+            assert guarded.client.get(path).status_code == 200
+    query = sign(f"/images/{kept['id']}/info", "", "sign-new")
+    assert "signature" not in guarded.client.get(f"/images/{kept['id']}/info?{query}").text
+
+
 def test_reading_needs_a_signature_or_a_key(guarded, kept):
     path = f"/images/{kept['id']}"
     problem(guarded.client.get(path), 403)

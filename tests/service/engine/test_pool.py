@@ -105,13 +105,15 @@ async def test_workers_get_their_environment_and_no_secrets(
     make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMPASS_API_KEYS", "secret")
-    pool = await make_pool(workers=1, worker_threads=3, url_keys=("secret",))
+    pool = await make_pool(workers=1, worker_threads=3, url_keys=("secret",), worker_niceness=3)
     body = await answer(pool, render())
     assert body["environment"]["OMP_NUM_THREADS"] == "3"
     assert body["environment"]["CUDA_VISIBLE_DEVICES"] == ""
     assert body["secrets"] == []
-    assert body["settings"] == ["device", "max_pixels", "profile", "worker_cache_bytes"]
-    assert body["niceness"] > os.nice(0)
+    assert body["settings"] == ["device", "max_pixels", "niceness", "profile", "worker_cache_bytes"]
+    assert body["niceness"] == os.nice(0) + 3
+    plain = await make_pool(workers=1)
+    assert (await answer(plain, render()))["niceness"] == os.nice(0)
 
 
 async def test_a_job_is_told_how_long_it_waited(make_pool: MakePool) -> None:

@@ -17,7 +17,7 @@ from service.web.stalls import dropping_after
 from service.web.uploads import Incoming
 
 SECONDS = 0.5
-MIN_RATE = 2**20
+MIN_RATE = 2**18
 """Bytes a second that a client has to take in."""
 LARGE = 64 * 2**20
 """Bytes of an answer that no socket's buffers hold."""
@@ -129,14 +129,14 @@ async def test_an_answer_that_is_read_slowly_arrives_whole(server: uvicorn.Serve
 
 
 async def test_an_answer_that_is_sipped_is_dropped(server: uvicorn.Server) -> None:
-    """At a fifth of the least rate the client takes in something at every look, and for ever."""
+    """At a sixth of the least rate the client takes in something at every look, and for ever."""
     reader, writer = await connect(server)
     writer.write(GET % b"large")
     received = 0
     async with asyncio.timeout(20 * SECONDS):
         while part := await reader.read(2048):
             received += len(part)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
     assert received < LARGE
     writer.close()
 
