@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
+.PHONY: help setup setup-dev serve test fuzz soak lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-training bench-ablations crops
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -29,6 +29,9 @@ test: setup-dev ## all tests, fast ones first (OPTIONS="-m 'not slow'" for those
 
 fuzz: setup-dev ## hostile streams, uploads and requests (OPTIONS="--minutes 5 --only uploads")
 	$(BIN)/python -W ignore -m tests.fuzz $(OPTIONS)
+
+soak: setup-dev ## mixed load while everything fails around it (OPTIONS="--minutes 10")
+	$(BIN)/python -W ignore -m tests.soak $(OPTIONS)
 
 lint: setup-dev ## ruff, mypy and what may import what
 	$(BIN)/ruff check .
