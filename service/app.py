@@ -106,6 +106,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     log.info("reads %s", ", ".join(readable_formats()))
     url, disk = settings.redis_url, None
     if url is None:
+        log.info("starting the store in %s, which reads all that it holds", settings.data)
         valkey = EmbeddedValkey(settings.data, settings.store_memory_bytes)
         stack.push_async_callback(valkey.stop)
         await valkey.start()
@@ -114,6 +115,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         metrics.store_disk_free.set_function(lambda: disk.free)
     store = Store(url, settings, metrics, disk)
     stack.push_async_callback(store.close)
+    log.info("starting the workers, which load the weights of %s", settings.profile)
     pool = Pool(settings)
     stack.push_async_callback(pool.stop)
     await pool.start()

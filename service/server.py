@@ -2,9 +2,11 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.app import create_app
 from service.settings import Settings
@@ -17,10 +19,13 @@ LAST_SECONDS = 5
 class Server(uvicorn.Server):
     """At its end the workers stop first, so that every request gets its answer or a 503."""
 
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the workers finish what they can while connections are closed; called once, by uvicorn."""
-        app = self.config.app
-        context = getattr(app.state, "context", None) if isinstance(app, FastAPI) else None
+        context = getattr(self._app.state, "context", None)
         draining = asyncio.create_task(context.pool.drain()) if context else None
         await super().shutdown(sockets)
         if draining:
@@ -29,9 +34,10 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> bool:
     """Serve until a signal comes; False if it could not start. Raises OSError if the address is taken."""
+    app = create_app(settings)
     with bound(settings.host, settings.port) as sock:
         config = uvicorn.Config(
-            create_app(settings),
+            _told_in_a_line(app),
             http=dropping_after(settings.stall_seconds, settings.min_rate),
             limit_concurrency=settings.max_connections + 1,  # uvicorn refuses when so many are open
             log_config=logging_config(),
@@ -39,8 +45,9 @@ def serve(settings: Settings) -> bool:
             server_header=False,
             timeout_graceful_shutdown=int(settings.drain_seconds) + LAST_SECONDS,
         )
-        server = Server(config)
-        server.run(sockets=[sock])
+        server = Server(config, app)
+        with suppress(SystemExit):  # uvicorn's own way to say that it could not start
+            server.run(sockets=[sock])
         return server.started
 
 
@@ -57,6 +64,22 @@ def bound(host: str, port: int) -> socket.socket:
         sock.close()
         raise OSError(error.errno, f"{error.strerror}: cannot listen on {host} port {port}") from error
     return sock
+
+
+def _told_in_a_line(app: ASGIApp) -> ASGIApp:
+    """The application, whose own errors at the start are told without a traceback."""
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        async def shortened(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                kind, _, detail = message["message"].strip().splitlines()[-1].partition(": ")
+                if kind.startswith("service.errors."):
+                    message = {**message, "message": f"cannot start: {detail}"}
+            await send(message)
+
+        await app(scope, receive, shortened if scope["type"] == "lifespan" else send)
+
+    return told
 
 
 def logging_config() -> dict[str, object]:

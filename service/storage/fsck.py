@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, suppress
 
 from tqdm import tqdm
 
-from service.errors import DamagedStream, NotFound, ServiceError
+from service.errors import DamagedStream, NotFound, ServiceError, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.store import Store
@@ -37,6 +37,10 @@ async def _run(settings: Settings, delete: bool) -> int:
     async with AsyncExitStack() as stack:
         url = settings.redis_url
         if url is None:
+            if not (settings.data / "appendonlydir").is_dir():
+                raise StoreUnavailable(
+                    f"{settings.data} holds no store: set COMPASS_DATA or COMPASS_REDIS_URL"
+                )
             valkey = EmbeddedValkey(settings.data)
             url = valkey.url
             if not await valkey.answers():

@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from model.errors import CompassError
 from service.errors import ServiceError, WorkerFailed
 from service.messages import protocol
 from service.messages.jobs import Render, Rendered
@@ -195,6 +196,9 @@ def main() -> None:
         for _ in range(begin.pipelines - 1):
             threading.Thread(target=_pipeline, args=(worker, inbox), daemon=True).start()
         connection.send(protocol.Ready(tasks.model_id))
+    except CompassError as error:  # such as weights that are missing
+        log.error("the worker cannot start: %s", error)
+        os._exit(EXIT_BROKEN)
     except Exception:
         log.exception("the worker cannot start")
         os._exit(EXIT_BROKEN)
