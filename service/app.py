@@ -27,6 +27,7 @@ from service.web.connection import ClientGone
 from service.web.context import Context
 from service.web.methods import Methods
 from service.web.middleware import Guarded, Observed
+from service.web.rates import RateLimited
 from service.web.sending import Outgoing
 from service.web.uploads import Incoming
 
@@ -35,6 +36,7 @@ log = logging.getLogger("compass")
 EXPOSED_HEADERS = (
     "ETag", "Server-Timing", "X-Request-ID", "Location", "Retry-After", "Content-Range", "Accept-Ranges",
     "Compass-Layer", "Compass-Layers-Decoded", "Compass-Bytes-Read", "Compass-Bytes-Stored",
+    "RateLimit", "RateLimit-Policy",
 )  # fmt: skip
 """Headers that scripts of other origins may read."""
 ACCEPTED_HEADERS = (
@@ -87,6 +89,8 @@ def create_app(settings: Settings) -> FastAPI:
     routes = [route for router in (app.router, *routers) for route in router.routes]
     app.add_middleware(Methods, routes=routes)
     app.add_middleware(Guarded)
+    if settings.rate_limit:
+        app.add_middleware(RateLimited, per_minute=settings.rate_limit)
     app.add_middleware(Compressed)
     if settings.cors_origins:
         app.add_middleware(

@@ -158,6 +158,12 @@ class Settings(BaseSettings):
         default=(),
         description="keys that open /metrics alone, beside the API keys; unset, and no API keys: anybody may",
     )
+    rate_limit: int = Field(
+        default=0,
+        ge=0,
+        description="requests a minute for each client address, health checks apart; 0: no limit. Behind a "
+        "proxy that is not on this host all clients have the address of the proxy: limit them there",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="origins that browsers may call from, separated by commas, or *"
     )

@@ -34,6 +34,9 @@ class Guarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
         started = False
 
         async def watched(message: Message) -> None:
@@ -44,14 +47,14 @@ class Guarded:
         try:
             await self.app(scope, receive, watched)
         except asyncio.CancelledError:  # the server ends, and this request has not come to an end
-            if started or scope["type"] != "http":
+            if started:
                 raise
             detail = "the service is stopping"
             await problems.response(503, "Worker failed", detail, {"Retry-After": "5"})(scope, receive, send)
         except Exception:
             request_id = scope.get(_ID, "")
             error_log.exception("request %s", request_id)
-            if started or scope["type"] != "http":
+            if started:
                 raise
             detail = f"an error in this service; its log has the details of request {request_id}"
             await problems.response(500, "Internal error", detail)(scope, receive, send)
