@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 2**20
+SECRETS = Path("/run/secrets")
+"""Where containers get their secrets as files, such as ``compass_api_keys``; variables come first."""
 
 
 def _split(text: object) -> object:
@@ -36,12 +38,18 @@ class WorkerSettings:
 
 
 class Settings(BaseSettings):
-    """The settings, read once at start; bytes, pixels and seconds unless a field says otherwise.
+    """The settings, read once at start from variables and from files in SECRETS; bytes, pixels and seconds
+    unless a field says otherwise.
 
     Raises pydantic.ValidationError for a value out of range.
     """
 
-    model_config = SettingsConfigDict(env_prefix="COMPASS_", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="COMPASS_",
+        frozen=True,
+        env_ignore_empty=True,
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+    )
 
     # where
     host: str = Field(default="127.0.0.1", description="address to listen on")
@@ -208,7 +216,10 @@ def as_markdown() -> str:
         text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
         shown = f"`{text}`" if default is not None and text else "unset"
         rows.append(f"| `COMPASS_{name.upper()}` | {shown} | {field.description} |")
-    head = "# Settings\n\nEvery setting is an environment variable, read once at start. Units are bytes,\n"
+    head = "# Settings\n\nEvery setting is an environment variable, read once at start, or the content of a\n"
+    head += (
+        "file of that name in small letters in `/run/secrets`, such as `compass_api_keys`. Units are bytes,\n"
+    )
     head += "pixels and seconds unless said otherwise. `compass settings` prints the values in use;\n"
     head += "this page is printed by `compass settings --markdown`.\n\n"
     return head + "| variable | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"

@@ -76,6 +76,18 @@ def test_no_password_has_a_default():
         assert f"\n{name}=\n" in (ROOT / "docker/example.env").read_text()
 
 
+def test_secrets_are_files():
+    """Prometheus has a key that opens the metrics and nothing else."""
+    secrets = yaml.safe_load(TEXT)["secrets"]
+    assert secrets == {"metrics_key": {"environment": "METRICS_KEY"}}
+    for name in IMAGE:
+        assert SERVICES[name]["secrets"] == [{"source": "metrics_key", "target": "compass_metrics_keys"}]
+    assert SERVICES["prometheus"]["secrets"] == ["metrics_key"]
+    config = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
+    assert config["scrape_configs"][0]["authorization"] == {"credentials_file": "/run/secrets/metrics_key"}
+    assert "\nMETRICS_KEY=\n" in (ROOT / "docker/example.env").read_text()
+
+
 def test_mounted_files_exist():
     mounts = re.findall(r"- (\./[^:]+):", TEXT)
     assert len(mounts) >= 6
@@ -103,7 +115,9 @@ def _config(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
 @pytest.mark.slow
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_docker_compose_accepts_it(profile, tmp_path):
-    done = _config(tmp_path, REDIS_PASSWORD="a1", GRAFANA_PASSWORD="b2", COMPOSE_PROFILES=profile)
+    done = _config(
+        tmp_path, REDIS_PASSWORD="a1", GRAFANA_PASSWORD="b2", METRICS_KEY="c3", COMPOSE_PROFILES=profile
+    )
     assert done.returncode == 0, done.stderr
     assert "redis://:a1@redis:6379/0" in done.stdout
 
