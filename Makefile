@@ -96,7 +96,7 @@ lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--up
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
-COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --generate-hashes -q
 # uv installs many times faster than pip; pip does it where uv cannot be had.
 INSTALL = uv=$$(command -v $(BIN)/uv || command -v uv) && "$$uv" pip install --python $(BIN)/python $(1) || \
 	$(BIN)/python -m pip install $(1)
@@ -112,10 +112,10 @@ $(BIN)/python:
 	@$(BIN)/python -m pip install -q uv || echo "no uv: pip goes on alone"
 
 $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
-	$(call INSTALL,-r requirements.txt)
+	$(call INSTALL,--require-hashes -r requirements.txt)
 	$(call INSTALL,--no-deps --no-build-isolation -e .)
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	$(call INSTALL,-r requirements-dev.txt)
+	$(call INSTALL,--require-hashes -r requirements-dev.txt)
 	@touch $@

@@ -37,6 +37,21 @@ def test_the_image_has_a_health_check():
     assert re.search(r"^USER 10001:10001$", dockerfile, re.MULTILINE)
 
 
+def test_every_package_has_hashes_in_the_image_as_well():
+    """The lines of the Dockerfile, run here: all that is pinned but Triton, and HEIC, with their hashes."""
+    dockerfile = (ROOT / "docker/Dockerfile").read_text()
+    assert "pip install --no-deps --require-hashes -r image.txt" in dockerfile
+    found = [
+        subprocess.run(["awk", program, ROOT / file], capture_output=True, text=True, check=True).stdout
+        for program, file in re.findall(r"awk '([^']+)' (requirements[-a-z]*\.txt)", dockerfile)
+    ]
+    packages = re.findall(
+        r"^([^ =]+)==[^ ]+ [^\n]*\\\n(?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", "".join(found), re.M
+    )
+    pinned = re.findall(r"^([^ =]+)==", (ROOT / "requirements.txt").read_text(), re.M)
+    assert set(packages) == {*pinned, "pillow-heif"} - {"triton"}
+
+
 def test_redis_is_a_version_without_known_holes():
     """7.4.6 and 7.2.11 mended the hole through which a script could run any program (CVE-2025-49844)."""
     version = SERVICES["redis"]["image"].removeprefix("redis:").removesuffix("-bookworm")
