@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refinement bench-training bench-ablations crops
+.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refinement bench-training bench-ablations crops soak
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -29,6 +29,9 @@ test: setup-dev ## all tests, fast ones first (OPTIONS="-m 'not slow'" for those
 
 fuzz: setup-dev ## hostile streams, uploads and requests (OPTIONS="--minutes 5 --only uploads")
 	$(BIN)/python -W ignore -m tests.fuzz $(OPTIONS)
+
+soak: setup-dev ## mixed load while everything fails around it (OPTIONS="--minutes 10")
+	$(BIN)/python -W ignore -m tests.soak $(OPTIONS)
 
 lint: setup-dev ## ruff, mypy and what may import what
 	$(BIN)/ruff check .
@@ -96,7 +99,7 @@ lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--up
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
-COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --generate-hashes -q
 # uv installs many times faster than pip; pip does it where uv cannot be had.
 INSTALL = uv=$$(command -v $(BIN)/uv || command -v uv) && "$$uv" pip install --python $(BIN)/python $(1) || \
 	$(BIN)/python -m pip install $(1)
@@ -112,10 +115,10 @@ $(BIN)/python:
 	@$(BIN)/python -m pip install -q uv || echo "no uv: pip goes on alone"
 
 $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
-	$(call INSTALL,-r requirements.txt)
+	$(call INSTALL,--require-hashes -r requirements.txt)
 	$(call INSTALL,--no-deps --no-build-isolation -e .)
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	$(call INSTALL,-r requirements-dev.txt)
+	$(call INSTALL,--require-hashes -r requirements-dev.txt)
 	@touch $@

@@ -17,22 +17,37 @@ from service.metrics import Metrics
 from service.planning.formats import readable_formats
 from service.routes import delivery, health, iiif, images, page
 from service.settings import Settings
+from service.storage.disk import Disk
 from service.storage.fsck import watch
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from service.web import problems
+from service.web.compression import Compressed
 from service.web.connection import ClientGone
 from service.web.context import Context
-from service.web.middleware import Observed
+from service.web.methods import Methods
+from service.web.middleware import Guarded, Observed
+from service.web.rates import RateLimited
+from service.web.sending import Outgoing
+from service.web.uploads import Incoming
 
 log = logging.getLogger("compass")
 
 EXPOSED_HEADERS = (
     "ETag", "Server-Timing", "X-Request-ID", "Location", "Retry-After", "Content-Range", "Accept-Ranges",
     "Compass-Layer", "Compass-Layers-Decoded", "Compass-Bytes-Read", "Compass-Bytes-Stored",
+    "RateLimit", "RateLimit-Policy",
 )  # fmt: skip
 """Headers that scripts of other origins may read."""
-ACCEPTED_HEADERS = ("Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Range", "If-Range")
+ACCEPTED_HEADERS = (
+    "Authorization",
+    "X-API-Key",
+    "Content-Type",
+    "If-None-Match",
+    "Range",
+    "If-Range",
+    "Cache-Control",
+)
 """Headers that they may send."""
 
 DESCRIPTION = """
@@ -67,6 +82,16 @@ def create_app(settings: Settings) -> FastAPI:
     async def _gone(_: Request, __: ClientGone) -> Response:
         return Response(status_code=499)
 
+    for module in (images, delivery, iiif, health, page):
+        app.include_router(module.router)
+    app.mount("/static", page.files)
+    routers = [module.router for module in (images, delivery, iiif, health, page)]
+    routes = [route for router in (app.router, *routers) for route in router.routes]
+    app.add_middleware(Methods, routes=routes)
+    app.add_middleware(Guarded)
+    if settings.rate_limit:
+        app.add_middleware(RateLimited, per_minute=settings.rate_limit)
+    app.add_middleware(Compressed)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -77,23 +102,24 @@ def create_app(settings: Settings) -> FastAPI:
             max_age=86400,
         )
     app.add_middleware(Observed, metrics=metrics)
-    for module in (images, delivery, iiif, health, page):
-        app.include_router(module.router)
-    app.mount("/static", page.files)
     return app
 
 
 async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Context:
     """Start store and pool; what was started is ended by the stack, last first."""
     log.info("reads %s", ", ".join(readable_formats()))
-    url = settings.redis_url
+    url, disk = settings.redis_url, None
     if url is None:
+        log.info("starting the store in %s, which reads all that it holds", settings.data)
         valkey = EmbeddedValkey(settings.data, settings.store_memory_bytes)
         stack.push_async_callback(valkey.stop)
         await valkey.start()
-        url = valkey.url
-    store = Store(url, settings, metrics)
+        url, disk = valkey.url, Disk(settings.data, settings.store_disk_reserve)
+        metrics.store_disk_reserve.set(disk.reserve)
+        metrics.store_disk_free.set_function(lambda: disk.free)
+    store = Store(url, settings, metrics, disk)
     stack.push_async_callback(store.close)
+    log.info("starting the workers, which load the weights of %s", settings.profile)
     pool = Pool(settings)
     stack.push_async_callback(pool.stop)
     await pool.start()
@@ -101,14 +127,22 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     model_id = pool.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
     if settings.check_hours:
-        checked = Store(url, settings, Metrics())  # what a check reads is no answer's bytes
+        checked = Store(url, settings, Metrics(), disk)  # what a check reads is no answer's bytes
         stack.push_async_callback(checked.close)
         checking = asyncio.create_task(watch(checked, settings.check_hours, metrics.damaged.inc))
         stack.callback(checking.cancel)
     library = Library(settings, store, pool, metrics)
     where = "Redis" if settings.redis_url else settings.data
     log.info("profile %s, storing in %s", settings.profile, where)
-    return Context(settings, metrics, store, pool, library, asyncio.Semaphore(settings.max_uploads))
+    incoming = Incoming(
+        room=settings.max_uploads * settings.max_upload_bytes,
+        max_bytes=settings.max_upload_bytes,
+        seconds=settings.upload_seconds,
+        min_rate=settings.min_rate,
+        window=settings.stall_seconds,
+    )
+    slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
+    return Context(settings, metrics, store, pool, library, slots, incoming, outgoing)
 
 
 def _version() -> str:

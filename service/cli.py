@@ -4,9 +4,15 @@ Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 ``fsck`` found damage.
 """
 
 import argparse
+import json
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+STANDARD = Path("-")
+"""Standard input or output instead of a file."""
 
 
 class CommandError(Exception):
@@ -30,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from pydantic import ValidationError
 
     from model.errors import CompassError
+    from service.client.api import ClientError
     from service.errors import ServiceError
 
     try:
@@ -39,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         for item in error.errors():
             print(f"compass: COMPASS_{str(item['loc'][0]).upper()}: {item['msg']}", file=sys.stderr)
-    except (CommandError, CompassError, ServiceError) as error:
+    except (CommandError, ClientError, CompassError, ServiceError) as error:
         print(f"compass: {error}", file=sys.stderr)
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
@@ -52,24 +59,29 @@ def _parser() -> argparse.ArgumentParser:
         prog="compass",
         description="A learned, spatially scalable image codec, and the image server around it.",
     )
+    parser.add_argument("--version", action="version", version=f"compass {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     encode = commands.add_parser("encode", help="code a picture as a COMPASS stream")
-    encode.add_argument("picture", type=Path, help="any picture that can be uploaded")
-    encode.add_argument("stream", type=Path, help="file to write, such as out.cmps")
+    encode.add_argument("picture", type=Path, help="any picture that can be uploaded; -: standard input")
+    encode.add_argument("stream", type=Path, help="file to write, such as out.cmps; -: standard output")
     encode.add_argument("--widths", type=_widths, help="layer widths in pixels, such as 320,640,1280")
     encode.add_argument("--quality", type=_percentage, help="1-100")
     encode.set_defaults(run=_encode)
 
     decode = commands.add_parser("decode", help="decode a stream, or the first part of one")
-    decode.add_argument("stream", type=Path)
-    decode.add_argument("picture", type=Path, help="file to write: .png, .jpg, .webp or .avif")
+    decode.add_argument("stream", type=Path, help="-: standard input")
+    decode.add_argument(
+        "picture", type=Path, help="file to write: .png, .jpg, .webp or .avif; -: standard output"
+    )
+    decode.add_argument("--format", choices=("png", "jpeg", "webp", "avif"), help="unset: by the file's name")
     decode.add_argument("--width", type=_positive, help="pixels; only the layers it needs are decoded")
     decode.add_argument("--quality", type=_percentage, default=90, help="output quality, not of PNG")
     decode.set_defaults(run=_decode)
 
     info = commands.add_parser("info", help="say what a stream holds, and check it")
-    info.add_argument("stream", type=Path)
+    info.add_argument("stream", type=Path, help="-: standard input")
+    info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
 
     serve = commands.add_parser("serve", help="run the image server")
@@ -85,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     fsck.add_argument("--delete", action="store_true", help="delete damaged pictures")
     fsck.set_defaults(run=_fsck)
 
-    sign = commands.add_parser("sign", help="sign the path of a picture with the first of COMPASS_URL_KEYS")
+    sign = commands.add_parser(
+        "sign", help="sign a picture's URL, whole or its path, with the first of COMPASS_URL_KEYS"
+    )
     sign.add_argument("url", help="such as '/images/ID?width=640'")
     sign.add_argument("--seconds", type=_positive, help="how long it is valid; unset: for ever")
     sign.set_defaults(run=_sign)
@@ -105,6 +119,29 @@ def _parser() -> argparse.ArgumentParser:
         "export", help="weight file of a training run (compass export --help)", add_help=False
     )
     return parser
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("compass-images")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _read(path: Path) -> bytes:
+    return sys.stdin.buffer.read() if path == STANDARD else path.read_bytes()
+
+
+def _write(path: Path, data: bytes, told: str) -> None:
+    """Write a result, and tell of it where it is not in the way."""
+    if path == STANDARD:
+        sys.stdout.buffer.write(data)
+        print(told, file=sys.stderr)
+    else:
+        path.write_bytes(data)
+        print(told)
 
 
 def _positive(text: str) -> int:
@@ -131,13 +168,13 @@ def _encode(options: argparse.Namespace) -> int:
     from service.worker.tasks import Tasks
 
     settings = Settings()
-    data = options.picture.read_bytes()
+    data = _read(options.picture)
     quality, widths = options.quality or settings.quality, options.widths or settings.widths
     coded = Tasks(settings.for_worker).upload(Upload(str(options.picture), data, quality, widths))
     if coded.alpha:
         print("compass: the picture's transparency is not kept in the file", file=sys.stderr)
-    options.stream.write_bytes(coded.stream)
-    print(f"{options.stream}: {coded.width} x {coded.height}, {len(coded.stream)} bytes of {len(data)}")
+    told = f"{options.stream}: {coded.width} x {coded.height}, {len(coded.stream)} bytes of {len(data)}"
+    _write(options.stream, coded.stream, told)
     return 0
 
 
@@ -150,10 +187,10 @@ def _decode(options: argparse.Namespace) -> int:
     from service.worker.tasks import Tasks
 
     kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
-    kind = kinds.get(options.picture.suffix.lower())
+    kind = options.format or kinds.get(options.picture.suffix.lower())
     if kind is None:
-        raise CommandError(f"{options.picture}: write one of {', '.join(kinds)}")
-    stream = options.stream.read_bytes()
+        raise CommandError(f"{options.picture}: write one of {', '.join(kinds)}, or name a --format")
+    stream = _read(options.stream)
     header = read_header(stream)
     view = choose_view(sizes_of(header), Wanted(width=options.width))
     held = layers_held(header, len(stream))
@@ -164,74 +201,62 @@ def _decode(options: argparse.Namespace) -> int:
         )
     plan = make_plan(str(options.stream), header, view, kind, options.quality)
     rendered = Tasks(Settings().for_worker).render(Render(plan, stream))
-    options.picture.write_bytes(rendered.body)
-    print(f"{options.picture}: {rendered.width} x {rendered.height}, layer {view.layer}")
+    _write(
+        options.picture,
+        rendered.body,
+        f"{options.picture}: {rendered.width} x {rendered.height}, layer {view.layer}",
+    )
     return 0
 
 
 def _info(options: argparse.Namespace) -> int:
     from model.stream.container import layers_held, read_header, read_layer
 
-    stream = options.stream.read_bytes()
+    stream = _read(options.stream)
     header = read_header(stream)
     held = layers_held(header, len(stream))
+    for k in range(held):
+        read_layer(header, k, stream)
+    if len(stream) > header.total:
+        raise CommandError(f"{len(stream) - header.total} bytes follow the last layer")
+    if options.json:
+        layers = [
+            {
+                "width": e.width,
+                "height": e.height,
+                "quality": e.quality,
+                "bytes": e.length,
+                "prefix": e.end,
+                "here": k < held,
+            }
+            for k, e in enumerate(header.layers)
+        ]
+        found = {
+            "model": header.model_id.hex(),
+            "tile": header.tile,
+            "bytes": header.total,
+            "here": len(stream),
+        }
+        print(json.dumps({**found, "layers": layers}))
+        return 0
     print(f"model {header.model_id.hex()}, tiles of {header.tile} pixels, {len(header.layers)} layers")
     print("layer      width  height  quality      bytes     prefix  bits/pixel")
     for k, layer in enumerate(header.layers):
         rate = 8 * layer.length / (layer.width * layer.height)
-        if k < held:
-            read_layer(header, k, stream)
         print(
             f"{k:5d} {layer.width:10d} {layer.height:7d} {layer.quality:8d} {layer.length:10d} "
             f"{layer.end:10d} {rate:11.3f}{'' if k < held else '  not in this file'}"
         )
-    if len(stream) > header.total:
-        raise CommandError(f"{len(stream) - header.total} bytes follow the last layer")
     print(f"{len(stream)} of {header.total} bytes, all checksums right")
     return 0
 
 
 def _serve(options: argparse.Namespace) -> int:
-    import uvicorn
-
-    from service.app import create_app
+    from service.server import serve
     from service.settings import Settings
-    from service.web.stalls import dropping_after
 
     given = {name: getattr(options, name) for name in ("host", "port") if getattr(options, name) is not None}
-    settings = Settings(**given)
-    config = uvicorn.Config(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        http=dropping_after(settings.stall_seconds),
-        limit_concurrency=settings.max_connections + 1,  # uvicorn refuses when so many are open
-        log_config=_logging(),
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(settings.drain_seconds) or 1,
-    )
-    server = uvicorn.Server(config)
-    server.run()
-    return 0 if server.started else 1
-
-
-def _logging() -> dict[str, object]:
-    """Times and levels on stderr; access lines, which are JSON, on stdout as they are."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
-            "json": {"format": "%(message)s"},
-        },
-        "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"},
-            "stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"},
-        },
-        "root": {"level": "INFO", "handlers": ["stderr"]},
-        "loggers": {"compass.access": {"level": "INFO", "handlers": ["stdout"], "propagate": False}},
-    }
+    return 0 if serve(Settings(**given)) else 1
 
 
 def _settings(options: argparse.Namespace) -> int:
@@ -255,18 +280,20 @@ def _fsck(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     import os
 
-    from service.client.api import Client, ClientError
+    from service.client.api import Client, Refused
     from service.client.folder import import_folder
 
     if not options.folder.is_dir():
         raise CommandError(f"{options.folder}: not a folder")
     coding = {"quality": options.quality, "widths": options.widths, "max_width": options.max_width}
-    with Client(options.url, os.environ.get("COMPASS_API_KEY")) as client:
-        try:
-            tally = import_folder(client, options.folder, options.jobs, **coding)
-        except ClientError as error:
-            raise CommandError(str(error)) from error
+    key = os.environ.get("COMPASS_API_KEY")
+    with Client(options.url, key, retries=0, timeout=10) as probe, suppress(Refused):
+        probe.info("is-anybody-there")
+    with Client(options.url, key) as client:
+        tally = import_folder(client, options.folder, options.jobs, **coding)
     print(tally)
+    if tally.interrupted:
+        return 130
     return 1 if tally.failed else 0
 
 
@@ -279,10 +306,22 @@ def _sign(options: argparse.Namespace) -> int:
     keys = Settings().url_keys
     if not keys:
         raise CommandError("COMPASS_URL_KEYS is not set")
-    path, _, query = options.url.partition("?")
+    origin, path, query = _signable(options.url)
     expires = int(time.time()) + options.seconds if options.seconds else None
-    print(f"{path}?{sign(path, query, keys[0].get_secret_value(), expires)}")
+    print(f"{origin}{path}?{sign(path, query, keys[0].get_secret_value(), expires)}")
     return 0
+
+
+def _signable(url: str) -> tuple[str, str, str]:
+    """Origin ("" for a path alone), path and query of what a signature can open. Raises CommandError."""
+    found = re.fullmatch(r"(https?://[^/?#\s]+)?(/(?:images|iiif/3)/[!-~]+|/images(?:\?[!-~]*)?)", url)
+    if found is None or "#" in url:
+        raise CommandError(
+            f"cannot sign {url!r}: URLs of pictures begin with /images or /iiif/3/, are percent-encoded "
+            "and have no fragment"
+        )
+    path, _, query = found[2].partition("?")
+    return found[1] or "", path, query
 
 
 if __name__ == "__main__":

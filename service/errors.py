@@ -11,11 +11,12 @@ ServiceError
 ├── UnsupportedPicture 415  not a picture, or of a kind that is not read here
 ├── BadPicture 422          a picture, but damaged or truncated
 ├── BadParameter 422        a parameter that contradicts the picture or another one
-├── Quarantined 422         this picture ended worker processes; it is not tried again
 ├── Overloaded 429          the queue is full; come back after ``retry_after`` seconds
 ├── DamagedStream 500       the stored stream does not fit its checksums
 ├── NotImplementedHere 501  a valid request for something this service does not do
+├── WeightsMissing 503      coded with weights that are not installed here
 ├── WorkerFailed 503        the worker process ended, twice, before it answered
+├── Quarantined 503         this picture ended worker processes; it is not tried for some minutes
 ├── DeadlineExceeded 503    no answer within the time allowed
 ├── StoreUnavailable 503    Redis does not answer
 └── StoreFull 507           Redis has no room left
@@ -101,9 +102,9 @@ class BadParameter(ServiceError):
 
 
 class Quarantined(ServiceError):
-    """The picture ended worker processes and is not tried again."""
+    """The picture ended worker processes and is not tried again for ``retry_after`` seconds."""
 
-    status, title = 422, "Picture in quarantine"
+    status, title = 503, "Picture in quarantine"
 
 
 class Overloaded(ServiceError):
@@ -122,6 +123,12 @@ class DamagedStream(ServiceError):
     """The stored stream does not fit its checksums."""
 
     status, title = 500, "Stored picture is damaged"
+
+
+class WeightsMissing(ServiceError):
+    """The picture was coded with weights that are not installed here."""
+
+    status, title = 503, "Weights missing"
 
 
 class WorkerFailed(ServiceError):

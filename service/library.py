@@ -15,18 +15,19 @@ from service.flights import Flights
 from service.messages.jobs import Render, Rendered, Upload
 from service.messages.plans import WHITE, RenderPlan
 from service.metrics import Metrics
+from service.planning.cost import rendering_cost, upload_cost
 from service.planning.formats import MAX_OUTPUT_EDGE, MEDIA_TYPES
 from service.planning.identity import is_picture_id, picture_id, upload_digest
 from service.planning.negotiation import accepted_format
 from service.planning.plans import PLAIN, Finish, make_plan
-from service.planning.sizing import View, decoding_cost, sizes_of
+from service.planning.sizing import View, sizes_of
 from service.settings import Settings
 from service.storage.records import Facts, Record
 from service.storage.store import Store
 
 log = logging.getLogger("compass")
 
-_ANSWER_OVERHEAD = 512
+_ANSWER_OVERHEAD = 2048
 """Bytes counted for each cached answer beside its body."""
 
 
@@ -59,6 +60,11 @@ class FinishedOrder:
     picture: Rendered
     bytes_read: int
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes to keep it."""
+        return len(self.picture.body) + _ANSWER_OVERHEAD
 
 
 class Library:
@@ -118,7 +124,8 @@ class Library:
         return extended
 
     async def _code(self, picture: str, job: Upload, ttl: int | None) -> Record:
-        coded = await self.pool.upload(job)
+        cost = await asyncio.to_thread(upload_cost, job.data)
+        coded = await self.pool.upload(job, cost)
         facts = Facts(
             created=time.time(),
             source_bytes=len(job.data),
@@ -192,7 +199,7 @@ class Library:
 
     async def _render(self, order: Order) -> FinishedOrder:
         record, plan = order.record, order.plan
-        cost = decoding_cost(sizes_of(record.header), plan.layer, plan.crop)
+        cost = rendering_cost(sizes_of(record.header), plan)
         self.pool.check(plan, cost)
         start = time.perf_counter()
         stream = await self.store.unverified_prefix(record, plan.layer)  # who decodes it verifies it
@@ -210,7 +217,7 @@ class Library:
         self.metrics.renders.inc()
         self.metrics.layers_decoded.inc(rendered.layers_decoded)
         answer = FinishedOrder(rendered, len(stream) + len(alpha or b""), seconds)
-        self._answers.put(order.etag, answer, len(rendered.body) + _ANSWER_OVERHEAD)
+        self._answers.put(order.etag, answer, answer.weight)
         return answer
 
     def _observe(self, seconds: dict[str, float]) -> None:

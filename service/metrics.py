@@ -1,5 +1,7 @@
 """Prometheus metrics; ``docs/metrics.md`` lists them for users, their names do not change."""
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -38,6 +40,10 @@ class Metrics:
         self.store_up = gauge("store_up", "1 if the store answered when metrics were asked for, else 0")
         self.store_memory = gauge("store_memory_bytes", "Memory that the store uses")
         self.store_limit = gauge("store_memory_limit_bytes", "Memory that the store may use; 0: no limit")
+        self.store_disk_free = gauge("store_disk_free_bytes", "Free bytes on the embedded store's disk")
+        self.store_disk_reserve = gauge("store_disk_reserve_bytes", "Of these, bytes that are kept free")
+        for unknown in (self.store_disk_free, self.store_disk_reserve):
+            unknown.set(math.nan)  # of a Redis elsewhere
         self.build = Info("compass_build", "Version, profile and model id", registry=registry)
 
     def text(self) -> bytes:

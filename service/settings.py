@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 2**20
+SECRETS = Path("/run/secrets")
+"""Where containers get their secrets as files, such as ``compass_api_keys``; variables come first."""
 
 
 def _split(text: object) -> object:
@@ -24,22 +26,30 @@ Device = Literal["auto", "cpu", "cuda"]
 class WorkerSettings:
     """The settings that a worker needs, and nothing else: it touches hostile pictures.
 
-    ``max_pixels`` bounds an upload, ``worker_cache_bytes`` the decoded layers that are kept.
+    ``max_pixels`` bounds an upload, ``worker_cache_bytes`` the decoded layers that are kept;
+    ``niceness`` is how far the process stands back for others.
     """
 
     profile: Profile
     device: Device
     max_pixels: int
     worker_cache_bytes: int
+    niceness: int
 
 
 class Settings(BaseSettings):
-    """The settings, read once at start; bytes, pixels and seconds unless a field says otherwise.
+    """The settings, read once at start from variables and from files in SECRETS; bytes, pixels and seconds
+    unless a field says otherwise.
 
     Raises pydantic.ValidationError for a value out of range.
     """
 
-    model_config = SettingsConfigDict(env_prefix="COMPASS_", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="COMPASS_",
+        frozen=True,
+        env_ignore_empty=True,
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+    )
 
     # where
     host: str = Field(default="127.0.0.1", description="address to listen on")
@@ -74,7 +84,9 @@ class Settings(BaseSettings):
     upload_seconds: float = Field(
         default=120, gt=0, description="longest time an upload's body may take to arrive"
     )
-    max_uploads: int = Field(default=16, ge=1, description="uploads whose bodies are held in memory at once")
+    max_uploads: int = Field(
+        default=16, ge=1, description="uploads at work at once; bodies in memory: so many of the largest"
+    )
     max_connections: int = Field(
         default=800, ge=1, description="open connections; a request on a further one is answered 503"
     )
@@ -82,6 +94,17 @@ class Settings(BaseSettings):
         default=30,
         gt=0,
         description="a connection is dropped if so long no request's headers end, or no answer is taken in",
+    )
+
+    min_rate: int = Field(
+        default=2048,
+        ge=0,
+        description="bytes a second; a client that reads an answer, or sends a body, more slowly is dropped",
+    )
+    unsent_bytes: int = Field(
+        default=256 * MIB,
+        ge=1,
+        description="bytes of answers that clients have not taken in yet; for more the slowest are dropped",
     )
 
     check_hours: float = Field(
@@ -103,6 +126,12 @@ class Settings(BaseSettings):
     )
     worker_memory_bytes: int = Field(
         default=4096 * MIB, ge=0, description="a worker over this much memory is replaced; 0: no limit"
+    )
+    worker_niceness: int = Field(
+        default=0,
+        ge=0,
+        le=19,
+        description="how far workers stand back for other processes of the machine, 19 the furthest",
     )
     read_queue: int = Field(default=64, ge=1, description="renderings that may wait")
     upload_queue: int = Field(default=16, ge=1, description="uploads that may wait")
@@ -133,6 +162,16 @@ class Settings(BaseSettings):
     url_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         default=(), description="keys that sign picture URLs, separated by commas; unset: no signatures"
     )
+    metrics_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="keys that open /metrics alone, beside the API keys; unset, and no API keys: anybody may",
+    )
+    rate_limit: int = Field(
+        default=0,
+        ge=0,
+        description="requests a minute for each client address, health checks apart; 0: no limit. Behind a "
+        "proxy that is not on this host all clients have the address of the proxy: limit them there",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="origins that browsers may call from, separated by commas, or *"
     )
@@ -142,12 +181,20 @@ class Settings(BaseSettings):
     store_memory_bytes: int = Field(
         default=0, ge=0, description="most memory the embedded Valkey may use; 0: no limit"
     )
-    store_timeout: float = Field(default=5, gt=0, description="seconds until a Redis command is given up")
+    store_disk_reserve: int = Field(
+        default=256 * MIB,
+        ge=0,
+        description="bytes that stay free on the disk of the embedded Valkey; with less, uploads get 507",
+    )
+    store_timeout: float = Field(
+        default=5, gt=0, description="seconds until an errand to Redis is given up, retries included"
+    )
 
     @property
     def for_worker(self) -> WorkerSettings:
         """The part of the settings that a worker is told."""
-        return WorkerSettings(self.profile, self.device, self.max_pixels, self.worker_cache_bytes)
+        cache, niceness = self.worker_cache_bytes, self.worker_niceness
+        return WorkerSettings(self.profile, self.device, self.max_pixels, cache, niceness)
 
     def output_quality(self, name: str, wanted: int | None = None) -> int:
         """The quality of an answer in a format: the ``wanted`` one, else the setting; 100 for PNG."""
@@ -156,7 +203,9 @@ class Settings(BaseSettings):
         default: int = getattr(self, f"{name}_quality")
         return default if wanted is None else wanted
 
-    _lists = field_validator("widths", "api_keys", "url_keys", "cors_origins", mode="before")(_split)
+    _lists = field_validator("widths", "api_keys", "url_keys", "metrics_keys", "cors_origins", mode="before")(
+        _split
+    )
 
 
 def as_markdown() -> str:
@@ -167,7 +216,10 @@ def as_markdown() -> str:
         text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
         shown = f"`{text}`" if default is not None and text else "unset"
         rows.append(f"| `COMPASS_{name.upper()}` | {shown} | {field.description} |")
-    head = "# Settings\n\nEvery setting is an environment variable, read once at start. Units are bytes,\n"
+    head = "# Settings\n\nEvery setting is an environment variable, read once at start, or the content of a\n"
+    head += (
+        "file of that name in small letters in `/run/secrets`, such as `compass_api_keys`. Units are bytes,\n"
+    )
     head += "pixels and seconds unless said otherwise. `compass settings` prints the values in use;\n"
     head += "this page is printed by `compass settings --markdown`.\n\n"
     return head + "| variable | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"

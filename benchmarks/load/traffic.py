@@ -90,7 +90,10 @@ def with_comment(jpeg: bytes, comment: str) -> bytes:
 
 async def fire(client: httpx.AsyncClient, shot: Shot, due: float) -> Hit:
     """Send one request that was due at a time of ``time.perf_counter``."""
-    headers = {"Accept": shot.accept}
+    headers = {
+        "Accept": shot.accept,
+        "Cache-Control": "no-store",
+    }  # so that it is told whether it was in memory
     try:
         if shot.body is None:
             answer = await client.get(shot.path, headers=headers)

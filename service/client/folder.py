@@ -6,6 +6,7 @@ became which picture, and files that stand in it unchanged are not sent again.
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ LIST_NAME = "compass-import.jsonl"
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif"}
 )
+LINE_SECONDS = 10.0
+"""Seconds from one line of progress to the next, where there is no terminal for a bar."""
 _FATAL = (0, 401, 403)
 """Statuses that every further file would get as well: no answer, no valid key."""
 
@@ -34,20 +37,23 @@ class Tally:
     failed: int = 0
     source_bytes: int = 0
     bytes: int = 0
+    interrupted: bool = False
 
     def __str__(self) -> str:
         saved = self.source_bytes - self.bytes
         share = 100 * saved / self.source_bytes if self.source_bytes else 0
         text = f"{self.stored} pictures stored, {self.before} of them before"
         text += f": {_size(self.bytes)} of {_size(self.source_bytes)}, {_size(saved)} ({share:.1f} %) saved"
-        return text + (f"; {self.failed} failed" if self.failed else "")
+        text += f"; {self.failed} failed" if self.failed else ""
+        return text + ("; interrupted: the same command goes on" if self.interrupted else "")
 
 
 def import_folder(client: Client, folder: Path, jobs: int = 2, **coding: Any) -> Tally:
     """Upload every picture below a folder, ``jobs`` at a time, with a progress bar on stderr.
 
     ``coding`` are the keywords of :meth:`Client.upload`. Files that are refused are named and
-    left out. Raises ClientError when no file can be uploaded, and OSError.
+    left out. Ctrl-C ends it when the uploads under way are done. Raises ClientError when no file
+    can be uploaded, and OSError.
     """
     tally = Tally()
     known = _read_list(folder / LIST_NAME)
@@ -63,17 +69,27 @@ def import_folder(client: Client, folder: Path, jobs: int = 2, **coding: Any) ->
     size = sum(file.stat().st_size for file, _ in todo)
     with (
         _open_list(folder / LIST_NAME) as journal,
-        tqdm(total=size, unit="B", unit_scale=True, desc="import", file=sys.stderr) as bar,
+        tqdm(total=size, unit="B", unit_scale=True, desc="import", file=sys.stderr, disable=None) as bar,
         ThreadPoolExecutor(jobs) as threads,
     ):
         waiting = iter(todo)
         running: dict[Future[StoredPicture], tuple[Path, dict[str, Any]]] = {}
+        began = told = time.monotonic()
         while True:
             for file, mark in islice(waiting, jobs - len(running)):
                 running[threads.submit(client.upload, file, **coding)] = file, mark
             if not running:
                 return tally
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            try:
+                done_now = wait(running, return_when=FIRST_COMPLETED).done
+            except KeyboardInterrupt:  # those under way are waited for
+                tally.interrupted = True
+                waiting = iter(())
+                done_now = wait(running).done
+            if bar.disable and time.monotonic() > told + LINE_SECONDS:
+                told = time.monotonic()
+                print(f"{told - began:.0f} s: {tally}", file=sys.stderr, flush=True)
+            for future in done_now:
                 file, mark = running.pop(future)
                 try:
                     _remember(journal, tally, mark, future.result())

@@ -21,15 +21,21 @@ from service.errors import Overloaded
 from service.settings import Settings
 
 HEAVY_COST = 8_000_000
-"""A rendering of at least this cost (pixels to decode) is heavy."""
+"""A rendering of at least this cost (see :mod:`service.planning.cost`) is heavy."""
 OVERTAKING = 4.0
 """A job waits in line as if it had come this many times its expected seconds later."""
+INFLUENCE = 4.0
+"""A job that took so many times longer or shorter than expected says no more than that."""
 CONFIDENCE = 0.8
 """A job is let in if it is expected to be done in this part of its time allowed."""
 
 
 class Speed:
-    """Cost done a second by one slot: an average over about the last 20 jobs."""
+    """Cost done a second by one slot: an average over about the last 20 jobs.
+
+    One job alone changes little, however slow it was: it counts for at most ``INFLUENCE`` times what was
+    expected of it.
+    """
 
     def __init__(self, guess: float) -> None:
         self._cost = guess
@@ -38,6 +44,8 @@ class Speed:
 
     def add(self, cost: float, seconds: float) -> None:
         """A job of this cost took so many seconds; from now on this is more than a guess."""
+        expected = self.seconds(cost)
+        seconds = min(max(seconds, expected / INFLUENCE), expected * INFLUENCE)
         self._cost = 0.95 * self._cost + cost
         self._seconds = 0.95 * self._seconds + seconds
         self.measured = True

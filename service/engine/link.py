@@ -32,6 +32,8 @@ STEADY_SECONDS = 1.0
 LOAD_SECONDS = 300.0
 """Time that a new worker has until it is ready."""
 WATCH_SECONDS = 0.25
+STILL_SECONDS = 5.0
+"""A worker that is late and has used no CPU for so long stands still."""
 MEMORY_IN_JOB = 1.5
 """A worker whose job takes this many times the memory limit is killed at once."""
 
@@ -63,6 +65,8 @@ class WorkerLink:
         self.reason: str | None = None
         self.running: dict[int, Ticket] = {}
         self._batches: dict[int, set[int]] = {}
+        self._used_before: dict[int, float] = {}
+        self._threads = int(place.environment.get("OMP_NUM_THREADS", "1"))
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -105,6 +109,15 @@ class WorkerLink:
             return 0
 
     @property
+    def cpu_seconds(self) -> float:
+        """CPU time that the worker has used; 0 when it has ended."""
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+            return float(times.user + times.system)
+        except psutil.Error:
+            return 0.0
+
+    @property
     def steady(self) -> bool:
         """True if it has done some good, or was ready to for a while."""
         return self.answered > 0 or time.monotonic() - self._ready_at > STEADY_SECONDS
@@ -124,6 +137,7 @@ class WorkerLink:
         """Give one upload, or one batch of renderings, by number."""
         renders = [ticket.job for ticket in tickets.values() if isinstance(ticket.job, Render)]
         self.running.update(tickets)
+        self._used_before |= dict.fromkeys(tickets, self.cpu_seconds)
         first = next(iter(tickets))
         self._batches[first] = set(tickets)
         if renders:
@@ -155,14 +169,29 @@ class WorkerLink:
             self.kill("protocol")
 
     async def watch(self, max_seconds: Callable[[Ticket], float], max_memory: int) -> None:
-        """Kill the worker when it hangs, or takes too much memory (bytes, 0: no limit). Never returns."""
+        """Kill the worker when it hangs, or takes too much memory (bytes, 0: no limit). Never returns.
+
+        It hangs if it has had a job for longer than ``max_seconds`` and either stands still or has used that
+        much of the CPU. One that merely gets little of the CPU is left to get on.
+        """
+        used, moved = 0.0, time.monotonic()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             now = time.monotonic()
+            seconds = self.cpu_seconds
+            if seconds > used or not self.running:
+                used, moved = seconds, now
             memory = self.memory if max_memory else 0
             if not self.ready and now - self.born > LOAD_SECONDS:
                 self.kill("not ready")
-            elif any(now - ticket.started > max_seconds(ticket) for ticket in self.running.values()):
+            elif any(
+                now - ticket.started > max_seconds(ticket)
+                and (
+                    now - moved > STILL_SECONDS
+                    or seconds - self._used_before[number] > self._threads * max_seconds(ticket)
+                )
+                for number, ticket in self.running.items()
+            ):
                 self.kill("hung")
             elif memory > max_memory:
                 self.retiring = True
@@ -191,6 +220,7 @@ class WorkerLink:
 
     def _answered(self, number: int) -> Ticket:
         self.answered += 1
+        self._used_before.pop(number, None)
         for first, numbers in self._batches.items():
             numbers.discard(number)
             if not numbers:

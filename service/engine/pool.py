@@ -27,7 +27,7 @@ from service.messages.protocol import Begin, Failure
 from service.settings import MIB, Settings
 
 GRACE_SECONDS = 2.0
-"""A worker that runs this much longer than the whole time allowed for a job counts as hung."""
+"""A worker that works this much longer than the whole time allowed for a job counts as hung."""
 MAX_BACKOFF_SECONDS = 10.0
 START_ATTEMPTS = 3
 
@@ -72,6 +72,7 @@ class Pool:
         self._supervisors: list[asyncio.Task[None]] = []
         self._model_id: asyncio.Future[bytes] | None = None
         self._stopping = False
+        self._drained = False
         self._stopped = False
         self._restarts: Counter[str] = Counter()
         self._events: Counter[str] = Counter()
@@ -119,32 +120,42 @@ class Pool:
         self._fill(self._places)
         await self._model_id
 
-    async def stop(self) -> None:
-        """Refuse new jobs, wait for those accepted (at most ``drain_seconds``), end all workers."""
+    async def drain(self) -> None:
+        """Refuse new jobs, wait for those accepted (at most ``drain_seconds``), fail the rest."""
         self._stopping = True
-        lanes = self._admission.lanes.values()
-        accepted = [ticket.answer for lane in lanes for ticket in (*lane.waiting, *lane.running)]
-        if accepted:
+        accepted = [ticket.answer for ticket in self._accepted()]
+        if accepted and not self._drained:
             await asyncio.wait(accepted, timeout=self._settings.drain_seconds)
+        self._drained = True
+        for ticket in self._accepted():
+            ticket.fail(_stopping())
+
+    async def stop(self) -> None:
+        """The same, and end all workers."""
+        await self.drain()
         self._stopped = True
         for supervisor in self._supervisors:
             supervisor.cancel()
         await asyncio.gather(*self._supervisors, return_exceptions=True)
-        for ticket in [ticket for lane in lanes for ticket in lane.waiting]:
-            ticket.fail(WorkerFailed("the service is stopping"))
+        for ticket in self._accepted():
+            ticket.fail(_stopping())
 
-    async def upload(self, job: Upload) -> Uploaded:
-        """Code an upload. Raises a :class:`service.errors.ServiceError`.
+    def _accepted(self) -> list[Ticket]:
+        lanes = self._admission.lanes.values()
+        return [ticket for lane in lanes for ticket in (*lane.waiting, *lane.running)]
+
+    async def upload(self, job: Upload, cost: float) -> Uploaded:
+        """Code an upload; ``cost`` as for :meth:`render`. Raises a :class:`service.errors.ServiceError`.
 
         Never tried twice: the client is told, and nothing is half done.
         """
-        result = await self._run(job, "upload", max(1, len(job.data)))
+        result = await self._run(job, "upload", max(1.0, cost))
         if not isinstance(result, Uploaded):
             raise WorkerFailed("the worker gave an answer of another kind")
         return result
 
     async def render(self, job: Render, cost: float) -> Rendered:
-        """Decode and write a layer; ``cost`` in pixels to decode. Raises a ServiceError.
+        """Decode and write a layer; ``cost`` as :mod:`service.planning.cost` tells it. Raises a ServiceError.
 
         If the worker ends, the job is tried once more, in another one.
         """
@@ -183,7 +194,7 @@ class Pool:
 
     def _refuse(self, lane: LaneName, key: str, layer: int, cost: float) -> None:
         if self._stopping:
-            raise WorkerFailed("the service is stopping")
+            raise _stopping()
         now = time.monotonic()
         try:
             self._quarantine.check(key, layer)
@@ -221,9 +232,10 @@ class Pool:
         for ticket in link.running.values():
             self._admission.finish(ticket, None)
             if self._stopped:
-                ticket.fail(WorkerFailed("the service is stopping"))
+                ticket.fail(_stopping())
                 continue
-            self._quarantine.blame(ticket.key, ticket.layer)
+            if link.reason is None:  # it crashed; whoever hangs or grows may do so by what was asked of it
+                self._quarantine.blame(ticket.key, ticket.layer)
             if not ticket.repeatable or ticket.attempts > 1:
                 ticket.fail(WorkerFailed("the worker ended before it answered"))
             elif not ticket.answer.done():
@@ -281,6 +293,10 @@ class Pool:
 
     def _begin(self, place: Place) -> Begin:
         return Begin(self._settings.for_worker, self._tasks, place.pipelines)
+
+
+def _stopping() -> WorkerFailed:
+    return WorkerFailed("the service is stopping", retry_after=5)
 
 
 def error_of(failure: Failure) -> ServiceError:

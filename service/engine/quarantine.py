@@ -11,16 +11,16 @@ from service.errors import Quarantined
 class Quarantine:
     """Deaths of workers by picture and layer, forgotten after ``seconds`` or on success.
 
-    A worker's death is blamed on what it worked on. That may be unjust (an operator's kill, another
-    job in the same worker), so a success clears the record: only a job that fails every time,
-    ``deaths`` times, is refused. To decode a layer is to decode all below it; so a success speaks
-    for the layers below, and guilt for the layers above.
+    The death of a worker that was not ended by us is blamed on what it worked on. That may be unjust (an
+    operator's kill, another job in the same worker, memory that ran out), so a success clears the record:
+    only a job that fails every time, ``deaths`` times, is refused, for some minutes. To decode a layer is to
+    decode all below it; so a success speaks for the layers below, and guilt for the layers above.
     """
 
     def __init__(
         self,
         deaths: int = 2,
-        seconds: float = 3600,
+        seconds: float = 300,
         max_pictures: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -49,9 +49,11 @@ class Quarantine:
         now = self._clock()
         records = [(blamed, until) for blamed, until in self._blamed[key] if until > now]
         self._keep(key, records)
-        at_or_below = [blamed for blamed, _ in records if blamed <= layer]
-        if any(at_or_below.count(blamed) >= self._deaths for blamed in at_or_below):
-            raise Quarantined("this picture ended the worker process every time it was tried")
+        for guilty in {blamed for blamed, _ in records if blamed <= layer}:
+            ends = sorted(until for blamed, until in records if blamed == guilty)
+            if len(ends) >= self._deaths:
+                left = ends[-self._deaths] - now  # then too few deaths are remembered
+                raise Quarantined("this picture ended the worker process every time it was tried", left)
 
     def __len__(self) -> int:
         return len(self._blamed)

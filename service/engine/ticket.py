@@ -21,7 +21,7 @@ class Ticket:
     def __init__(
         self, job: Upload | Render, lane: LaneName, cost: float, arrived: float, deadline: float
     ) -> None:
-        """``cost`` is in bytes of an upload, in pixels to decode of a rendering. Needs a running loop."""
+        """``cost`` is as :mod:`service.planning.cost` tells it. Needs a running loop."""
         self.job = job
         self.lane = lane
         self.cost = cost

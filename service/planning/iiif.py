@@ -33,16 +33,26 @@ _ROTATION = re.compile(rf"(!?)({_NUMBER})", re.ASCII)
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest answer: pixels across, pixels down, pixels in all."""
+    """The largest answer: pixels across, pixels down, pixels in all, and times the region's own size."""
 
     width: int
     height: int
     area: int
+    enlargement: int = MAX_UPSCALE
 
     @classmethod
-    def of(cls, picture: Size, area: int) -> "Limits":
-        """Those of one picture; ``area`` is the service's own limit in pixels."""
-        return cls(MAX_UPSCALE * picture[0], MAX_UPSCALE * picture[1], area)
+    def of(cls, picture: Size, area: int, trusted: bool = False) -> "Limits":
+        """Those of one picture; ``area`` is the service's own limit in pixels. For whoever is not trusted a
+        region is enlarged no further than the picture.
+        """
+        enlargement = max(MAX_UPSCALE * edge for edge in picture) if trusted else MAX_UPSCALE
+        return cls(MAX_UPSCALE * picture[0], MAX_UPSCALE * picture[1], area, enlargement)
+
+    def within(self, region: Size) -> "Limits":
+        """Those of a region of so many pixels."""
+        width = min(self.width, self.enlargement * region[0])
+        height = min(self.height, self.enlargement * region[1])
+        return Limits(width, height, self.area, self.enlargement)
 
     def allow(self, size: Size) -> bool:
         """Whether an answer may have this size."""
@@ -129,7 +139,8 @@ def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, 
         raise BadRequest(f"format {kind[:40]!r}: one of {', '.join(FORMATS)}")
     box = _region(picture, region)
     mirror, degrees = _rotation(rotation)
-    wanted = _size((box[2] - box[0], box[3] - box[1]), limits, size)
+    cut = box[2] - box[0], box[3] - box[1]
+    wanted = _size(cut, limits.within(cut), size)
     name = FORMATS[kind]
     if max(wanted) > MAX_OUTPUT_EDGE[name]:
         raise BadRequest(f"{name} has at most {MAX_OUTPUT_EDGE[name]} pixels a side")
@@ -231,7 +242,7 @@ def _size(region: Size, limits: Limits, text: str) -> Size:
     if not enlarge and (size[0] > width or size[1] > height):
         raise BadRequest(f"size {text[:40]!r} is more than the region's {width} x {height}: put ^ before it")
     if not limits.allow(size):
-        raise BadRequest(f"size {text[:40]!r} is more than info.json allows")
+        raise BadRequest(f"size {text[:40]!r} is more than info.json, or twice the region, allows")
     return size
 
 

@@ -15,6 +15,7 @@ from service.web.conditional import Unsatisfiable, matches, requested_span
 from service.web.context import ServiceContext, may_read
 from service.web.problems import documented
 from service.web.problems import response as problem
+from service.web.sending import BodyResponse
 
 router = APIRouter(tags=["pictures"])
 
@@ -119,7 +120,7 @@ async def stream(
         body, status = body[span.start : span.end], 206
         headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
     context.metrics.bytes_served.labels("compass").inc(len(body))
-    return Response(body, status, headers, media_type=STREAM_TYPE)
+    return BodyResponse(body, context.outgoing, status, headers, STREAM_TYPE)
 
 
 def _last_layer(header: Header, parameters: StreamParameters) -> int:

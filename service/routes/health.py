@@ -2,13 +2,15 @@
 
 import asyncio
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 
 from service.errors import ServiceError
-from service.web.context import ServiceContext
+from service.web.context import ServiceContext, may_watch
 from service.web.problems import documented
 from service.web.problems import response as problem
 
+READY_SECONDS = 1.5
+"""How long /readyz waits for the store: who asks it waits two seconds, or three."""
 STORE_SECONDS = 3
 """How long /metrics waits for the store before it reports it as down."""
 
@@ -27,9 +29,10 @@ async def readyz(context: ServiceContext) -> Response | dict[str, str]:
     if not context.pool.ready:
         return problem(503, "Not ready", "no worker is ready", {"Retry-After": "2"})
     try:
-        await context.store.ping()
-    except ServiceError as error:
-        return problem(503, "Not ready", str(error), {"Retry-After": "2"})
+        async with asyncio.timeout(READY_SECONDS):
+            await context.store.ping()
+    except (ServiceError, TimeoutError) as error:
+        return problem(503, "Not ready", str(error) or "the store hangs", {"Retry-After": "2"})
     return {"status": "ok"}
 
 
@@ -37,7 +40,8 @@ async def readyz(context: ServiceContext) -> Response | dict[str, str]:
     "/metrics",
     summary="Metrics for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    dependencies=[Depends(may_watch)],
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented(401)},
 )
 async def metrics(context: ServiceContext) -> Response:
     """See docs/metrics.md. Asks the store as well, but does not wait for it longer than scrapes do."""

@@ -9,7 +9,7 @@ from service.planning import iiif
 from service.planning.sizing import sizes_of
 from service.routes.answers import PRIVATE, picture_headers, respond
 from service.routes.parameters import PictureId
-from service.web.context import Context, ServiceContext, may_read
+from service.web.context import Context, ServiceContext, Trusted, may_read
 from service.web.problems import documented
 
 router = APIRouter(prefix="/iiif/3", tags=["IIIF"], dependencies=[Depends(may_read)])
@@ -27,9 +27,9 @@ _IMAGE: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/{picture}", summary="Where to begin", status_code=303, response_class=RedirectResponse)
-async def base(request: Request, context: ServiceContext, picture: PictureId) -> Response:
+async def base(context: ServiceContext, picture: PictureId) -> Response:
     """To the picture's info.json."""
-    return RedirectResponse(f"{_base(request, context, picture)}/info.json", 303, OPEN)
+    return RedirectResponse(f"{_address(context, picture)}/info.json", 303, OPEN)
 
 
 @router.get(
@@ -42,7 +42,7 @@ async def information(request: Request, context: ServiceContext, picture: Pictur
     """JSON, or JSON-LD for clients that ask for `application/ld+json`."""
     record = await context.library.find(picture)
     layers = sizes_of(record.header)
-    content = iiif.information(_base(request, context, picture), layers, _limits(context, layers[-1]))
+    content = iiif.information(_id(request, context, picture), layers, _limits(context, layers[-1]))
     linked = "application/ld+json" in request.headers.get("accept", "")
     link = f'<{iiif.PROFILE}>;rel="profile"'
     headers = {**OPEN, "Cache-Control": PRIVATE, "Vary": "Accept", "Link": link}
@@ -66,6 +66,7 @@ async def information(request: Request, context: ServiceContext, picture: Pictur
 async def image(
     request: Request,
     context: ServiceContext,
+    trusted: Trusted,
     picture: PictureId,
     region: Annotated[str, Path(description="full, square, x,y,w,h or pct:x,y,w,h")],
     size: Annotated[str, Path(description="max, w,h !w,h w, ,h or pct:n, with ^ to enlarge")],
@@ -75,20 +76,25 @@ async def image(
     """See iiif.io/api/image/3.0."""
     record = await context.library.find(picture)
     layers = sizes_of(record.header)
-    wanted = iiif.parse(layers[-1], _limits(context, layers[-1]), region, size, rotation, file)
+    wanted = iiif.parse(layers[-1], _limits(context, layers[-1], trusted), region, size, rotation, file)
     order = context.library.order(record, wanted.view(layers), wanted.format, finish=wanted.finish)
-    canonical = f"{_base(request, context, picture)}/{wanted.canonical(layers[-1])}"
+    canonical = f"{_address(context, picture)}/{wanted.canonical(layers[-1])}"
     links = f'<{canonical}>;rel="canonical", <{iiif.PROFILE}>;rel="profile"'
     known = picture_headers(request, context, order)
     headers = {**known, **OPEN, "Link": links}
     return await respond(request, context, order, headers)
 
 
-def _limits(context: Context, picture: tuple[int, int]) -> iiif.Limits:
-    return iiif.Limits.of(picture, context.settings.max_output_pixels)
+def _limits(context: Context, picture: tuple[int, int], trusted: bool = False) -> iiif.Limits:
+    return iiif.Limits.of(picture, context.settings.max_output_pixels, trusted)
 
 
-def _base(request: Request, context: Context, picture: str) -> str:
-    """The picture's IIIF URL, which is its id."""
-    root = context.settings.public_url or str(request.base_url)
-    return f"{root.rstrip('/')}/iiif/3/{picture}"
+def _address(context: Context, picture: str) -> str:
+    """Where the picture is; without a public URL relative to this server, however a client has called it."""
+    return f"{context.settings.public_url.rstrip('/')}/iiif/3/{picture}"
+
+
+def _id(request: Request, context: Context, picture: str) -> str:
+    """The same as the standard wants it in info.json, which no shared cache keeps: as a whole URL."""
+    root = "" if context.settings.public_url else str(request.base_url).rstrip("/")
+    return root + _address(context, picture)

@@ -8,10 +8,10 @@ from service.errors import Overloaded
 from service.routes.answers import PRIVATE
 from service.routes.parameters import PageParameters, PictureId, UploadParameters
 from service.routes.schemas import Page, PictureInfo, picture_info
+from service.storage.records import Record
 from service.web.connection import while_connected
-from service.web.context import ServiceContext, may_list, may_read, may_write
+from service.web.context import Context, ServiceContext, SigningKey, may_list, may_read, may_write
 from service.web.problems import documented
-from service.web.uploads import read_upload
 
 router = APIRouter(tags=["pictures"])
 
@@ -48,6 +48,7 @@ async def keep(
     request: Request,
     response: Response,
     context: ServiceContext,
+    signing: SigningKey,
     parameters: Annotated[UploadParameters, Query()],
 ) -> PictureInfo:
     """Send the picture as the form field `file`, or as the raw body of the request.
@@ -58,16 +59,20 @@ async def keep(
     """
     if context.upload_slots.locked():
         raise Overloaded("too many uploads at once", retry_after=5)
-    async with context.upload_slots:
-        data = await read_upload(request, context.settings.max_upload_bytes, context.settings.upload_seconds)
-        work = context.library.keep(
-            data, parameters.quality, parameters.layer_widths(), parameters.max_width, parameters.ttl
-        )
-        record, new = await while_connected(request, work)
+    async with context.incoming.body(request) as data:
+        record, new = await while_connected(request, _keep(context, parameters, data))
     response.status_code = 201 if new else 200
-    info = picture_info(record, context.settings.public_url)
+    info = picture_info(record, context.settings.public_url, signing)
     response.headers["Location"] = info.url
     return info
+
+
+async def _keep(context: Context, parameters: UploadParameters, data: bytes) -> tuple[Record, bool]:
+    """Keep an upload, whose body is here, when it is its turn."""
+    async with context.upload_slots:
+        return await context.library.keep(
+            data, parameters.quality, parameters.layer_widths(), parameters.max_width, parameters.ttl
+        )
 
 
 @router.get(
@@ -77,12 +82,16 @@ async def keep(
     responses=documented(401, 403, 422, 500, 503),
 )
 async def listing(
-    context: ServiceContext, response: Response, parameters: Annotated[PageParameters, Query()]
+    context: ServiceContext,
+    response: Response,
+    signing: SigningKey,
+    parameters: Annotated[PageParameters, Query()],
 ) -> Page:
     """Follow `next` until it is null; pictures added meanwhile do not disturb the order."""
     records, following = await context.store.page(parameters.cursor, parameters.limit)
     response.headers["Cache-Control"] = "no-store"
-    return Page(images=[picture_info(r, context.settings.public_url) for r in records], next=following)
+    pictures = [picture_info(record, context.settings.public_url, signing) for record in records]
+    return Page(images=pictures, next=following)
 
 
 @router.get(
@@ -91,10 +100,12 @@ async def listing(
     dependencies=[Depends(may_read)],
     responses=documented(403, 404, 422, 500, 503),
 )
-async def info(context: ServiceContext, response: Response, picture: PictureId) -> PictureInfo:
+async def info(
+    context: ServiceContext, response: Response, signing: SigningKey, picture: PictureId
+) -> PictureInfo:
     """Sizes, bytes a layer, a placeholder, the mean colour and a ready `srcset`."""
     response.headers["Cache-Control"] = PRIVATE
-    return picture_info(await context.library.find(picture), context.settings.public_url)
+    return picture_info(await context.library.find(picture), context.settings.public_url, signing)
 
 
 @router.delete(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, Field
 
 from service.storage.records import Record
+from service.web.access import sign
 
 
 class LayerInfo(BaseModel):
@@ -34,7 +35,9 @@ class PictureInfo(BaseModel):
     layers: list[LayerInfo] = Field(description="smallest first; the last is the picture's own size")
     thumbhash: str = Field(description="blurred placeholder, base64; see evanw.github.io/thumbhash")
     average: str = Field(description="mean colour", examples=["#8899aa"])
-    srcset: str = Field(description="ready for <img srcset>: one candidate a layer")
+    srcset: str = Field(
+        description="ready for <img srcset>: one candidate a layer, signed where it must be and a key asked"
+    )
 
 
 class Page(BaseModel):
@@ -44,10 +47,13 @@ class Page(BaseModel):
     next: str | None = Field(default=None, description="cursor of the next page; null on the last one")
 
 
-def picture_info(record: Record, public_url: str = "") -> PictureInfo:
-    """Everything known of a stored picture; ``public_url`` is put before its URLs."""
+def picture_info(record: Record, public_url: str = "", signing_key: str | None = None) -> PictureInfo:
+    """Everything known of a stored picture; ``public_url`` is put before its URLs, and those in ``srcset``
+    are signed if there is a key to sign with.
+    """
     facts, header = record.facts, record.header
-    url = f"{public_url.rstrip('/')}/images/{record.id}"
+    path = f"/images/{record.id}"
+    url = public_url.rstrip("/") + path
     planes = facts.alpha or (0,) * len(header.layers)
     return PictureInfo(
         id=record.id,
@@ -68,5 +74,10 @@ def picture_info(record: Record, public_url: str = "") -> PictureInfo:
         ],
         thumbhash=facts.thumbhash,
         average=facts.average,
-        srcset=", ".join(f"{url}?width={e.width} {e.width}w" for e in header.layers),
+        srcset=", ".join(f"{url}?{_query(path, e.width, signing_key)} {e.width}w" for e in header.layers),
     )
+
+
+def _query(path: str, width: int, signing_key: str | None) -> str:
+    query = f"width={width}"
+    return sign(path, query, signing_key) if signing_key else query

@@ -62,7 +62,10 @@ export async function remove(id) {
 /** A rendering as a blob, and the story its headers tell. */
 export async function picture(id, parameters, signal) {
   const query = new URLSearchParams(parameters);
-  const answer = await ask(`/images/${encodeURIComponent(id)}?${query}`, { headers: { Accept: FORMATS }, signal });
+  const answer = await ask(`/images/${encodeURIComponent(id)}?${query}`, {
+    headers: { Accept: FORMATS, "Cache-Control": "no-store" }, // so that it tells what it took
+    signal,
+  });
   const blob = await answer.blob();
   const number = (name) => Number(answer.headers.get(name) ?? NaN);
   return {

@@ -223,9 +223,10 @@ async function put(image, blob) {
 
 function markup(info) {
   const absolute = (path) => new URL(path, location.origin).href;
-  const srcset = info.layers.map((layer) => `${absolute(info.url)}?width=${layer.width} ${layer.width}w`);
+  const candidates = info.srcset.split(", ").map((candidate) => candidate.split(" "));
+  const srcset = candidates.map(([url, width]) => `${absolute(url)} ${width}`);
   return [
-    `<img src="${absolute(info.url)}?width=${info.layers.at(-1).width}"`,
+    `<img src="${absolute(candidates.at(-1)[0])}"`,
     `     srcset="${srcset.join(",\n             ")}"`,
     `     sizes="(max-width: 60rem) 100vw, 60rem"`,
     `     width="${info.width}" height="${info.height}" loading="lazy" alt="">`,

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, suppress
 
 from tqdm import tqdm
 
-from service.errors import DamagedStream, NotFound, ServiceError
+from service.errors import DamagedStream, NotFound, ServiceError, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.store import Store
@@ -37,6 +37,10 @@ async def _run(settings: Settings, delete: bool) -> int:
     async with AsyncExitStack() as stack:
         url = settings.redis_url
         if url is None:
+            if not (settings.data / "appendonlydir").is_dir():
+                raise StoreUnavailable(
+                    f"{settings.data} holds no store: set COMPASS_DATA or COMPASS_REDIS_URL"
+                )
             valkey = EmbeddedValkey(settings.data)
             url = valkey.url
             if not await valkey.answers():
@@ -67,6 +71,11 @@ async def check(store: Store, delete: bool) -> int:
                 if delete:
                     with suppress(NotFound):  # deleted meanwhile
                         await store.delete_damaged(picture)
+            except ServiceError:
+                raise
+            except Exception as error:  # unforeseen: told, and not deleted
+                damaged += 1
+                print(f"{picture}: {error!r}")
     removed = await store.prune()
     print(
         f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "
@@ -99,9 +108,16 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     damaged += 1
                     found()
                     log.error("picture %s is damaged: %s", picture, error)
+                except ServiceError:
+                    raise
+                except Exception:
+                    damaged += 1
+                    log.exception("picture %s cannot be checked", picture)
                 await asyncio.sleep(_PAUSE)
             await store.prune()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
         except ServiceError as error:
             log.warning("the check of the store was broken off: %s", error)
+        except Exception:  # unforeseen, and no reason never to check again
+            log.exception("the check of the store was broken off")
         await asyncio.sleep(max(0.0, hours * 3600 - (time.monotonic() - began)))

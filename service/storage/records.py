@@ -1,17 +1,24 @@
 """What lies beside a stream: the names of its keys, its facts as JSON, and their checks."""
 
 import json
+import re
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 from zlib import crc32
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from model.errors import StreamError
 from model.stream.container import MAX_LAYERS, Header, read_header
 from service.errors import DamagedStream, NotFound
 
+Time = Annotated[float, Field(ge=0, lt=1e11)]
+"""Seconds since 1970: the listing has room for those of 3,000 years."""
+
+_PICTURE = rb"[a-z2-7]{32}"
+_ENTRY = re.compile(rb"[0-9]{14}:" + _PICTURE)
+_KEY = re.compile(rb"\{(" + _PICTURE + rb")\}:stream")
 _CHECKSUM = "crc"
 """The field of the stored facts that checks the others."""
 
@@ -26,15 +33,15 @@ class Facts:
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    created: float
-    source_bytes: int
-    source_format: str
-    quality: int
-    alpha: tuple[int, ...] = ()
-    thumbhash: str = ""
-    average: str = ""
-    expires: float | None = None
-    alpha_crcs: tuple[int, ...] = ()
+    created: Time
+    source_bytes: Annotated[int, Field(ge=0)]
+    source_format: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{0,16}$")]
+    quality: Annotated[int, Field(ge=1, le=100)]
+    alpha: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    thumbhash: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/=]{0,64}$")] = ""
+    average: Annotated[str, Field(pattern=r"^(#[0-9a-f]{6})?$")] = ""
+    expires: Time | None = None
+    alpha_crcs: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = ()
 
 
 _FACTS = TypeAdapter(Facts)
@@ -72,6 +79,22 @@ def index_entry(picture: str, facts: Facts) -> str:
     return f"{round(facts.created * 1000):014d}:{picture}"
 
 
+def is_index_entry(entry: bytes) -> bool:
+    """Whether it may be an entry of the listing, and not something that another has put there."""
+    return _ENTRY.fullmatch(entry) is not None
+
+
+def picture_of(entry: bytes) -> str:
+    """The picture that an entry of the listing names, which may be nonsense."""
+    return entry.partition(b":")[2].decode("latin-1")
+
+
+def picture_of_key(key: bytes) -> str | None:
+    """The picture whose stream a key names; None if it is no such key."""
+    found = _KEY.fullmatch(key)
+    return found[1].decode() if found else None
+
+
 def assemble(picture: str, facts: bytes, start: bytes) -> Record:
     """A record out of the stored facts and the stream's first bytes. Raises NotFound or DamagedStream."""
     if not facts and not start:
@@ -80,6 +103,8 @@ def assemble(picture: str, facts: bytes, start: bytes) -> Record:
         record = Record(picture, read_header(start), parse_facts(facts))
     except StreamError as error:
         raise DamagedStream(f"the stored stream of {picture}: {error}") from error
+    if record.facts.alpha and len(record.facts.alpha) != len(record.header.layers):
+        raise DamagedStream(f"the stored facts of {picture} do not fit its stream")
     if expired(record.facts):
         raise NotFound(f"no picture {picture}")
     return record

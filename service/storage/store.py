@@ -8,23 +8,26 @@ pictures by age; it only serves listing and can be rebuilt from the rest (``comp
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import redis.asyncio as redis
 from cachetools import TTLCache
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
 
 from model.errors import StreamError
 from model.stream.container import MAX_HEADER_BYTES, Header, read_header, read_layer, verify
-from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
+from service.errors import DamagedStream, NotFound, ServiceError, StoreFull, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
+from service.storage.disk import Disk
 from service.storage.records import (
     Record,
     all_keys,
@@ -35,8 +38,11 @@ from service.storage.records import (
     expired,
     facts_key,
     index_entry,
+    is_index_entry,
     later,
     parse_facts,
+    picture_of,
+    picture_of_key,
     stream_key,
     write_facts,
 )
@@ -44,18 +50,30 @@ from service.storage.records import (
 INDEX = "compass:index"
 RECORD_SECONDS = 3.0
 """How long a record is believed: so long a picture may be known here that another service has deleted."""
-_RETRIES = 3
+_PAUSES = (0.05, 0.1, 0.2)
+"""Seconds before a reading whose connection was lost is tried again."""
 _BATCH = 500
+_BESIDE = 64 * 1024
+"""Bytes of facts, keys and listing that are written with a picture, and more."""
+
+_FULL = ("MISCONF", "OOM")
+"""What Redis says in refusing writes when its disk, or its memory, is full."""
 
 R = TypeVar("R")
 
 
 class Store:
-    """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound or DamagedStream."""
+    """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound or DamagedStream.
 
-    def __init__(self, url: str, settings: Settings, metrics: Metrics) -> None:
+    Each errand has ``store_timeout`` seconds in all, whatever it waits for. Readings are tried again when
+    their connection is lost, writes are not: a write may be what ends the server, on a full disk.
+    """
+
+    def __init__(self, url: str, settings: Settings, metrics: Metrics, disk: Disk | None = None) -> None:
+        """``disk``: what the server writes to, where that is known and must not run full."""
         self._metrics = metrics
-        self._patience = (_RETRIES + 1) * settings.store_timeout
+        self._disk = disk
+        self._seconds = settings.store_timeout
         self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
         self._remembers = settings.header_cache > 0
         self._changes = 0  # of the store through this object; no read begun before one is remembered
@@ -63,13 +81,11 @@ class Store:
             url,
             max_connections=settings.store_connections,
             timeout=settings.store_timeout,
-            socket_timeout=settings.store_timeout,
+            socket_timeout=None,  # with one, redis-py swallows cancellations; errands have deadlines instead
             socket_connect_timeout=settings.store_timeout,
         )
-        retry = Retry(ExponentialBackoff(cap=0.4, base=0.05), _RETRIES)
-        # Every command here may be repeated without harm, writes too: ids follow from content.
         self._redis = redis.Redis.from_pool(pool)
-        self._redis.set_retry(retry)
+        self._redis.set_retry(Retry(NoBackoff(), 0))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -77,13 +93,11 @@ class Store:
 
     async def ping(self) -> None:
         """Return if the store answers; raises StoreUnavailable."""
-        with self._errors():
-            await self._redis.ping()
+        await self._read(self._redis.ping)
 
     async def memory(self) -> tuple[int, int]:
         """Bytes of memory the store uses and may use (0: no limit); raises StoreUnavailable."""
-        with self._errors():
-            facts = await self._redis.info("memory")
+        facts = await self._read(lambda: self._redis.info("memory"))
         return int(facts["used_memory"]), int(facts["maxmemory"])
 
     async def put(self, record: Record, stream: bytes, alpha: tuple[bytes, ...]) -> Record:
@@ -108,6 +122,7 @@ class Store:
                 pipe.set(alpha_key(record.id, k), plane, px=left)
             return replace(record, facts=facts)
 
+        self._require_room(len(stream) + sum(map(len, alpha)))
         kept = await self._transaction(record.id, write)
         await self.reindex(kept)
         return kept
@@ -118,32 +133,49 @@ class Store:
         if known is not None:
             self._metrics.cache_hits.labels("headers").inc()
             return known
+        (found,) = await self._records_of([picture])
+        with self._errors():
+            if isinstance(found, ServiceError):
+                raise found
+        return found
+
+    async def _records_of(self, pictures: Sequence[str]) -> list[Record | NotFound | DamagedStream]:
+        """What Redis knows of pictures, or why nothing is known of one; asked for all at once."""
         changes = self._changes
-        with self._errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.get(facts_key(picture))
-                pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1)
-                facts, start = await pipe.execute()
-        self._records.pop(picture, None)
-        self._metrics.bytes_read.inc(len(start))
-        with self._errors():
-            record = assemble(picture, _raw(facts), _raw(start))
-        if self._remembers and changes == self._changes:
-            self._records[picture] = record
-        return record
+        commands: list[Callable[[Pipeline], object]] = []
+        for picture in pictures:
+            commands.append(partial(_queue_facts, picture=picture))
+            commands.append(partial(_queue_start, picture=picture))
+        answers = await self._read(lambda: self._together(*commands))
+        found: list[Record | NotFound | DamagedStream] = []
+        for picture, facts, start in zip(pictures, answers[::2], answers[1::2], strict=True):
+            self._records.pop(picture, None)
+            self._metrics.bytes_read.inc(len(_raw(start)))
+            try:
+                record = assemble(picture, _checked(picture, facts), _checked(picture, start))
+            except (NotFound, DamagedStream) as error:
+                found.append(error)
+                continue
+            found.append(record)
+            if self._remembers and changes == self._changes:
+                self._records[picture] = record
+        return found
 
     async def verify(self, picture: str) -> Record:
         """Read all of a picture and check it: its facts, every checksum and length, every alpha plane.
 
         Raises DamagedStream or NotFound. What is read is not counted: it is in no answer.
         """
+        facts, stream, planes = await self._read(
+            lambda: self._together(
+                lambda pipe: pipe.get(facts_key(picture)),
+                lambda pipe: pipe.get(stream_key(picture)),
+                lambda pipe: pipe.mget(alpha_keys(picture)),
+            )
+        )
         with self._errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.get(facts_key(picture))
-                pipe.get(stream_key(picture))
-                pipe.mget(alpha_keys(picture))
-                facts, stream, planes = await pipe.execute()
-            record = assemble(picture, _raw(facts), _raw(stream))
+            record = assemble(picture, _checked(picture, facts), _checked(picture, stream))
+            planes = _answer(picture, planes)
             try:
                 await asyncio.to_thread(verify, _raw(stream))
             except StreamError as error:
@@ -169,8 +201,7 @@ class Store:
         For those who verify what they decode, and tell :meth:`found_damaged` what they find.
         """
         end = record.header.layers[layer].end
-        with self._errors():
-            data = _raw(await self._redis.getrange(stream_key(record.id), 0, end - 1))
+        data = _raw(await self._read(lambda: self._redis.getrange(stream_key(record.id), 0, end - 1)))
         self._metrics.bytes_read.inc(len(data))
         if not data:
             self._records.pop(record.id, None)
@@ -198,8 +229,8 @@ class Store:
         """The coded alpha plane of a layer, None for an opaque picture."""
         if not record.facts.alpha:
             return None
+        data = _raw(await self._read(lambda: self._redis.get(alpha_key(record.id, layer))))
         with self._errors():
-            data = _raw(await self._redis.get(alpha_key(record.id, layer)))
             if not data:
                 self._records.pop(record.id, None)
                 raise NotFound(f"no picture {record.id}")
@@ -209,12 +240,12 @@ class Store:
 
     async def delete(self, picture: str) -> None:
         """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing."""
-        with self._errors():
+        async with self._errand():
             with self._changing(picture):
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.get(facts_key(picture))
-                    pipe.delete(*all_keys(picture))
-                    facts, deleted = await pipe.execute()
+                facts, deleted = await self._together(
+                    lambda pipe: pipe.get(facts_key(picture)),
+                    lambda pipe: pipe.delete(*all_keys(picture)),
+                )
             if not deleted:
                 raise NotFound(f"no picture {picture}")
             with suppress(DamagedStream):  # then it goes from the listing when that is read
@@ -239,6 +270,7 @@ class Store:
         """Let a picture live at least until ``expires`` (None: for ever); None if it is gone."""
         if later(record.facts.expires, expires) == record.facts.expires:
             return record
+        self._require_room(0)
         keys = [stream_key(record.id), *(alpha_key(record.id, k) for k in range(len(record.facts.alpha)))]
 
         async def write(pipe: Pipeline) -> Record | None:
@@ -262,83 +294,138 @@ class Store:
         Entries of pictures that are gone are removed; damaged pictures are left out.
         """
         entries = await self._entries(cursor, limit)
-        records = []
-        for entry in entries:
-            with suppress(DamagedStream):
-                record = await self._listed(entry)
-                if record is not None:
-                    records.append(record)
-        return records, entries[-1] if len(entries) == limit else None
+        records = [found for found in await self._listed(entries) if isinstance(found, Record)]
+        named = [entry.decode() for entry in entries if is_index_entry(entry)]
+        return records, named[-1] if named and len(entries) == limit else None
 
     async def prune(self) -> int:
         """Remove all entries of the listing whose pictures are gone; returns how many these were."""
         removed, cursor = 0, None
         while entries := await self._entries(cursor, _BATCH):
-            for entry in entries:
-                with suppress(DamagedStream):
-                    removed += await self._listed(entry) is None
+            removed += sum(isinstance(found, NotFound) for found in await self._listed(entries))
             cursor = entries[-1]
         return removed
 
-    async def _entries(self, cursor: str | None, limit: int) -> list[str]:
+    async def _entries(self, cursor: str | bytes | None, limit: int) -> list[bytes]:
         """Up to ``limit`` entries of the listing, newest first, after ``cursor``."""
-        top = f"({cursor}" if cursor else "+"
-        with self._errors():
-            members = await self._redis.zrange(INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit)
-        return [_raw(member).decode() for member in members]
+        after = cursor.encode() if isinstance(cursor, str) else cursor
+        top = b"(" + after if after else b"+"
+        members = await self._read(
+            lambda: self._redis.zrange(INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit)
+        )
+        return [_raw(member) for member in members]
 
-    async def _listed(self, entry: str) -> Record | None:
-        """The record of an entry of the listing; None if there is none any more, and the entry is removed.
+    async def _listed(self, entries: Sequence[bytes]) -> list[Record | NotFound | DamagedStream]:
+        """The records of entries of the listing, or why there is none; entries of what is gone are removed.
 
         A picture stored again after it had expired has a new entry, and the old one is nobody's.
         """
-        picture = entry.partition(":")[2]
-        with suppress(NotFound):
-            for fresh in (False, True):  # what is remembered may be the picture's last life
-                record = await self.record(picture, fresh)
-                if record.index_entry == entry:
-                    return record
-        with self._errors():
-            await self._redis.zrem(INDEX, entry)
-        return None
+        found: dict[bytes, Record | NotFound | DamagedStream] = {}
+        for entry in entries:
+            known = self._remembered(picture_of(entry))  # perhaps the picture's last life
+            if known is not None and known.index_entry.encode() == entry:
+                found[entry] = known
+        unknown = [entry for entry in entries if entry not in found]
+        for entry, record in zip(
+            unknown, await self._records_of(list(map(picture_of, unknown))), strict=True
+        ):
+            listed = not isinstance(record, Record) or record.index_entry.encode() == entry
+            found[entry] = record if listed else NotFound("a picture of another life")
+            if isinstance(record, DamagedStream):
+                self._metrics.damaged.inc()
+        gone = [entry for entry in entries if isinstance(found[entry], NotFound)]
+        if gone:
+            async with self._errand():
+                await self._redis.zrem(INDEX, *gone)
+        return [found[entry] for entry in entries]
 
     async def ids(self) -> AsyncIterator[str]:
         """Every picture id in the store, in no order, perhaps more than once."""
-        with self._errors():
-            async for key in self._redis.scan_iter(match="{*}:stream", count=1000):
-                yield key.decode()[1 : -len("}:stream")]
+        cursor = None
+        while cursor != 0:
+            at = cursor or 0
+            cursor, keys = await self._read(partial(self._redis.scan, at, match="{*}:stream", count=1000))
+            for key in keys:
+                picture = picture_of_key(_raw(key))
+                if picture is not None:  # others' keys are none of our business
+                    yield picture
 
     async def reindex(self, record: Record) -> bool:
         """Put a picture into the listing; True if it was missing there.
 
         A full store leaves it out, to be put there by a later check: nothing else depends on it.
         """
-        with self._errors():
-            if await self._redis.zscore(INDEX, record.index_entry) is not None:
-                return False
-        with suppress(StoreFull), self._errors():
-            return bool(await self._redis.zadd(INDEX, {record.index_entry: 0}))
+        if await self._read(lambda: self._redis.zscore(INDEX, record.index_entry)) is not None:
+            return False
+        with suppress(StoreFull):
+            self._require_room(0)
+            async with self._errand():
+                return bool(await self._redis.zadd(INDEX, {record.index_entry: 0}))
         return False
+
+    def _require_room(self, size: int) -> None:
+        """Raise StoreFull if the disk has no room for so many bytes and what is written beside them."""
+        if self._disk is not None:
+            self._disk.require(size + _BESIDE)
 
     async def _transaction(self, picture: str, write: Callable[[Pipeline], Awaitable[R]]) -> R:
         """Run ``write``, again whenever another client has changed the picture's facts meanwhile.
 
         ``write`` reads what it needs, calls ``multi`` and queues its commands, which are carried out
-        together or not at all. Raises StoreUnavailable if that does not succeed in time.
+        together or not at all. Raises StoreUnavailable if that does not succeed in time, or if the
+        connection is lost: then nobody knows whether they were.
         """
-        until = time.monotonic() + self._patience
-        with self._errors(), self._changing(picture):
-            while True:
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    try:
-                        await pipe.watch(facts_key(picture))
-                        result = await write(pipe)
-                        await pipe.execute()
-                    except WatchError:  # also raised when the connection was lost
-                        if time.monotonic() > until:
-                            raise
-                    else:
-                        return result
+        with self._changing(picture):
+            async with self._errand():
+                while True:
+                    async with self._redis.pipeline(transaction=True) as pipe:
+                        try:
+                            await pipe.watch(facts_key(picture))
+                            result = await write(pipe)
+                            await pipe.execute()
+                        except WatchError as error:
+                            if isinstance(error.__context__, RedisError):  # the connection was lost
+                                raise
+                        else:
+                            return result
+
+    async def _read(self, ask: Callable[[], Awaitable[R]]) -> R:
+        """A reading errand, which may be asked again."""
+        async with self._errand():
+            for pause in _PAUSES:
+                try:
+                    return await ask()
+                except ConnectionLost:
+                    await asyncio.sleep(pause)
+            return await ask()
+
+    async def _together(self, *commands: Callable[[Pipeline], object]) -> list[Any]:
+        """Carry out commands in one MULTI; returns their answers, which are errors where a key is of another
+        type than it should be.
+        """
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for queue in commands:
+                queue(pipe)
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, RedisError) and not _is_of_another_type(answer):
+                    raise answer
+            return answers
+
+    @asynccontextmanager
+    async def _errand(self) -> AsyncIterator[None]:
+        """The time that an errand has, and Redis's errors as ours. Whoever is cancelled gets no further,
+        even where redis-py swallows the cancellation.
+        """
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        with self._errors():
+            try:
+                async with asyncio.timeout(self._seconds):
+                    yield
+            finally:
+                if task and task.cancelling() > before:
+                    raise asyncio.CancelledError
 
     def _remembered(self, picture: str) -> Record | None:
         """A record that was read not long ago, of a picture that still lives; else None."""
@@ -367,7 +454,10 @@ class Store:
             raise StoreFull("the store has no room left for another picture") from error
         except ResponseError as error:
             self._metrics.store_errors.inc()
-            if "OOM" in str(error):  # inside MULTI it is an ordinary error
+            if _is_of_another_type(error):
+                self._metrics.damaged.inc()
+                raise DamagedStream("what is stored of the picture is of another type") from error
+            if any(word in str(error) for word in _FULL):  # inside MULTI it is an ordinary error
                 raise StoreFull("the store has no room left for another picture") from error
             raise StoreUnavailable(f"the store refused: {error}") from error
         except (RedisError, OSError) as error:
@@ -379,6 +469,30 @@ def _verify_layers(header: Header, last: int, data: bytes) -> None:
     """Check every checksum up to the layer ``last``. Raises a StreamError."""
     for layer in range(last + 1):
         read_layer(header, layer, data)
+
+
+def _queue_facts(pipe: Pipeline, picture: str) -> None:
+    pipe.get(facts_key(picture))
+
+
+def _queue_start(pipe: Pipeline, picture: str) -> None:
+    pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1)
+
+
+def _is_of_another_type(error: object) -> bool:
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
+
+
+def _answer(picture: str, value: Any) -> Any:
+    """An answer of Redis. Raises DamagedStream if it says that a key is no string."""
+    if _is_of_another_type(value):
+        raise DamagedStream(f"what is stored of {picture} is of another type")
+    return value
+
+
+def _checked(picture: str, value: object) -> bytes:
+    """The same as bytes."""
+    return _raw(_answer(picture, value))
 
 
 def _raw(value: object) -> bytes:

@@ -34,7 +34,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 class EmbeddedValkey:
-    """A Valkey server on a unix socket in ``folder``, with every write synced to its append-only file.
+    """A Valkey server on a unix socket in ``folder``, with every write synced to its append-only file, which
+    nobody but the service's own user may read.
 
     It gets SIGTERM when this process dies in any way (Linux), and is started anew if it dies itself.
     """
@@ -57,8 +58,8 @@ class EmbeddedValkey:
         if len(os.fsencode(self.socket)) > MAX_SOCKET_PATH:
             raise StoreUnavailable(f"the path {self.socket} is too long for a unix socket; set COMPASS_DATA")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._service_lock = (self.folder / "service.lock").open("ab")
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._service_lock = _private(self.folder / "service.lock")
             fcntl.flock(self._service_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StoreUnavailable(f"{self.folder} is in use by another compass serve") from error
@@ -97,12 +98,13 @@ class EmbeddedValkey:
             self._service_lock = None
 
     async def _launch(self) -> None:
-        with (self.folder / "valkey.lock").open("ab") as lock:
+        with _private(self.folder / "valkey.lock") as lock:
             await self._lock_when_free(lock)
             self.socket.unlink(missing_ok=True)
             self._process = subprocess.Popen(  # noqa: ASYNC220 - a few milliseconds, once
                 self._command(),
                 cwd=self.folder,
+                umask=0o077,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -179,6 +181,11 @@ class EmbeddedValkey:
             except (StoreUnavailable, OSError) as error:
                 log.error("%s", error)
                 delay = min(2 * delay, 10)
+
+
+def _private(path: Path) -> IO[bytes]:
+    """A file to lock that nobody else may open."""
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _ending_with_parent() -> Callable[[], None]:

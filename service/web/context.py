@@ -20,11 +20,15 @@ from service.web.access import (
     require_signature,
     signed_target,
 )
+from service.web.sending import Outgoing
+from service.web.uploads import Incoming
 
 
 @dataclass(frozen=True)
 class Context:
-    """The parts of a running service; ``upload_slots`` bounds the bodies held in memory."""
+    """The parts of a running service; ``incoming`` bounds the bodies of uploads in memory, ``outgoing`` the
+    answers, and ``upload_slots`` how many uploads whose bodies are here are worked on.
+    """
 
     settings: Settings
     metrics: Metrics
@@ -32,6 +36,8 @@ class Context:
     pool: Pool
     library: Library
     upload_slots: Semaphore
+    incoming: Incoming
+    outgoing: Outgoing
 
 
 def _context(request: Request) -> Context:
@@ -48,12 +54,41 @@ def may_write(key: ApiKey, context: ServiceContext) -> None:
     require_api_key(key, context.settings.api_keys)
 
 
+def may_watch(key: ApiKey, context: ServiceContext) -> None:
+    """Dependency of the metrics, which a key of their own opens, and API keys. Raises Unauthorized."""
+    settings = context.settings
+    require_api_key(key, (*settings.metrics_keys, *settings.api_keys))
+
+
 def may_read(
     request: Request, key: ApiKey, _: Annotated[str | None, Security(SIGNED_URL)], context: ServiceContext
 ) -> None:
     """Dependency of picture routes: an API key reads everything. Raises Forbidden."""
     if not (context.settings.api_keys and is_api_key(key, context.settings.api_keys)):
         require_signature(*signed_target(request), context.settings.url_keys)
+
+
+def trusted(key: ApiKey, context: ServiceContext) -> bool:
+    """Dependency: whether a request carries an API key, or a signature without which it would be refused."""
+    settings = context.settings
+    return bool(settings.url_keys) or bool(settings.api_keys and is_api_key(key, settings.api_keys))
+
+
+Trusted = Annotated[bool, Depends(trusted)]
+
+
+def signing_key(key: ApiKey, context: ServiceContext) -> str | None:
+    """Dependency: the key to sign URLs with in an answer to whoever holds an API key; None: they stay plain.
+
+    A signed URL of a description opens that one, and gives no others away.
+    """
+    settings = context.settings
+    if settings.url_keys and settings.api_keys and is_api_key(key, settings.api_keys):
+        return settings.url_keys[0].get_secret_value()
+    return None
+
+
+SigningKey = Annotated[str | None, Depends(signing_key)]
 
 
 def readable_by_all(request: Request, context: Context) -> bool:

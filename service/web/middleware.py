@@ -1,5 +1,6 @@
 """What every request gets: an id, a line in the log, metrics, and safe headers."""
 
+import asyncio
 import json
 import logging
 import re
@@ -16,14 +17,51 @@ access_log = logging.getLogger("compass.access")
 error_log = logging.getLogger("compass.error")
 
 _SIGNATURE = re.compile(r"signature=[^&]*")
+_ID = "compass.request_id"
+"""Where the request's id stands in its scope."""
+_SHOWN = 500
+"""So many characters of a path, and of a query, are logged."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class Observed:
-    """Outermost layer of the application (pure ASGI, streams pass through untouched).
-
-    An unexpected exception is logged with the request's id and answered as a problem with status 500.
+class Guarded:
+    """Innermost layer: an unexpected exception is logged with the request's id and answered as a problem with
+    status 500, which passes through the other layers as any answer does.
     """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except asyncio.CancelledError:  # the server ends, and this request has not come to an end
+            if started:
+                raise
+            detail = "the service is stopping"
+            await problems.response(503, "Worker failed", detail, {"Retry-After": "5"})(scope, receive, send)
+        except Exception:
+            request_id = scope.get(_ID, "")
+            error_log.exception("request %s", request_id)
+            if started:
+                raise
+            detail = f"an error in this service; its log has the details of request {request_id}"
+            await problems.response(500, "Internal error", detail)(scope, receive, send)
+
+
+class Observed:
+    """Outermost layer of the application (pure ASGI, streams pass through untouched)."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
@@ -35,7 +73,7 @@ class Observed:
             await self.app(scope, receive, send)
             return
         start = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id = scope[_ID] = _request_id(scope)
         status = 0
         sent = 0
         unread = _has_body(scope)
@@ -65,12 +103,6 @@ class Observed:
                 await problems.response(400, "Bad request", detail)(scope, received, watched)
             else:
                 await self.app(scope, received, watched)
-        except Exception:
-            error_log.exception("request %s", request_id)
-            if status:
-                raise
-            detail = f"an error in this service; its log has the details of request {request_id}"
-            await problems.response(500, "Internal error", detail)(scope, received, watched)
         finally:
             self._record(scope, request_id, status, sent, time.perf_counter() - start)
 
@@ -84,8 +116,8 @@ class Observed:
             "request": request_id,
             "client": client[0] if client else "",
             "method": scope["method"],
-            "path": scope["path"],
-            "query": _SIGNATURE.sub("signature=...", scope["query_string"].decode("latin-1")),
+            "path": scope["path"][:_SHOWN],
+            "query": _SIGNATURE.sub("signature=...", scope["query_string"].decode("latin-1"))[:_SHOWN],
             "status": status,
             "bytes": sent,
             "seconds": round(seconds, 4),

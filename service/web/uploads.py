@@ -1,14 +1,15 @@
 """Reading an upload's body with its limits enforced while it arrives."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from service.errors import BadRequest, PictureTooLarge, RequestTimeout, UnsupportedPicture
+from service.errors import BadRequest, Overloaded, PictureTooLarge, RequestTimeout, UnsupportedPicture
 from service.web.connection import ClientGone
 
 FIELD = "file"
@@ -22,31 +23,88 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 2**40
 
 
-async def read_upload(request: Request, max_bytes: int, seconds: float) -> bytes:
-    """The picture's bytes, from the form field ``file`` or the raw body.
+class Incoming:
+    """Bodies of uploads, from their first byte until they are done with: together at most ``room`` bytes.
 
-    Raises PictureTooLarge as soon as more than ``max_bytes`` are announced or have come,
-    RequestTimeout after ``seconds``, ClientGone, BadRequest or UnsupportedPicture.
+    A body has at most ``max_bytes``, takes at most ``seconds`` to arrive, and brings at least ``min_rate``
+    bytes a second, seen over ``window`` seconds.
     """
-    media = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    form = media == MULTIPART
-    if not form and media and not media.startswith("image/") and media != "application/octet-stream":
-        raise UnsupportedPicture(f"send {MULTIPART} or an image/* body, not {media}")
-    limit = max_bytes + _FORM_OVERHEAD if form else max_bytes
-    if _announced(request) > limit:
-        raise PictureTooLarge(f"the limit is {max_bytes} bytes")
-    try:
-        async with asyncio.timeout(seconds):
-            data = await (_file_field(request, limit) if form else _raw(request, limit))
-    except ClientDisconnect as error:
-        raise ClientGone from error
-    except TimeoutError as error:
-        raise RequestTimeout(f"the body did not arrive within {seconds:g} s") from error
-    if len(data) > max_bytes:
-        raise PictureTooLarge(f"the limit is {max_bytes} bytes")
-    if not data:
-        raise BadRequest("the upload is empty")
-    return data
+
+    def __init__(self, room: int, max_bytes: int, seconds: float, min_rate: float, window: float) -> None:
+        self._room = room
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+        self._least = min_rate * window
+        self._window = window
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The bytes of the picture, from the form field ``file`` or the raw body, counted while in use.
+
+        Raises PictureTooLarge as soon as more than ``max_bytes`` are announced or have come, RequestTimeout
+        for a slow one, Overloaded if there is no room, ClientGone, BadRequest or UnsupportedPicture.
+        """
+        media = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        form = media == MULTIPART
+        if not form and media and not media.startswith("image/") and media != "application/octet-stream":
+            raise UnsupportedPicture(f"send {MULTIPART} or an image/* body, not {media}")
+        limit = self._max_bytes + _FORM_OVERHEAD if form else self._max_bytes
+        if _announced(request) > limit:
+            raise PictureTooLarge(f"the limit is {self._max_bytes} bytes")
+        with self._space() as take:
+            chunks = self._chunks(request, limit, take)
+            try:
+                async with asyncio.timeout(self._seconds):
+                    data = await (_file_field(request, chunks) if form else _joined(chunks))
+            except ClientDisconnect as error:
+                raise ClientGone from error
+            except TimeoutError as error:
+                raise RequestTimeout(f"the body did not arrive within {self._seconds:g} s") from error
+            if len(data) > self._max_bytes:
+                raise PictureTooLarge(f"the limit is {self._max_bytes} bytes")
+            if not data:
+                raise BadRequest("the upload is empty")
+            yield data
+
+    @contextmanager
+    def _space(self) -> Iterator[Callable[[int], None]]:
+        """Gives what takes so many bytes of the room, or raises Overloaded; all are given back at the end."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if size > self._room:
+                raise Overloaded("too many bytes of uploads at once", retry_after=5)
+            taken += size
+            self._room -= size
+
+        try:
+            yield take
+        finally:
+            self._room += taken
+
+    async def _chunks(
+        self, request: Request, limit: int, take: Callable[[int], None]
+    ) -> AsyncGenerator[bytes, None]:
+        clock = asyncio.get_running_loop().time
+        stream = aiter(request.stream())
+        size, due, until = 0, self._least, clock() + self._window
+        while True:
+            try:
+                async with asyncio.timeout_at(until):
+                    chunk = await anext(stream, None)
+            except TimeoutError as error:
+                rate = self._least / self._window
+                raise RequestTimeout(f"the body came at less than {rate:g} bytes a second") from error
+            if chunk is None:
+                return
+            size += len(chunk)
+            if size > limit:
+                raise PictureTooLarge(f"the limit is {self._max_bytes} bytes")
+            take(len(chunk))
+            if size >= due:
+                due, until = size + self._least, clock() + self._window
+            yield chunk
 
 
 def _announced(request: Request) -> int:
@@ -54,21 +112,12 @@ def _announced(request: Request) -> int:
     return int(length) if length.isdecimal() else 0
 
 
-async def _limited(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise PictureTooLarge(f"the limit is {limit} bytes")
-        yield chunk
+async def _joined(chunks: AsyncGenerator[bytes, None]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])
 
 
-async def _raw(request: Request, limit: int) -> bytes:
-    return b"".join([chunk async for chunk in _limited(request, limit)])
-
-
-async def _file_field(request: Request, limit: int) -> bytes:
-    parser = _InMemoryParser(request.headers, _limited(request, limit), max_files=1, max_fields=0)
+async def _file_field(request: Request, chunks: AsyncGenerator[bytes, None]) -> bytes:
+    parser = _InMemoryParser(request.headers, chunks, max_files=1, max_fields=0)
     try:
         form = await parser.parse()
     except MultiPartException as error:

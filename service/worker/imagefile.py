@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from model.stream.container import MAX_EDGE
 from service.errors import BadPicture, PictureTooLarge, UnsupportedPicture
@@ -17,6 +17,8 @@ _BROKEN = (
     ZeroDivisionError, AttributeError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 """What Pillow's readers raise on damaged files."""
+
+PngImagePlugin.MAX_TEXT_CHUNK = 32 * 2**20  # of its limit for all texts, 64 MiB; by itself 1 MiB
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,13 @@ def write(image: Image.Image, name: str, quality: int, background: str = "#fffff
         "png": {"compress_level": 6},
     }[name]
     out = BytesIO()
-    image.save(out, name, **options)
+    try:
+        image.save(out, name, **options)
+    except OSError:
+        if not options.pop("progressive", False):
+            raise
+        out = BytesIO()  # Pillow guesses how many bytes a progressive JPEG takes; noise takes more
+        image.save(out, name, **options)
     return out.getvalue()
 
 

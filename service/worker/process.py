@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from model.errors import CompassError
 from service.errors import ServiceError, WorkerFailed
 from service.messages import protocol
 from service.messages.jobs import Render, Rendered
@@ -32,8 +33,6 @@ from service.messages.protocol import (
 )
 from service.settings import WorkerSettings
 
-NICENESS = 10
-"""Workers yield to the HTTP process, so that health checks stay fast."""
 EXIT_DEVICE_FAULT = 70
 EXIT_BROKEN = 71
 
@@ -137,18 +136,23 @@ def _receive(messages: Iterator[Message], inbox: "queue.SimpleQueue[Message]") -
 
 
 def _live_with(parent: int) -> None:
-    """Die when the parent dies, be the first to be killed when memory runs out, and give way."""
+    """Die when the parent dies, and be the first to be killed when memory runs out."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(0)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
-    os.nice(NICENESS)
-    with suppress(OSError):  # where the kernel groups processes by session, it goes by the group's niceness
-        Path("/proc/self/autogroup").write_text(str(NICENESS))
     for number in (signal.SIGINT, signal.SIGTERM):  # the pool decides when we end
         signal.signal(number, signal.SIG_IGN)
+
+
+def _stand_back(niceness: int) -> None:
+    """Leave the CPU to others first. Beside a busy neighbour a picture then takes many times as long."""
+    os.nice(niceness)
+    if niceness:
+        with suppress(OSError):  # where the kernel groups processes by session, it goes by the group's
+            Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def _load(name: str, settings: WorkerSettings) -> Any:
@@ -183,6 +187,7 @@ def main() -> None:
     begin = next(messages, None)
     if not isinstance(begin, Begin):
         return
+    _stand_back(begin.settings.niceness)
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(messages, inbox), daemon=True).start()
     try:
@@ -191,6 +196,9 @@ def main() -> None:
         for _ in range(begin.pipelines - 1):
             threading.Thread(target=_pipeline, args=(worker, inbox), daemon=True).start()
         connection.send(protocol.Ready(tasks.model_id))
+    except CompassError as error:  # such as weights that are missing
+        log.error("the worker cannot start: %s", error)
+        os._exit(EXIT_BROKEN)
     except Exception:
         log.exception("the worker cannot start")
         os._exit(EXIT_BROKEN)

@@ -1,7 +1,9 @@
 """What a worker does with its jobs: a picture in, its stream out; stream prefixes in, pictures out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import torch
@@ -10,12 +12,12 @@ from PIL import Image
 from model.clock import StageClock
 from model.codec.codec import Codec, batch_key
 from model.codec.parallel import Threads
-from model.errors import CompassError, StreamError
+from model.errors import CompassError, StreamError, UnknownModel
 from model.geometry import Box, Size, whole
 from model.stream.container import Header, read_header, verify
 from model.stream.ladder import layer_sizes
 from service.cache import BoundedCache
-from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError
+from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError, WeightsMissing
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.planning.formats import MEDIA_TYPES
 from service.planning.sizing import decoded_alone
@@ -67,6 +69,8 @@ class Tasks:
         torch.set_num_threads(1)  # the codec divides pictures among threads itself
         self._codec = codec or Codec.load(settings.profile, "cuda" if cuda else "cpu", threads)
         self.model_id = self._codec.model_id
+        self._in_use = {self.model_id}
+        self._loading = Lock()
         self._max_pixels = settings.max_pixels
         self._writers = Threads(BATCH_WRITERS)
         self._layers: BoundedCache[tuple[str, int], np.ndarray] = BoundedCache(settings.worker_cache_bytes)
@@ -149,13 +153,27 @@ class Tasks:
     def _decode(self, renderings: Sequence[_Rendering]) -> None:
         """Decode renderings of one kind together; if that fails, each by itself, to see whose fault it is."""
         try:
-            self._decode_together(renderings)
+            with self._first_use(renderings[0].header.model_id):
+                self._decode_together(renderings)
+        except UnknownModel as error:
+            for rendering in renderings:
+                rendering.error = WeightsMissing(str(error))
         except StreamError as error:
             if len(renderings) == 1:
                 renderings[0].error = DamagedStream(str(error))
                 return
             for rendering in renderings:
                 self._decode([rendering])
+
+    @contextmanager
+    def _first_use(self, model_id: bytes) -> Iterator[None]:
+        """Other weights are loaded at their first use: by one thread, while the others wait."""
+        if model_id in self._in_use:
+            yield
+            return
+        with self._loading:
+            yield
+        self._in_use.add(model_id)
 
     def _decode_together(self, renderings: Sequence[_Rendering]) -> None:
         distinct = {rendering.job.key: rendering for rendering in renderings}  # one may be asked for twice

@@ -37,6 +37,21 @@ def test_the_image_has_a_health_check():
     assert re.search(r"^USER 10001:10001$", dockerfile, re.MULTILINE)
 
 
+def test_every_package_has_hashes_in_the_image_as_well():
+    """The lines of the Dockerfile, run here: all that is pinned but Triton, and HEIC, with their hashes."""
+    dockerfile = (ROOT / "docker/Dockerfile").read_text()
+    assert "pip install --no-deps --require-hashes -r image.txt" in dockerfile
+    found = [
+        subprocess.run(["awk", program, ROOT / file], capture_output=True, text=True, check=True).stdout
+        for program, file in re.findall(r"awk '([^']+)' (requirements[-a-z]*\.txt)", dockerfile)
+    ]
+    packages = re.findall(
+        r"^([^ =]+)==[^ ]+ [^\n]*\\\n(?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", "".join(found), re.M
+    )
+    pinned = re.findall(r"^([^ =]+)==", (ROOT / "requirements.txt").read_text(), re.M)
+    assert set(packages) == {*pinned, "pillow-heif"} - {"triton"}
+
+
 def test_redis_is_a_version_without_known_holes():
     """7.4.6 and 7.2.11 mended the hole through which a script could run any program (CVE-2025-49844)."""
     version = SERVICES["redis"]["image"].removeprefix("redis:").removesuffix("-bookworm")
@@ -76,6 +91,18 @@ def test_no_password_has_a_default():
         assert f"\n{name}=\n" in (ROOT / "docker/example.env").read_text()
 
 
+def test_secrets_are_files():
+    """Prometheus has a key that opens the metrics and nothing else."""
+    secrets = yaml.safe_load(TEXT)["secrets"]
+    assert secrets == {"metrics_key": {"environment": "METRICS_KEY"}}
+    for name in IMAGE:
+        assert SERVICES[name]["secrets"] == [{"source": "metrics_key", "target": "compass_metrics_keys"}]
+    assert SERVICES["prometheus"]["secrets"] == ["metrics_key"]
+    config = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
+    assert config["scrape_configs"][0]["authorization"] == {"credentials_file": "/run/secrets/metrics_key"}
+    assert "\nMETRICS_KEY=\n" in (ROOT / "docker/example.env").read_text()
+
+
 def test_mounted_files_exist():
     mounts = re.findall(r"- (\./[^:]+):", TEXT)
     assert len(mounts) >= 6
@@ -103,7 +130,9 @@ def _config(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
 @pytest.mark.slow
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_docker_compose_accepts_it(profile, tmp_path):
-    done = _config(tmp_path, REDIS_PASSWORD="a1", GRAFANA_PASSWORD="b2", COMPOSE_PROFILES=profile)
+    done = _config(
+        tmp_path, REDIS_PASSWORD="a1", GRAFANA_PASSWORD="b2", METRICS_KEY="c3", COMPOSE_PROFILES=profile
+    )
     assert done.returncode == 0, done.stderr
     assert "redis://:a1@redis:6379/0" in done.stdout
 

@@ -21,7 +21,7 @@ def exported(deployed: RunningService) -> dict[str, set[str]]:
     for path in (f"{picture}?width=50", f"{picture}?width=200", f"{picture}?width=50", "0" * 32):
         deployed.client.get(f"/images/{path}")
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(deployed.client.get("/metrics").text):
+    for family in text_string_to_metric_families(deployed.metrics()):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found

@@ -65,6 +65,15 @@ class FaultTasks:
         match order.get("do"):
             case "sleep":
                 time.sleep(order["seconds"])
+            case "spin":
+                until = time.monotonic() + order["seconds"]
+                while time.monotonic() < until:
+                    sum(range(1000))
+            case "starve":  # as a worker beside busy neighbours: it gets on, with little of the CPU
+                until = time.monotonic() + order["seconds"]
+                while time.monotonic() < until:
+                    time.sleep(0.1)
+                    sum(range(1_000_000))
             case "refuse":
                 raise BadPicture("the picture is damaged", retry_after=3.5)
             case "bug":

@@ -104,9 +104,14 @@ class RunningService:
         self._process.wait(20)
         psutil.wait_procs(family, 20)
 
+    def metrics(self) -> str:
+        """All metrics, as Prometheus gets them."""
+        keys = str(self._settings.get("metrics_keys") or self._settings.get("api_keys", "")).split(",")
+        return self.client.get("/metrics", headers={"X-API-Key": keys[0].strip()}).text
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels; 0 if there is none."""
-        text = self.client.get("/metrics").text
+        text = self.metrics()
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)

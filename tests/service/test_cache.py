@@ -1,9 +1,15 @@
 """The bounded cache against a plain model of it."""
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.cache import BoundedCache
+from service.library import FinishedOrder
+from service.messages.jobs import Rendered
+from service.messages.plans import RenderPlan
+from service.routes.answers import STAGES
 
 STEPS = st.lists(st.tuples(st.sampled_from(["put", "get"]), st.integers(0, 8), st.integers(0, 60)))
 
@@ -26,3 +32,19 @@ def test_holds_the_most_recent_and_never_more_than_the_limit(steps):
                 model[key] = model.pop(key)
         assert len(cache) == len(model)
         assert cache.size == sum(model.values()) <= 100
+
+
+def test_tiny_answers_count_for_what_they_take() -> None:
+    cache: BoundedCache[str, FinishedOrder] = BoundedCache(2**24)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(2000):
+        seconds = dict.fromkeys(STAGES, number / 3)
+        picture = Rendered(bytes(f"{number:040d}", "ascii"), "image/avif", 1, number, 2, dict(seconds))
+        plan = RenderPlan(f"{number:032d}", f"{number:016d}", 1, (1, number + 1000), "avif", 80)
+        answer = FinishedOrder(picture, number + 1000, seconds)
+        cache.put(plan.entity_tag, answer, answer.weight)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert len(cache) == 2000
+    assert taken <= 1.1 * cache.size

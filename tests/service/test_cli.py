@@ -1,8 +1,12 @@
 """The command ``compass``, run as a user runs it."""
 
+import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from PIL import Image
@@ -19,12 +23,13 @@ STREAM = write(
 )
 
 
-def compass(*arguments, cwd=ROOT, **environment):
+def compass(*arguments, cwd=ROOT, stdin=None, **environment):
     base = {k: v for k, v in os.environ.items() if not k.startswith("COMPASS_")}
     return subprocess.run(
         [sys.executable, "-m", "service.cli", *map(str, arguments)],
         cwd=cwd,
         env={**base, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+        stdin=stdin,
         capture_output=True,
         text=True,
         timeout=240,
@@ -57,6 +62,10 @@ def test_info(tmp_path):
     assert "not in this file" in compass("info", path).stdout
     path.write_bytes(STREAM[:-1] + b"x")
     assert "CRC" in failed(compass("info", path))
+    path.write_bytes(STREAM)
+    with path.open("rb") as piped:
+        told = compass("info", "--json", "-", stdin=piped)
+    assert [layer["width"] for layer in json.loads(told.stdout)["layers"]] == [30, 60]
     path.write_bytes(STREAM + b"x")
     assert "follow the last layer" in failed(compass("info", path))
     path.write_bytes(b"rubbish")
@@ -70,6 +79,7 @@ def test_usage():
         assert result.returncode == 2
         assert "usage" in result.stderr
     assert "serve" in compass("--help").stdout
+    assert compass("--version").stdout.startswith("compass ")
 
 
 def test_settings():
@@ -86,7 +96,20 @@ def test_sign():
     assert "&signature=" in result.stdout
 
 
+def test_sign_takes_whole_urls_and_refuses_what_no_signature_opens():
+    keys = {"COMPASS_URL_KEYS": "k"}
+    path = "/images/" + "a" * 32
+    alone = compass("sign", f"{path}?width=3", **keys).stdout.strip()
+    whole = compass("sign", f"https://img.example.org{path}?width=3", **keys).stdout.strip()
+    assert whole == f"https://img.example.org{alone}"
+    for wrong in (f"{path}#part", "images/x", "/healthz", "ftp://a/images/x", "", "/images/a b", "/images/ä"):
+        assert "sign" in failed(compass("sign", wrong, **keys))
+
+
 def test_fsck_of_an_empty_store(tmp_path):
+    assert "holds no store" in failed(compass("fsck", COMPASS_DATA=str(tmp_path)))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "appendonlydir").mkdir()
     result = compass("fsck", COMPASS_DATA=str(tmp_path))
     assert (result.returncode, result.stdout) == (
         0,
@@ -109,8 +132,61 @@ def test_encode_and_decode(tmp_path, capsys):
         assert compass_here(capsys, "decode", stream, out, "--width", width).returncode == 0
         assert Image.open(out).size == size
     assert (tmp_path / "apart.png").read_bytes() == (tmp_path / "40.png").read_bytes()
+    with stream.open("rb") as piped:
+        out = tmp_path / "piped.png"
+        code = ["decode", "-", out, "--width", "40"]
+        assert compass(*code, stdin=piped).returncode == 0
+    assert out.read_bytes() == (tmp_path / "40.png").read_bytes()
     prefix.write_bytes(stream.read_bytes()[:-1])
     assert compass_here(capsys, "decode", prefix, tmp_path / "again.png", "--width", "40").returncode == 0
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "40.png").read_bytes()
     assert "this width needs 3" in failed(compass_here(capsys, "decode", prefix, tmp_path / "x.png"))
     assert ".webp" in failed(compass_here(capsys, "decode", stream, tmp_path / "x.gif"))
+
+
+def test_a_taken_port_is_told_before_anything_is_loaded(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        began = time.monotonic()
+        told = failed(
+            compass("serve", "--port", port, COMPASS_DATA=str(tmp_path / "data"), COMPASS_DEVICE="cpu")
+        )
+    assert f"port {port}" in told
+    assert not (tmp_path / "data").exists()
+    assert time.monotonic() - began < 30
+
+
+def test_what_cannot_be_served_is_told_in_a_line(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    result = compass("serve", "--port", "0", COMPASS_DATA=str(tmp_path / "file"), COMPASS_DEVICE="cpu")
+    assert result.returncode == 1
+    assert "cannot use" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "starting the store" in result.stderr
+
+
+def test_import_to_nobody_fails_at_once(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded(photo(9, 9), "PNG"))
+    began = time.monotonic()
+    assert "no answer from" in failed(compass("import", tmp_path, "--url", "http://127.0.0.1:1"))
+    assert time.monotonic() - began < 30
+
+
+def test_an_import_that_is_interrupted_sums_up(tmp_path, service):
+    for number in range(30):
+        (tmp_path / f"{number}.png").write_bytes(encoded(photo(300, 200, seed=500 + number), "PNG"))
+    command = [sys.executable, "-m", "service.cli", "import", str(tmp_path), "--url", service.url]
+    importing = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while (
+        not (tmp_path / "compass-import.jsonl").is_file()
+        or not (tmp_path / "compass-import.jsonl").read_text()
+    ):
+        assert importing.poll() is None
+        time.sleep(0.05)
+    importing.send_signal(signal.SIGINT)
+    out, err = importing.communicate(timeout=60)
+    assert importing.returncode == 130
+    assert "pictures stored" in out
+    assert "interrupted" in out
+    assert "Traceback" not in err
+    assert "\r" not in err

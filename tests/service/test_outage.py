@@ -1,5 +1,6 @@
 """A service on a Redis of its own that stops and starts, and whose access is restricted."""
 
+import signal
 import socket
 import subprocess
 import threading
@@ -44,6 +45,12 @@ class External:
     def stop(self):
         self.process.terminate()
         self.process.wait(20)
+
+    def hang(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,25 @@ def test_writing_needs_a_key(guarded, kept, photo_file):
     assert guarded.client.get("/images", headers={"X-API-Key": "key-one"}).status_code == 200
 
 
+def test_metrics_need_a_key_where_there_are_keys(guarded):
+    problem(guarded.client.get("/metrics"), 401)
+    assert "compass_store_up" in guarded.client.get("/metrics", headers=KEY).text
+    assert guarded.client.get("/healthz").status_code == guarded.client.get("/readyz").status_code == 200
+
+
+def test_what_a_key_asks_for_is_ready_to_be_shown(guarded, kept):
+    """Every candidate of srcset opens without a key; who has no key is told no signatures."""
+    info = guarded.client.get(f"/images/{kept['id']}/info", headers=KEY).json()
+    for told in (kept, info, guarded.client.get("/images", headers=KEY).json()["images"][-1]):
+        candidates = [part.split()[0] for part in told["srcset"].split(", ")]
+        assert len(candidates) == len(told["layers"])
+        for candidate in candidates:
+            path = candidate.removeprefix("https://img.example.org")
+            assert guarded.client.get(path).status_code == 200
+    query = sign(f"/images/{kept['id']}/info", "", "sign-new")
+    assert "signature" not in guarded.client.get(f"/images/{kept['id']}/info?{query}").text
+
+
 def test_reading_needs_a_signature_or_a_key(guarded, kept):
     path = f"/images/{kept['id']}"
     problem(guarded.client.get(path), 403)
@@ -129,6 +155,12 @@ def test_iiif_needs_them_as_well(guarded, kept):
     answer = guarded.client.get(f"{path}?{sign(path, '', 'sign-new', int(time.time()) + 100)}")
     assert answer.status_code == 200
     assert 50 < int(answer.headers["cache-control"].removeprefix("public, max-age=")) <= 100
+
+
+def test_who_holds_a_key_may_blow_up_a_region(guarded, kept):
+    path = f"/iiif/3/{kept['id']}/0,0,30,30/^120,120/0/default.jpg"
+    assert guarded.client.get(path, headers=KEY).status_code == 200
+    assert guarded.client.get(f"{path}?{sign(path, '', 'sign-new')}").status_code == 200
 
 
 def test_what_only_a_key_opens_is_private(guarded, kept):
@@ -229,3 +261,16 @@ def test_store_stops_and_starts_under_load(guarded, kept, external):
     assert outcomes["right"] >= before + 5
     assert set(outcomes) == {"right", refused}
     assert guarded.metric("compass_store_errors_total") > 0
+
+
+def test_a_store_that_hangs(guarded, kept, external):
+    """Every request ends within the store's own deadline, and one who asks whether all is well in 2 s."""
+    external.hang()
+    try:
+        for path, seconds in (("/readyz", 2), (f"/images/{kept['id']}?width=31", 3), ("/images", 3)):
+            began = time.monotonic()
+            problem(guarded.client.get(path, headers=KEY), 503)
+            assert time.monotonic() - began < seconds
+    finally:
+        external.go_on()
+    guarded.wait_until_ready(30)

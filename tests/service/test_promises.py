@@ -2,14 +2,18 @@
 
 import asyncio
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
+from random import Random
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.service.routes.test_images import problem
 from tests.service.samples import bomb, encoded, photo
@@ -91,6 +95,20 @@ async def test_work_whose_only_client_left_is_given_up(service, big):
     assert service.metric("compass_renders_total") == renders
 
 
+async def test_requests_that_are_cut_leave_no_work(service, big):
+    """Two hundred clients leave at any moment: none of their jobs goes on waiting."""
+    moments = Random(5)
+    with stopped_workers(service):
+        for number in range(200):
+            with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+                target = f"{big['url']}?width={number + 336}"
+                connection.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+                await asyncio.sleep(moments.uniform(0.001, 0.004))
+        await asyncio.sleep(1)
+        assert service.metric("compass_queue_depth") == 0
+    assert service.client.get(big["url"], params={"width": 335}).status_code == 200
+
+
 def test_everything_but_decoding_works_while_all_workers_are_stopped(service, big):
     known = service.client.get(big["url"], params={"width": 100})
     tag = known.headers["etag"]
@@ -136,6 +154,38 @@ def test_bombs_do_not_reach_memory(service):
     for _ in range(20):
         problem(service.client.post("/images", files={"file": data}), 413)
     assert sum(process.memory_info().rss for process in family) < before + 8 * 2**20
+
+
+def test_slow_readers_take_little_memory(service):
+    """Forty of them sip one answer of megabytes, which is in memory once."""
+    noise = np.random.default_rng(3).integers(0, 256, (1000, 1000, 3), np.uint8)
+    picture = service.upload(encoded(Image.fromarray(noise), "PNG"), widths=1000)
+    path = f"{picture['url']}?width=2000&upscale=true&format=png"
+    whole = service.client.get(path)
+    assert len(whole.content) > 6 * 2**20
+    assert service.client.get(path).content == whole.content
+    before = service.process.memory_info().rss
+    request = f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    with ExitStack() as stack:
+        for _ in range(40):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", service.port))
+            sock.sendall(request)
+            assert sock.recv(1)
+        time.sleep(1)
+        assert service.process.memory_info().rss < before + 20 * 2**20
+        assert service.client.get(path).content == whole.content
+
+
+def test_dribbling_uploads_keep_out_nobody(service):
+    """Twenty have sent two bytes each, and then nothing."""
+    with ExitStack() as stack:
+        for _ in range(20):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=30))
+            sock.sendall(b"POST /images HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\nxx")
+        time.sleep(0.5)
+        assert service.upload(encoded(photo(40, 30, seed=102), "PNG"))["width"] == 40
 
 
 def test_no_upload_is_parsed_in_the_http_process(service):

@@ -1,7 +1,11 @@
 """kill -9 of everything right after a 201 loses nothing; SIGTERM ends everything."""
 
 import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import psutil
 import pytest
 
@@ -32,3 +36,25 @@ def test_kill_9_of_everything_loses_nothing_acknowledged(tmp_path):
         code = service.stop()
     assert code in (0, -signal.SIGTERM)  # uvicorn cleans up, then ends by the signal it got
     assert not psutil.wait_procs(family, 10)[1]
+
+
+def test_an_end_in_the_middle_of_uploads_is_503(tmp_path):
+    """Uploads that wait, that are worked on and that still arrive: each is stored or told to come back."""
+    service = RunningService(tmp_path, drain_seconds=1).start()
+    pictures = [encoded(photo(700, 500, seed), "PNG") for seed in range(8)]
+    slow = socket.create_connection(("127.0.0.1", service.port), timeout=60)
+    slow.sendall(b"POST /images HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\nx")
+    with ThreadPoolExecutor(8) as threads, slow:
+        answers = [
+            threads.submit(httpx.post, f"{service.url}/images", content=data, timeout=60) for data in pictures
+        ]
+        while service.metric("compass_jobs_running") + service.metric("compass_queue_depth") < len(pictures):
+            time.sleep(0.01)
+        service.stop()
+        outcomes = [answer.result() for answer in answers]
+        assert slow.recv(12) == b"HTTP/1.1 503"
+    assert {answer.status_code for answer in outcomes} <= {201, 503}
+    refused = [answer for answer in outcomes if answer.status_code == 503]
+    assert len(refused) >= 2
+    assert all(answer.headers["retry-after"] for answer in refused)
+    assert "Traceback" not in service.log

@@ -18,6 +18,17 @@ def test_from_the_environment(monkeypatch):
     assert "a" not in str(settings.api_keys)
 
 
+def test_secrets_may_be_files(tmp_path, monkeypatch):
+    """No list of processes and no inspection of a container shows them; a variable comes first."""
+    (tmp_path / "compass_api_keys").write_text("a, b\n")
+    (tmp_path / "compass_redis_url").write_text("redis://:secret@redis:6379/0\n")
+    settings = Settings(_secrets_dir=tmp_path)
+    assert [key.get_secret_value() for key in settings.api_keys] == ["a", "b"]
+    assert settings.redis_url == "redis://:secret@redis:6379/0"
+    monkeypatch.setenv("COMPASS_API_KEYS", "c")
+    assert [key.get_secret_value() for key in Settings(_secrets_dir=tmp_path).api_keys] == ["c"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("WIDTHS", "0"), ("WIDTHS", "x"), ("QUALITY", "101"), ("PORT", "-1"), ("PROFILE", "huge")],

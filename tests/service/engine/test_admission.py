@@ -200,3 +200,15 @@ async def test_a_job_whose_worker_ended_comes_back_to_its_place_in_line(settings
     admission.finish(tickets[0], None)
     admission.enter(tickets[0])
     assert take(admission) is tickets[0]
+
+
+async def test_one_slow_tiny_upload_does_not_close_the_line(settings: Settings) -> None:
+    """A few bytes that kept a worker busy for minutes say little about honest pictures."""
+    admission = Admission(Settings(upload_queue=24), slots=2)
+    for _ in range(3):
+        tiny = ticket(300.0, upload=True)
+        offer(admission, tiny)
+        assert take(admission) is tiny
+        admission.finish(tiny, 267.0)
+    for _ in range(24):
+        offer(admission, ticket(2_000_000, upload=True, allowed=600))

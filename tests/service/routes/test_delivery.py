@@ -9,6 +9,9 @@ from model.stream.container import layers_held, read_header, verify
 from tests.service.routes.test_images import problem
 from tests.service.samples import pixels
 
+UNKEPT = {"Cache-Control": "no-store"}
+"""Asks for an answer that no cache keeps."""
+
 
 def get(service, stored, status=200, headers=None, **parameters):
     answer = service.client.get(stored["url"], params=parameters, headers=headers)
@@ -122,14 +125,19 @@ def test_answers_are_cached(service, stored):
     hits = service.metric("compass_cache_hits_total", cache="answers")
     renders = service.metric("compass_renders_total")
     read = service.metric("compass_bytes_read_total")
-    assert get(service, stored, width=61).headers["server-timing"] == "cache"
+    assert get(service, stored, headers=UNKEPT, width=61).headers["server-timing"] == "cache"
     assert service.metric("compass_cache_hits_total", cache="answers") == hits + 1
     assert service.metric("compass_renders_total") == renders
     assert service.metric("compass_bytes_read_total") == read
 
 
 def test_server_timing(service, stored):
-    timing = get(service, stored, width=62).headers["server-timing"]
+    kept = get(service, stored, width=62)
+    assert kept.headers["cache-control"].startswith("public")
+    assert "server-timing" not in kept.headers  # or a cache would tell it for a year
+    unkept = get(service, stored, headers=UNKEPT, width=63)
+    assert unkept.headers["cache-control"] == "private, no-store"
+    timing = unkept.headers["server-timing"]
     stages = [part.split(";dur=") for part in timing.split(", ")]
     assert {"queue", "fetch", "encode"} <= {name for name, _ in stages}
     assert all(float(value) >= 0 for _, value in stages)

@@ -36,7 +36,13 @@ def test_info(service, stored, get):
 def test_the_base_leads_to_info(service, stored):
     answer = service.client.get(f"/iiif/3/{stored['id']}")
     assert answer.status_code == 303
-    assert answer.headers["location"] == f"{service.url}/iiif/3/{stored['id']}/info.json"
+    assert answer.headers["location"] == f"/iiif/3/{stored['id']}/info.json"
+    known = service.client.get(f"/iiif/3/{stored['id']}", headers={"Host": "evil.example.org"})
+    assert "evil" not in str(known.headers)
+    part = f"/iiif/3/{stored['id']}/full/50,38/0/default.png"
+    known = service.client.get(part, headers={"Host": "evil.example.org"})
+    assert "evil" not in str(known.headers)
+    assert f'<{part}>;rel="canonical"' in known.headers["link"]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +53,8 @@ def test_the_base_leads_to_info(service, stored):
         ("square/50,/0/default.png", (50, 50), 1),
         ("full/50,/0/default.png", (50, 38), 0),
         ("100,50,100,100/,25/270/default.png", (25, 25), 0),
-        ("pct:0,0,50,50/^300,/0/default.png", (300, 225), 2),
+        ("pct:0,0,50,50/^200,/0/default.png", (200, 150), 2),
+        ("pct:0,0,50,50/^max/0/default.png", (200, 150), 2),
     ],
 )
 def test_sizes(get, path, size, layer):
@@ -56,6 +63,12 @@ def test_sizes(get, path, size, layer):
         assert image.size == size
     assert answer.headers["compass-layer"] == str(layer)
     assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("size", ["^400,300", "^300,", "^,151", "^pct:201"])
+def test_a_small_region_is_not_blown_up_for_everybody(get, size):
+    """Twice its size at most, or a pixel could be asked for as megapixels."""
+    problem(get(f"pct:0,0,50,50/{size}/0/default.png", status=400), 400)
 
 
 def test_a_region_is_that_part_of_the_picture(get):

@@ -208,7 +208,31 @@ def test_unknown_pictures(service, name):
 
 def test_unknown_routes_and_methods(service, stored):
     problem(service.client.get("/nothing"), 404)
-    problem(service.client.put(stored["url"]), 405)
+    refused = service.client.put(stored["url"])
+    problem(refused, 405)
+    assert refused.headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
+    assert service.client.options("/images").headers["allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+def test_head_is_wherever_get_is(service, stored):
+    iiif = f"/iiif/3/{stored['id']}"
+    paths = ("/images", f"{stored['url']}/info", iiif, f"{iiif}/info.json", "/healthz", "/readyz", "/metrics")
+    for path in (*paths, "/openapi.json", "/docs", "/", "/static/main.js"):
+        got, head = service.client.get(path), service.client.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+        assert head.headers.get("content-type") == got.headers.get("content-type")
+
+
+def test_json_is_compressed_for_those_who_take_it(service, stored):
+    for path in (f"{stored['url']}/info", "/openapi.json", "/metrics"):
+        packed = service.client.get(path, headers={"Accept-Encoding": "gzip"})
+        plain = service.client.get(path, headers={"Accept-Encoding": "gzip;q=0, identity"})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert packed.headers["vary"] == "Accept-Encoding"
+        assert "content-encoding" not in plain.headers
+        assert path == "/metrics" or packed.json() == plain.json()
+    picture = service.client.get(stored["url"], headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in picture.headers
 
 
 @pytest.mark.parametrize("media", ["image/png", "multipart/form-data; boundary=x"])

@@ -14,6 +14,7 @@ import redis.asyncio as redis
 from model.stream.container import CodedLayer, read_header, write
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.metrics import Metrics
+from service.routes.schemas import picture_info
 from service.settings import Settings
 from service.storage import fsck
 from service.storage.records import Facts, Record
@@ -521,3 +522,118 @@ async def test_fsck(store, raw, capsys):
     assert "3 pictures, 2 damaged, 1 were missing from the listing" in out
     assert await fsck.check(store, delete=False) == 0
     assert [r.id for r in (await store.page(None, 9))[0]] == [record(0).id]
+
+
+@pytest.mark.parametrize("steps", range(9))
+async def test_who_is_cancelled_gets_no_further(store, steps):
+    """redis-py's own timeouts swallow a cancellation that comes while a command is sent."""
+    await asyncio.gather(*(store.ping() for _ in range(20)))
+    errands = [asyncio.create_task(store.ping()) for _ in range(20)]
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    under_way = [errand for errand in errands if not errand.done()]
+    for errand in under_way:
+        errand.cancel()
+    await asyncio.wait(errands)
+    assert all(errand.cancelled() for errand in under_way)
+    await store.ping()
+
+
+async def test_a_hung_store_has_one_deadline(valkey):
+    """Retries, and waiting for a connection, included; afterwards all is well."""
+    store = Store(valkey.url, Settings(store_timeout=1, store_connections=2), Metrics())
+    await store.put(record(), STREAM, ())
+    server = psutil.Process(valkey._process.pid)
+    server.suspend()
+    try:
+        errands = [store.record(record().id, fresh=True), store.put(record(), STREAM, ()), store.ping()] * 2
+        began = time.monotonic()
+        outcomes = await asyncio.gather(*errands, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+        assert time.monotonic() - began < 2
+    finally:
+        server.resume()
+    assert await store.record(record().id, fresh=True) == record()
+    await store.close()
+
+
+WRONG_FACTS = [
+    {"created": 1e300},
+    {"created": -1e12},
+    {"created": 1e11},
+    {"expires": 1e300},
+    {"alpha": [7]},
+    {"alpha": [7, 8, 9]},
+    {"alpha": [7, -8]},
+    {"quality": 10**30},
+    {"source_bytes": -1},
+    {"source_format": "\ud800"},
+    {"thumbhash": "\ud800"},
+    {"average": "red"},
+]
+"""What is JSON of the right types, with the right checksum, and still cannot be."""
+
+
+@pytest.mark.parametrize("wrong", WRONG_FACTS, ids=str)
+async def test_one_picture_with_wrong_facts_disturbs_no_other(store, raw, capsys, wrong):
+    for number in range(3):
+        await store.put(record(number, created=1000.5 + number), STREAM, ())
+    key = f"{{{record(1).id}}}:facts"
+    values = {**json.loads(await raw.get(key)), **wrong}
+    del values["crc"]
+    crc = crc32(json.dumps(values, sort_keys=True, separators=(",", ":")).encode())
+    await raw.set(key, json.dumps({**values, "crc": crc}))
+    await asyncio.sleep(0)
+    store._records.clear()
+    with pytest.raises(DamagedStream):
+        await store.record(record(1).id)
+    listed, _ = await store.page(None, 9)
+    assert [picture_info(kept).id for kept in listed] == [record(2).id, record(0).id]
+    assert await fsck.check(store, delete=True) == fsck.EXIT_DAMAGED
+    assert f"{record(1).id}: " in capsys.readouterr().out
+    assert await fsck.check(store, delete=False) == 0
+
+
+async def test_keys_that_are_not_ours_disturb_nobody(store, raw, capsys):
+    """Of another type, or named so that they cannot be read."""
+    for number in range(3):
+        await store.put(record(number, created=1000.5 + number), STREAM, ())
+    store._records.clear()
+    await raw.delete(f"{{{record(1).id}}}:facts", f"{{{record(2).id}}}:stream")
+    await raw.rpush(f"{{{record(1).id}}}:facts", "a list")
+    await raw.rpush(f"{{{record(2).id}}}:stream", "a list")
+    await raw.set(b"{\xff\xfe}:stream", b"x")
+    await raw.zadd(INDEX, {b"\xff\xfe": 0, b"99999999999999:\xff": 0})
+    assert [kept.id for kept in (await store.page(None, 9))[0]] == [record(0).id]
+    assert await fsck.check(store, delete=True) == fsck.EXIT_DAMAGED
+    assert "3 pictures, 2 damaged" in capsys.readouterr().out
+    assert await fsck.check(store, delete=False) == 0
+    assert await raw.get(b"{\xff\xfe}:stream") == b"x"
+
+
+async def test_a_listing_asks_once_for_all(store, raw):
+    for number in range(8):
+        await store.put(record(number, created=1000.5 + number), STREAM, ())
+    store._records.clear()
+    before = (await raw.info("stats"))["total_reads_processed"]
+    assert len((await store.page(None, 500))[0]) == 8
+    assert (await raw.info("stats"))["total_reads_processed"] - before <= 4
+
+
+async def test_the_background_check_survives_what_nobody_foresaw(store, monkeypatch, caplog):
+    caplog.set_level("INFO", "compass")
+    await store.put(record(0), STREAM, ())
+    await store.put(record(1), STREAM, ())
+    verify = store.verify
+
+    async def surprising(picture):
+        if picture == record(0).id:
+            raise ZeroDivisionError
+        return await verify(picture)
+
+    monkeypatch.setattr(store, "verify", surprising)
+    checking = asyncio.create_task(fsck.watch(store, 0.2 / 3600, lambda: None))
+    while caplog.text.count("checked 2 pictures, 1 damaged") < 2:
+        assert not checking.done()
+        await asyncio.sleep(0.02)
+    checking.cancel()

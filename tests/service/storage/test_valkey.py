@@ -10,9 +10,16 @@ import psutil
 import pytest
 import redis.asyncio as redis
 
-from service.errors import StoreUnavailable
+from model.stream.container import CodedLayer, read_header, write
+from service.errors import StoreFull, StoreUnavailable
+from service.metrics import Metrics
+from service.settings import Settings
+from service.storage.disk import Disk
+from service.storage.records import Record
+from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from tests.service.running import ROOT
+from tests.service.storage.test_store import FACTS, STREAM, record
 
 OWNER = """
 import asyncio, sys
@@ -139,3 +146,64 @@ async def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match="cannot use"):
         await EmbeddedValkey(tmp_path / "file" / "data").start()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 24 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+async def put_until_full(store):
+    """Pictures of a megabyte each."""
+    stream = write(b"model-id", 256, [CodedLayer(64, 48, 75, b"hyper", [b"x" * 2**20])])
+    for letter in "ijklmnopqrstuvwxyz234567":
+        await store.put(Record(letter * 32, read_header(stream), FACTS), stream, ())
+
+
+async def test_a_disk_that_runs_full_stops_no_reading(small_disk):
+    server = EmbeddedValkey(small_disk)
+    await server.start()
+    pid = server._process.pid
+    store = Store(server.url, Settings(), Metrics(), Disk(small_disk, 4 * 2**20))
+    await store.put(record(), STREAM, ())
+    with pytest.raises(StoreFull, match="disk"):
+        await put_until_full(store)
+    for number in range(3):
+        with pytest.raises(StoreFull):
+            await store.put(record(number), STREAM + bytes(20 * 2**20), ())
+    assert server._process.pid == pid
+    assert await store.prefix(await store.record(record().id, fresh=True), 1) == STREAM
+    await store.delete(record().id)
+    await store.close()
+    await server.stop()
+
+
+async def test_a_write_that_ended_the_server_is_not_repeated(small_disk, caplog):
+    server = EmbeddedValkey(small_disk)
+    await server.start()
+    store = Store(server.url, Settings(), Metrics())
+    with pytest.raises((StoreFull, StoreUnavailable)):
+        await put_until_full(store)
+    await asyncio.sleep(1)
+    assert caplog.text.count("Valkey ended with status") == 1
+    await store.close()
+    await server.stop()
+
+
+async def test_nobody_else_may_read_the_store(tmp_path):
+    server = EmbeddedValkey(tmp_path / "data")
+    await server.start()
+    store = Store(server.url, Settings(), Metrics())
+    await store.put(record(), STREAM, ())
+    files = [server.folder, *server.folder.rglob("*")]
+    assert len(files) > 4
+    assert [file.name for file in files if file.stat().st_mode & 0o077] == []
+    await store.close()
+    await server.stop()

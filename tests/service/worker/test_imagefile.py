@@ -6,6 +6,7 @@ from random import Random
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from service.errors import BadPicture, PictureTooLarge, ServiceError, UnsupportedPicture
 from service.planning.formats import MEDIA_TYPES
@@ -219,3 +220,19 @@ def test_alpha_plane_is_lossless():
     alpha = Image.linear_gradient("L").resize((120, 80))
     assert (pixels(imagefile.write_alpha(alpha, (120, 80))) == np.asarray(alpha)).all()
     assert pixels(imagefile.write_alpha(alpha, (30, 20))).shape == (20, 30)
+
+
+@pytest.mark.parametrize("quality", [89, 90, 95, 100])
+def test_noise_is_written_as_jpeg(quality):
+    """Pillow guesses how many bytes a progressive JPEG takes, and fails where noise takes more."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8))
+    with Image.open(BytesIO(imagefile.write(noise, "jpeg", quality))) as image:
+        assert difference(image.convert("RGB"), noise) < 50
+
+
+def test_png_with_much_text():
+    """A history of edits is often a megabyte, and is thrown away anyway."""
+    info = PngInfo()
+    info.add_text("XML:com.adobe.xmp", "x" * 2**21, zip=True)
+    info.add_itxt("Comment", "y" * 2**21, zip=True)
+    assert difference(read(encoded(PHOTO, "PNG", pnginfo=info)).rgb, PHOTO) == 0

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.errors import BadParameter, DamagedStream
+from model.stream.container import CodedLayer, write
+from service.errors import BadParameter, DamagedStream, WeightsMissing
 from service.messages.jobs import Rendered, Upload
 from service.settings import Settings, WorkerSettings
 from service.worker.tasks import Tasks
@@ -135,3 +136,11 @@ def test_a_part_is_resized_with_its_transparency(settings: WorkerSettings) -> No
     job = rendering("key", coded.stream, 1, (30, 30), "png", 100, crop, alpha=coded.alpha[1])
     alpha = np.asarray(Image.open(BytesIO(Tasks(settings).render(job).body)).getchannel("A"))
     assert np.array_equal(alpha, planes[3][40:70, 90:120])
+
+
+def test_weights_that_are_missing_are_no_damage(settings: WorkerSettings) -> None:
+    """The picture is whole, and is shown again when they are installed."""
+    unknown = write(b"unknown!", 256, [CodedLayer(64, 43, 75, b"hyper", [b"x" * 9])])
+    with pytest.raises(WeightsMissing, match=b"unknown!".hex()) as missing:
+        Tasks(settings).render(rendering("key", unknown, 0, (64, 43), "png", 100))
+    assert missing.value.status == 503

@@ -1,0 +1,107 @@
+"""The load of ``make soak``: readers and an uploader who remember all that they were answered."""
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from hashlib import sha256
+from random import Random
+from typing import Any
+
+import httpx
+
+from tests.service.running import RunningService
+from tests.service.samples import encoded, photo
+
+WIDTHS = (40, 80, 160, 300)
+FORMATS = ("jpeg", "webp", "avif", "png")
+KEPT = 24
+"""So many pictures are kept: for each further one the oldest is deleted."""
+ALLOWED = frozenset({200, 201, 204, 404, 408, 429, 503, 507})
+"""Statuses that may be answered; 404 for pictures that were deleted meanwhile."""
+
+
+@dataclass
+class Outcome:
+    """What became of all requests, by every thread; ``answers`` holds the first body of each address."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    answers: dict[tuple[str, int, str], bytes] = field(default_factory=dict)
+    pictures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, what: str, answer: httpx.Response) -> None:
+        """Count an answer; a status that may not be is a fault."""
+        with self.lock:
+            self.statuses[f"{what} {answer.status_code}"] += 1
+            if answer.status_code not in ALLOWED:
+                self.faults.append(f"{what}: {answer.status_code} {answer.text[:200]}")
+
+    def answered(self, key: tuple[str, int, str], body: bytes) -> None:
+        """Remember a picture; another one under the same address is a fault."""
+        with self.lock:
+            first = self.answers.setdefault(key, body)
+            if first != body:
+                names = [sha256(one).hexdigest()[:12] for one in (first, body)]
+                self.faults.append(f"{key}: two answers, {names[0]} and {names[1]}")
+
+
+def read(service: RunningService, outcome: Outcome, random: Random, ended: threading.Event) -> None:
+    """Ask for pictures that are kept, at a few sizes and formats, until the end."""
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        while not ended.is_set():
+            with outcome.lock:
+                known = list(outcome.pictures)
+            if not known:
+                ended.wait(0.1)
+                continue
+            picture, width, kind = random.choice(known), random.choice(WIDTHS), random.choice(FORMATS)
+            try:
+                answer = client.get(f"/images/{picture}", params={"width": width, "format": kind})
+            except httpx.HTTPError as error:
+                with outcome.lock:
+                    outcome.faults.append(f"reading: {error!r}")
+                continue
+            outcome.count("reading", answer)
+            if answer.status_code == 200:
+                outcome.answered((picture, width, kind), answer.content)
+            elif answer.status_code == 404:
+                with outcome.lock:
+                    if picture in outcome.pictures:
+                        outcome.faults.append(f"{picture} is gone")
+            ended.wait(random.uniform(0, 0.2))
+
+
+def write(service: RunningService, outcome: Outcome, random: Random, ended: threading.Event) -> None:
+    """Keep new pictures, and delete the oldest, until the end."""
+    with httpx.Client(base_url=service.url, timeout=120) as client:
+        number = random.randrange(10**6)
+        while not ended.is_set():
+            number += 1
+            size = random.choice(((320, 240), (300, 400), (640, 480)))
+            data = encoded(photo(*size, seed=number), random.choice(("PNG", "JPEG", "WEBP")))
+            try:
+                answer = client.post("/images", content=data, params={"widths": "80,160"})
+                outcome.count("upload", answer)
+                if answer.status_code in (200, 201):
+                    with outcome.lock:
+                        outcome.pictures[answer.json()["id"]] = answer.json()
+                        oldest = next(iter(outcome.pictures)) if len(outcome.pictures) > KEPT else None
+                        if oldest:
+                            del outcome.pictures[oldest]
+                    if oldest:
+                        _delete(client, outcome, oldest)
+            except httpx.HTTPError as error:
+                with outcome.lock:
+                    outcome.faults.append(f"upload: {error!r}")
+            ended.wait(random.uniform(0.2, 1))
+
+
+def _delete(client: httpx.Client, outcome: Outcome, picture: str) -> None:
+    for _ in range(60):
+        answer = client.delete(f"/images/{picture}")
+        outcome.count("deletion", answer)
+        if answer.status_code in (204, 404):
+            return
+        time.sleep(0.5)
