@@ -1,0 +1,95 @@
+"""From an order to a response: what each header says, with a library that holds no pixels."""
+
+import time
+
+import pytest
+
+from service.errors import DamagedStream, Overloaded, StoreUnavailable
+from service.routes.answers import PRIVATE
+from service.web.access import sign
+from tests.service.routes.test_images import problem
+
+SIZES = ((50, 40), (100, 80), (200, 160))
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+async def test_a_picture_and_what_it_took(serve):
+    client, library = serve()
+    record = library.add(*SIZES)
+    answer = await client.get(f"/images/{record.id}?width=60&format=webp")
+    assert answer.headers["content-type"] == "image/webp"
+    assert answer.headers["cache-control"] == FOR_EVER
+    assert answer.headers["server-timing"] == "queue;dur=2.00, fetch;dur=1.00, encode;dur=3.00"
+    assert answer.headers["compass-layer"] == "1"
+    assert answer.headers["compass-layers-decoded"] == "2"
+    assert answer.headers["compass-bytes-stored"] == str(record.bytes)
+    assert "vary" not in answer.headers
+    again = await client.get(f"/images/{record.id}?width=60&format=webp")
+    assert (again.headers["server-timing"], again.headers["compass-layers-decoded"]) == ("cache", "0")
+
+
+async def test_what_the_client_has_is_not_made_again(serve):
+    client, library = serve()
+    path = f"/images/{library.add(*SIZES).id}"
+    tag = (await client.head(path)).headers["etag"]
+    for given in (tag, tag.removeprefix("W/"), f'"other", {tag}', "*"):
+        answer = await client.get(path, headers={"If-None-Match": given})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert (answer.headers["etag"], answer.headers["cache-control"]) == (tag, FOR_EVER)
+    assert (await client.get(path, headers={"If-None-Match": 'W/"other"'})).status_code == 200
+    assert library.orders == 1
+
+
+async def test_a_head_makes_nothing(serve):
+    client, library = serve()
+    answer = await client.head(f"/images/{library.add(*SIZES).id}", headers={"Accept": "image/png"})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert (answer.headers["content-type"], answer.headers["vary"]) == ("image/png", "Accept")
+    assert "content-length" not in answer.headers
+    assert library.orders == 0
+
+
+async def test_a_life_that_ends_bounds_what_caches_keep(serve):
+    client, library = serve(url_keys="key")
+    ending = library.add(*SIZES, expires=time.time() + 100)
+    lasting = library.add(*SIZES[:2])
+
+    async def control(record, seconds=None):
+        path = f"/images/{record.id}"
+        until = None if seconds is None else int(time.time()) + seconds
+        return (await client.head(f"{path}?{sign(path, '', 'key', until)}")).headers["cache-control"]
+
+    assert await control(lasting) == FOR_EVER
+    for record, seconds, most in (
+        (ending, None, 100),
+        (lasting, 50, 50),
+        (ending, 50, 50),
+        (ending, 500, 100),
+    ):
+        found = await control(record, seconds)
+        assert most - 5 <= int(found.removeprefix("public, max-age=")) <= most
+
+
+async def test_what_only_a_key_opens_is_for_its_holder(serve):
+    client, library = serve(url_keys="key", api_keys="secret")
+    path = f"/images/{library.add(*SIZES).id}"
+    problem(await client.get(path), 403)
+    assert (await client.get(path, headers={"X-API-Key": "secret"})).headers["cache-control"] == PRIVATE
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "after"),
+    [
+        (Overloaded("full", retry_after=2.1), 429, "3"),
+        (StoreUnavailable("gone", retry_after=0.2), 503, "1"),
+        (DamagedStream("bad"), 500, None),
+    ],
+)
+async def test_errors_of_the_library_are_problems(serve, error, status, after):
+    client, library = serve()
+    path = f"/images/{library.add(*SIZES).id}"
+    library.failure = error
+    answer = await client.get(path)
+    assert problem(answer, status)["detail"] == error.detail
+    assert answer.headers.get("retry-after") == after
+    assert (await client.get(path)).status_code == 200
