@@ -1,17 +1,25 @@
-"""Fixtures: one real service for all tests that do not break it, and a store of its own."""
+"""Fixtures: one real service for all tests that do not break it, a store of its own, and routes alone."""
 
-from collections.abc import AsyncIterator, Iterator
+from asyncio import Semaphore
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from service.app import create_app
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
+from service.web.context import Context
+from tests.service.fakes import FakeLibrary
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
+
+Serve = Callable[..., tuple[httpx.AsyncClient, FakeLibrary]]
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +59,21 @@ async def store(valkey: EmbeddedValkey) -> AsyncIterator[Store]:
     opened = Store(valkey.url, Settings(), Metrics())
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Makes a client of the routes with these settings, and the library without pixels behind them."""
+    async with AsyncExitStack() as stack:
+
+        def made(**settings: Any) -> tuple[httpx.AsyncClient, FakeLibrary]:
+            chosen = Settings(**settings)
+            app, library = create_app(chosen), FakeLibrary(chosen)
+            parts = library.metrics, library.store, library.pool, library
+            app.state.context = Context(chosen, *parts, upload_slots=Semaphore(chosen.max_uploads))
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            client = httpx.AsyncClient(transport=transport, base_url="http://test")
+            stack.push_async_callback(client.aclose)
+            return client, library
+
+        yield made

@@ -8,13 +8,13 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 from model.stream.container import CodedLayer, read_header, write
 from service.engine.admission import Admission
 from service.engine.pool import Pool
 from service.engine.ticket import Ticket
-from service.errors import NotFound, ServiceError
+from service.errors import NotFound, ServiceError, StoreUnavailable
 from service.library import FinishedOrder, Library, Order
 from service.messages.jobs import Rendered, Uploaded
 from service.metrics import Metrics
@@ -34,6 +34,39 @@ def stream(*sizes: tuple[int, int], quality: int = 55) -> bytes:
     return write(MODEL_ID, 256, layers)
 
 
+class Shelf(Store):
+    """A store that is never connected: it lists the pictures of a fake library, and may be ``down``."""
+
+    def __init__(self, records: dict[str, Record]) -> None:
+        self.records = records
+        self.down = False
+
+    async def page(self, cursor: str | None, limit: int) -> tuple[list[Record], str | None]:
+        """Pictures by age, the youngest first, after ``cursor``."""
+        found = sorted(self.records.values(), key=lambda record: record.index_entry, reverse=True)
+        found = [record for record in found if cursor is None or record.index_entry < cursor][:limit]
+        return found, found[-1].index_entry if len(found) == limit else None
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable while it is ``down``."""
+        if self.down:
+            raise StoreUnavailable("the store does not answer")
+
+    async def memory(self) -> tuple[int, int]:
+        """Raises StoreUnavailable while it is ``down``."""
+        await self.ping()
+        return 1000, 2000
+
+
+class Bench(Pool):
+    """A pool that never starts a worker, and only says whether one would be ``ready``."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        pass
+
+
 class FakeLibrary(Library):
     """A library without store, workers and caches, whose pictures are made by :meth:`add`.
 
@@ -44,8 +77,8 @@ class FakeLibrary(Library):
     """
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, cast(Store, None), cast(Pool, None), Metrics())
         self.records: dict[str, Record] = {}
+        super().__init__(settings, Shelf(self.records), Bench(), Metrics())
         self.failure: ServiceError | None = None
         self.kept: dict[str, Any] = {}
         self.orders = 0
