@@ -1,7 +1,7 @@
-"""Fixtures: one real service for all tests that do not break it, a store of its own, and routes alone."""
+"""Fixtures: what the shared service holds, a store of its own, and routes alone."""
 
 from asyncio import Semaphore
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,6 @@ from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
 Serve = Callable[..., tuple[httpx.AsyncClient, FakeLibrary]]
-
-
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """A running service with one worker, shared: leave it as it was."""
-    running = RunningService(tmp_path_factory.mktemp("service"), max_upload_bytes=8 * 2**20)
-    try:
-        yield running.start()
-    finally:
-        running.stop()
 
 
 @pytest.fixture(scope="session")
