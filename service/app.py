@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
@@ -24,6 +24,7 @@ from service.web import problems
 from service.web.connection import ClientGone
 from service.web.context import Context
 from service.web.middleware import Observed
+from service.web.strict import only_known_parameters
 
 log = logging.getLogger("compass")
 
@@ -57,6 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
         version=_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
+        dependencies=[Depends(only_known_parameters)],
+        responses=problems.documented(422),
         redirect_slashes=False,
         redoc_url=None,
         static_url="/docs-static",
