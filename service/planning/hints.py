@@ -1,7 +1,7 @@
 """Client hints: what a browser says of its screen and its wishes, where the URL does not say it.
 
-``Sec-CH-DPR`` and ``Sec-CH-Width`` (the width in device pixels at which the page shows the picture), and
-``Save-Data: on``. Whatever could have changed an answer belongs into its ``Vary``, whether it was sent or not.
+``Sec-CH-DPR``, ``Sec-CH-Width`` (the width in device pixels at which the page shows the picture) and
+``Save-Data: on``. What could have changed an answer belongs into its ``Vary``, whether it was sent or not.
 """
 
 import math
@@ -21,7 +21,7 @@ LEAST_DPR, MOST_DPR = 0.1, 5.0
 
 @dataclass(frozen=True)
 class Hinted:
-    """What is wanted, hints included: ``saving`` for fewer bytes, and the headers that the answer varies by."""
+    """What is wanted, hints included; ``saving``: in fewer bytes; ``vary``: headers that could change it."""
 
     wanted: Wanted
     saving: bool = False

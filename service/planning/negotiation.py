@@ -13,9 +13,9 @@ WILDCARD = ("jpeg", "webp", "png", "avif")
 def accepted_format(accept: str | None, possible: Sequence[str], alpha: bool) -> str:
     """The best of the ``possible`` formats for an Accept header (None: anything).
 
-    The highest q wins, but PNG, several times as large as any other, is taken only where nothing else will do:
-    old browsers name it with a higher q than the JPEG that they can show as well. At one q a format that the
-    client names comes before those that only a wildcard allows, and with ``alpha`` JPEG comes last. Where
+    The highest q wins, but PNG, several times as large as the others, is taken only where nothing else will
+    do: old browsers name it with a higher q than the JPEG that they can show as well. At one q a format that
+    the client names comes before those that only a wildcard allows, and with ``alpha`` JPEG comes last. Where
     transparency would otherwise hang on a wildcard, a PNG that is named is surer.
     Raises NotAcceptable if the client accepts none of them.
     """

@@ -8,6 +8,7 @@ from model.stream.container import Header
 from service.errors import BadParameter, NotFound
 from service.planning.formats import MEDIA_TYPES
 from service.planning.identity import stream_tag
+from service.planning.quality import QualityWish
 from service.planning.sizing import choose, choose_view, sizes_of
 from service.routes.answers import cache_control, picture_headers, respond
 from service.routes.parameters import PictureId, PictureParameters, StreamParameters
@@ -59,15 +60,16 @@ async def picture_at_size(
     """Only the layers that the size needs are read and decoded. Never larger than the original,
     unless `upscale` is set."""
     record = await context.library.find(picture)
+    hints = parameters.hinted(request.headers if context.settings.client_hints else None)
     order = context.library.order(
         record,
-        choose_view(sizes_of(record.header), parameters.wanted()),
+        choose_view(sizes_of(record.header), hints.wanted),
         parameters.output(),
         request.headers.get("accept"),
-        parameters.q,
+        QualityWish(parameters.q, hints.saving),
         parameters.finish(),
     )
-    headers = picture_headers(request, context, order)
+    headers = picture_headers(request, context, order, hints.vary)
     return await respond(request, context, order, headers)
 
 

@@ -15,6 +15,7 @@ TESTED_ELSEWHERE = {
     "model/network/config.py": "network/test_compass.py, codec/test_weights.py: sizes of real networks",
     "service/messages/jobs.py": "messages/test_protocol.py: plain data, tested on its way through the frames",
     "service/metrics.py": "deploy/test_metric_names.py: names, against the dashboard and the documentation",
+    "service/planning/points.py": "planning/test_quality.py: numbers, with the function that reads them",
     "service/planning/formats.py": "worker/test_imagefile.py: against what Pillow really does",
     "benchmarks/measure/command.py": "quality/test_rd.py: the options of a benchmark, with a benchmark",
     "benchmarks/measure/ours.py": "quality/test_rd.py: with the benchmark that it measures for",

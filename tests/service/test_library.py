@@ -13,6 +13,7 @@ from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.messages.plans import WHITE, RenderPlan
 from service.metrics import Metrics
 from service.planning.plans import Finish
+from service.planning.quality import QualityWish
 from service.planning.sizing import View
 from service.settings import Settings
 from service.storage.store import Store
@@ -210,4 +211,7 @@ async def test_only_what_shows_is_part_of_an_order(make: Make) -> None:
     view = View(0, (30, 24))
     assert library.order(record, view, "jpeg", finish=red).plan.background == "#ff0000"
     assert library.order(record, view, "webp", finish=red).plan.background == WHITE
-    assert library.order(record, view, "png", quality=3).etag == library.order(record, view, "png").etag
+    assert (
+        library.order(record, view, "png", wish=QualityWish(3)).etag
+        == library.order(record, view, "png").etag
+    )

@@ -93,3 +93,32 @@ async def test_errors_of_the_library_are_problems(serve, error, status, after):
     assert problem(answer, status)["detail"] == error.detail
     assert answer.headers.get("retry-after") == after
     assert (await client.get(path)).status_code == 200
+
+
+HINTS = {"Sec-CH-DPR": "2", "Sec-CH-Width": "60", "Save-Data": "on", "Accept": "image/webp"}
+
+
+async def test_hints_count_where_the_settings_say_so(serve):
+    client, library = serve(client_hints=True)
+    path = f"/images/{library.add(*SIZES).id}"
+
+    async def asked(query="", **headers):
+        answer = await client.get(path + query, headers=headers or HINTS)
+        plan = answer.json()
+        return plan["size"], plan["quality"], answer.headers.get("vary")
+
+    plain = (await asked("?format=webp&width=200&dpr=1&q=50"))[1]
+    assert plain == 50
+    size, saving, vary = await asked()
+    assert (size, vary) == ([60, 48], "Accept, Sec-CH-Width, Save-Data")
+    size, usual, vary = await asked(Accept="image/webp")
+    assert (size, vary) == ([200, 160], "Accept, Sec-CH-Width, Save-Data")
+    assert saving < usual
+    assert await asked("?width=30&q=9") == ([60, 48], 9, "Accept, Sec-CH-DPR")
+    assert await asked("?width=30&dpr=1&q=9&format=webp") == ([30, 24], 9, None)
+
+
+async def test_otherwise_hints_are_nothing(serve):
+    client, library = serve()
+    answer = await client.get(f"/images/{library.add(*SIZES).id}", headers=HINTS)
+    assert (answer.json()["size"], answer.headers["vary"]) == ([200, 160], "Accept")
