@@ -6,14 +6,17 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from model.stream.container import Header
 from service.errors import BadParameter, NotFound
+from service.library import Order
+from service.messages.plans import WHITE
+from service.planning.canonical import canonical_query
 from service.planning.formats import MEDIA_TYPES
 from service.planning.identity import stream_tag
 from service.planning.quality import QualityWish
-from service.planning.sizing import choose, choose_view, sizes_of
+from service.planning.sizing import View, choose, choose_view, sizes_of
 from service.routes.answers import cache_control, picture_headers, respond
 from service.routes.parameters import PictureId, PictureParameters, StreamParameters
 from service.web.conditional import Unsatisfiable, matches, requested_span
-from service.web.context import ServiceContext, may_read
+from service.web.context import Context, ServiceContext, may_read
 from service.web.problems import documented
 from service.web.problems import response as problem
 
@@ -70,6 +73,7 @@ async def picture_at_size(
         parameters.finish(),
     )
     headers = picture_headers(request, context, order, hints.vary)
+    headers |= _canonical_link(context, order, parameters.q)
     return await respond(request, context, order, headers)
 
 
@@ -122,6 +126,21 @@ async def stream(
         headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
     context.metrics.bytes_served.labels("compass").inc(len(body))
     return Response(body, status, headers, media_type=STREAM_TYPE)
+
+
+def _canonical_link(context: Context, order: Order, quality: int | None) -> dict[str, str]:
+    """The header that names the preferred URL of an answer, where there is one."""
+    plan, transparent = order.plan, bool(order.record.facts.alpha)
+    background = (
+        plan.background if transparent and plan.format == "jpeg" and plan.background != WHITE else None
+    )
+    view = View(plan.layer, plan.size, plan.crop)
+    quality = None if plan.format == "png" else quality
+    query = canonical_query(sizes_of(order.record.header), view, plan.format, quality, background)
+    if query is None:
+        return {}
+    url = f"{context.settings.public_url.rstrip('/')}/images/{order.record.id}"
+    return {"Link": f'<{url}?{query}>;rel="canonical"'}
 
 
 def _last_layer(header: Header, parameters: StreamParameters) -> int:

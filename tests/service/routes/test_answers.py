@@ -122,3 +122,24 @@ async def test_otherwise_hints_are_nothing(serve):
     client, library = serve()
     answer = await client.get(f"/images/{library.add(*SIZES).id}", headers=HINTS)
     assert (answer.json()["size"], answer.headers["vary"]) == ([200, 160], "Accept")
+
+
+@pytest.mark.parametrize(
+    ("query", "canonical"),
+    [
+        ("width=30&dpr=2&fit=contain", "width=60&format=webp"),
+        ("format=webp&width=60", "width=60&format=webp"),
+        ("q=7&height=48", "width=60&format=webp&q=7"),
+        ("format=png&q=7", "format=png"),
+        ("format=jpg&background=ff0000", "format=jpeg"),
+    ],
+)
+async def test_an_answer_names_its_preferred_url(serve, query, canonical):
+    client, library = serve(public_url="https://img.example.org/")
+    record = library.add(*SIZES)
+    first = await client.get(f"/images/{record.id}?{query}", headers={"Accept": "image/webp"})
+    link = f"https://img.example.org/images/{record.id}?{canonical}"
+    assert first.headers["link"] == f'<{link}>;rel="canonical"'
+    again = await client.get(f"/images/{record.id}?{canonical}")
+    assert (again.headers["etag"], again.content) == (first.headers["etag"], first.content)
+    assert "vary" not in again.headers
