@@ -130,10 +130,8 @@ async def stream(
 
 def _canonical_link(context: Context, order: Order, quality: int | None) -> dict[str, str]:
     """The header that names the preferred URL of an answer, where there is one."""
-    plan, transparent = order.plan, bool(order.record.facts.alpha)
-    background = (
-        plan.background if transparent and plan.format == "jpeg" and plan.background != WHITE else None
-    )
+    plan = order.plan
+    background = None if plan.background == WHITE else plan.background  # white too where none would show
     view = View(plan.layer, plan.size, plan.crop)
     quality = None if plan.format == "png" else quality
     query = canonical_query(sizes_of(order.record.header), view, plan.format, quality, background)
