@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refinement bench-training bench-ablations crops soak
+.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refinement bench-training bench-ablations crops soak bench-answers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -67,6 +67,9 @@ bench-training: setup-dev ## recipes of training side by side (DATA: photographs
 
 bench-ablations: setup-dev ## the method without one of its parts (PHOTOS: to train with, OPTIONS="--minutes 9")
 	$(BIN)/python -m benchmarks.quality.ablations --data $(DATA) --photos $(PHOTOS) --profile $(PROFILE) --out $(OUT)/ablations $(OPTIONS)
+
+bench-answers: setup-dev ## bytes of default answers beside files of the original
+	$(BIN)/python -m benchmarks.quality.answers --data $(DATA) --profile $(PROFILE) --out $(OUT)/answers $(OPTIONS)
 
 crops: setup-dev ## crops beside AVIF and JPEG for docs/images (DATA: Kodak)
 	$(BIN)/python -m benchmarks.quality.crops --data $(DATA) --profile $(PROFILE) --tables $(OUT)/crops $(OPTIONS)

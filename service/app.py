@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
@@ -29,7 +29,8 @@ from service.web.methods import Methods
 from service.web.middleware import Guarded, Observed
 from service.web.rates import RateLimited
 from service.web.sending import Outgoing
-from service.web.uploads import Incoming
+from service.web.strict import only_known_parameters
+from service.web.uploads import incoming_of
 
 log = logging.getLogger("compass")
 
@@ -72,6 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
         version=_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
+        dependencies=[Depends(only_known_parameters)],
+        responses=problems.documented(422),
         redirect_slashes=False,
         redoc_url=None,
         static_url="/docs-static",
@@ -134,13 +137,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     library = Library(settings, store, pool, metrics)
     where = "Redis" if settings.redis_url else settings.data
     log.info("profile %s, storing in %s", settings.profile, where)
-    incoming = Incoming(
-        room=settings.max_uploads * settings.max_upload_bytes,
-        max_bytes=settings.max_upload_bytes,
-        seconds=settings.upload_seconds,
-        min_rate=settings.min_rate,
-        window=settings.stall_seconds,
-    )
+    incoming = incoming_of(settings)
     slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
     return Context(settings, metrics, store, pool, library, slots, incoming, outgoing)
 

@@ -8,7 +8,6 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 STANDARD = Path("-")
@@ -32,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         export(arguments[1:])
         return 0
+    if arguments[:1] == ["import"]:
+        from service.client.command import main as import_folder
+
+        return import_folder(arguments[1:], "compass import")
     options = _parser().parse_args(arguments)
     from pydantic import ValidationError
 
@@ -104,16 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     sign.add_argument("--seconds", type=_positive, help="how long it is valid; unset: for ever")
     sign.set_defaults(run=_sign)
 
-    folder = commands.add_parser("import", help="upload the pictures of a folder; go on where it stopped")
-    folder.add_argument("folder", type=Path)
-    folder.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
-    folder.add_argument("--quality", type=_percentage, help="1-100")
-    folder.add_argument("--widths", type=_widths, help="layer widths in pixels, such as 320,640,1280")
-    folder.add_argument("--max-width", type=_positive, help="pixels; wider pictures are made this wide")
-    folder.add_argument("--jobs", type=_positive, default=2, help="uploads at once (default: %(default)s)")
-    folder.epilog = "An API key is taken from the environment variable COMPASS_API_KEY."
-    folder.set_defaults(run=_import)
-
+    commands.add_parser(
+        "import", help="upload the pictures of a folder; go on where it stopped", add_help=False
+    )
     commands.add_parser("train", help="train the network (compass train --help)", add_help=False)
     commands.add_parser(
         "export", help="weight file of a training run (compass export --help)", add_help=False
@@ -275,26 +271,6 @@ def _fsck(options: argparse.Namespace) -> int:
     from service.storage.fsck import run
 
     return run(options.delete)
-
-
-def _import(options: argparse.Namespace) -> int:
-    import os
-
-    from service.client.api import Client, Refused
-    from service.client.folder import import_folder
-
-    if not options.folder.is_dir():
-        raise CommandError(f"{options.folder}: not a folder")
-    coding = {"quality": options.quality, "widths": options.widths, "max_width": options.max_width}
-    key = os.environ.get("COMPASS_API_KEY")
-    with Client(options.url, key, retries=0, timeout=10) as probe, suppress(Refused):
-        probe.info("is-anybody-there")
-    with Client(options.url, key) as client:
-        tally = import_folder(client, options.folder, options.jobs, **coding)
-    print(tally)
-    if tally.interrupted:
-        return 130
-    return 1 if tally.failed else 0
 
 
 def _sign(options: argparse.Namespace) -> int:

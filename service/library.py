@@ -20,6 +20,7 @@ from service.planning.formats import MAX_OUTPUT_EDGE, MEDIA_TYPES
 from service.planning.identity import is_picture_id, picture_id, upload_digest
 from service.planning.negotiation import accepted_format
 from service.planning.plans import PLAIN, Finish, make_plan
+from service.planning.quality import ANY, QualityWish, output_quality
 from service.planning.sizing import View, sizes_of
 from service.settings import Settings
 from service.storage.records import Facts, Record
@@ -164,13 +165,13 @@ class Library:
         view: View,
         output: str | None = None,
         accept: str | None = None,
-        quality: int | None = None,
+        wish: QualityWish = ANY,
         finish: Finish = PLAIN,
     ) -> Order:
         """Decide what exactly to render, reading and decoding nothing.
 
         ``output`` is a name of :data:`service.planning.formats.MEDIA_TYPES`; without it ``accept``, the
-        header, decides. ``quality`` is that format's own, 1-100; without it the settings decide.
+        header, decides. Where the ``wish`` names no quality, the settings and the stream's own decide.
         Raises BadParameter or NotAcceptable.
         """
         width, height = view.size
@@ -182,7 +183,8 @@ class Library:
         name = output or accepted_format(accept, possible, alpha=bool(record.facts.alpha))
         if not record.facts.alpha or name != "jpeg":  # nothing shows through
             finish = replace(finish, background=WHITE)
-        quality = self.settings.output_quality(name, quality)
+        stream_quality = record.header.layers[view.layer].quality
+        quality = output_quality(name, stream_quality, wish, self.settings.fixed_quality(name))
         plan = make_plan(record.id, record.header, view, name, quality, finish)
         return Order(record, plan, negotiated=output is None)
 

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     widths: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
         default=(320, 640, 1280, 2560), description="layer widths of an upload that names none, in pixels"
     )
-    quality: int = Field(default=55, ge=1, le=100, description="quality of an upload that names none, 1-100")
+    quality: int = Field(default=80, ge=1, le=100, description="quality of an upload that names none, 1-100")
 
     # limits on what comes in and goes out
     max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="largest upload, in bytes")
@@ -151,9 +151,28 @@ class Settings(BaseSettings):
     max_age: int = Field(
         default=31_536_000, ge=0, description="Cache-Control max-age of a picture, in seconds"
     )
-    jpeg_quality: int = Field(default=85, ge=1, le=100, description="output quality of JPEG, 1-100")
-    webp_quality: int = Field(default=82, ge=1, le=100, description="output quality of WebP, 1-100")
-    avif_quality: int = Field(default=65, ge=1, le=100, description="output quality of AVIF, 1-100")
+    jpeg_quality: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="output quality of JPEG, 1-100; unset: what the stream is worth",
+    )
+    webp_quality: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="output quality of WebP, 1-100; unset: what the stream is worth",
+    )
+    avif_quality: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="output quality of AVIF, 1-100; unset: what the stream is worth",
+    )
+    client_hints: bool = Field(
+        default=False,
+        description="heed Sec-CH-DPR, Sec-CH-Width and Save-Data where a URL leaves open what they say",
+    )
 
     # protection
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
@@ -196,12 +215,10 @@ class Settings(BaseSettings):
         cache, niceness = self.worker_cache_bytes, self.worker_niceness
         return WorkerSettings(self.profile, self.device, self.max_pixels, cache, niceness)
 
-    def output_quality(self, name: str, wanted: int | None = None) -> int:
-        """The quality of an answer in a format: the ``wanted`` one, else the setting; 100 for PNG."""
-        if name == "png":
-            return 100
-        default: int = getattr(self, f"{name}_quality")
-        return default if wanted is None else wanted
+    def fixed_quality(self, name: str) -> int | None:
+        """The quality of answers in a format, where the settings prescribe one."""
+        fixed: int | None = getattr(self, f"{name}_quality", None)
+        return fixed
 
     _lists = field_validator("widths", "api_keys", "url_keys", "metrics_keys", "cors_origins", mode="before")(
         _split

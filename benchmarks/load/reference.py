@@ -16,6 +16,7 @@ from model.stream.container import read_header
 from service.messages.jobs import Render
 from service.planning.formats import MEDIA_TYPES
 from service.planning.plans import make_plan
+from service.planning.quality import output_quality
 from service.planning.sizing import Wanted, choose_view, sizes_of
 from service.settings import Settings
 from service.worker.tasks import Tasks
@@ -62,7 +63,10 @@ class Reference:
         stream, name = self._streams[picture], _FORMATS[media_type]
         header = read_header(stream)
         view = choose_view(sizes_of(header), Wanted(width=width))
-        plan = make_plan(picture, header, view, name, self._settings.output_quality(name))
+        quality = output_quality(
+            name, header.layers[view.layer].quality, fixed=self._settings.fixed_quality(name)
+        )
+        plan = make_plan(picture, header, view, name, quality)
         return self._tasks.render(Render(plan, stream)).body
 
     def wrong(self, hits: Iterable[Hit]) -> list[str]:

@@ -30,6 +30,7 @@ from benchmarks.measure.report import finish, table
 from model.stream.container import read_header
 from service.messages.jobs import Render
 from service.messages.plans import RenderPlan
+from service.planning.quality import output_quality
 from service.settings import Profile, Settings
 from service.worker.tasks import Tasks
 
@@ -47,10 +48,11 @@ def bare(profile: Profile, streams: Sequence[bytes], seconds: float) -> float:
     torch.set_num_threads(1)
     tasks = Tasks(Settings(profile=profile, worker_cache_bytes=0).for_worker)
     tasks.warm_up()
-    quality, done, begin = Settings().output_quality("jpeg"), 0, time.perf_counter()
+    done, begin = 0, time.perf_counter()
     for stream in itertools.cycle(streams):
         layers = read_header(stream).layers
         size = layers[-1].width, layers[-1].height
+        quality = output_quality("jpeg", layers[-1].quality)
         tasks.render(Render(RenderPlan("", "", len(layers) - 1, size, "jpeg", quality), stream))
         done += 1
         if time.perf_counter() > begin + seconds:

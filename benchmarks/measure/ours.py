@@ -22,6 +22,11 @@ class Meter:
         self._cache = cache
         self._version = f"{codec.model_id.hex()} {code_digest(Path(model.__path__[0]), without='training')}"
 
+    @property
+    def codec(self) -> Codec:
+        """The codec that is measured."""
+        return self._codec
+
     def layers(self, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
         """(Bytes from the stream's start, PSNR) of each layer, smallest first.
 

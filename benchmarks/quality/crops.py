@@ -1,7 +1,7 @@
 """Crops of the layers beside AVIF and JPEG for the eye: `make crops DATA=folder PROFILE=lite`.
 
 One PNG per picture, three rows: the sizes of a three-layer stream, each twice as wide as the one above. The
-others keep one file a size, and up to each size their files have as many bytes as the stream has, or the
+others keep one file per size, and up to each size their files have as many bytes as the stream has, or the
 next fewer that their qualities give. Small sizes are enlarged by repeating pixels.
 """
 

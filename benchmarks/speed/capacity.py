@@ -21,6 +21,7 @@ from benchmarks.measure.report import table
 from model.stream.container import read_header
 from service.messages.jobs import Render, Upload
 from service.messages.plans import RenderPlan
+from service.planning.quality import output_quality
 from service.settings import Settings
 from service.worker.tasks import Tasks
 
@@ -63,7 +64,7 @@ def measure(tasks: Tasks, settings: Settings, files: Sequence[bytes]) -> dict[st
         for k, layer in enumerate(header.layers):
             values[f"read {k}"] = layer.end
             for kind in FORMATS:
-                quality = settings.output_quality(kind)
+                quality = output_quality(kind, settings.quality)
                 prefix = coded.stream[: layer.end]
                 order = Render(RenderPlan("", "", k, (layer.width, layer.height), kind, quality), prefix)
                 began = time.process_time()

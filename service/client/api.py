@@ -97,6 +97,16 @@ class Client:
     ) -> None:
         self._pool.clear()
 
+    def find_service(self) -> None:
+        """Return if anything answers at the service's address. It is asked only once.
+
+        Raises Unreachable, at once and not after the ``retries`` of other methods.
+        """
+        try:
+            self._pool.request("GET", f"{self.url}/healthz", retries=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(0, f"no answer from {self.url}", str(error)) from error
+
     def upload(
         self,
         picture: bytes | Path,
@@ -106,7 +116,7 @@ class Client:
         max_width: int | None = None,
         ttl: int | None = None,
     ) -> StoredPicture:
-        """Store a picture, given as a file or its bytes; the same again changes nothing.
+        """Store a picture, given as a file or its bytes; sending it again changes nothing.
 
         ``quality`` 1-100 and the layer ``widths`` in pixels default to the service's settings; a picture
         wider than ``max_width`` is made that wide; after ``ttl`` seconds it is deleted.

@@ -1,6 +1,6 @@
 """Uploading a whole folder: ``compass import``. Can be stopped and started again at any time.
 
-Beside the pictures a list is kept of what is stored, one JSON object a line; it tells which file
+Beside the pictures a list is kept of what is stored, one JSON object per line; it tells which file
 became which picture, and files that stand in it unchanged are not sent again.
 """
 
@@ -52,9 +52,10 @@ def import_folder(client: Client, folder: Path, jobs: int = 2, **coding: Any) ->
     """Upload every picture below a folder, ``jobs`` at a time, with a progress bar on stderr.
 
     ``coding`` are the keywords of :meth:`Client.upload`. Files that are refused are named and
-    left out. Ctrl-C ends it when the uploads under way are done. Raises ClientError when no file
-    can be uploaded, and OSError.
+    left out. Ctrl-C ends it when the uploads under way are done. Raises ClientError when no file can be
+    uploaded, at once where no service answers, and OSError.
     """
+    client.find_service()
     tally = Tally()
     known = _read_list(folder / LIST_NAME)
     todo = []

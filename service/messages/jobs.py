@@ -33,7 +33,7 @@ class Uploaded:
     """The stream of an upload, and what was learned while coding it.
 
     ``width`` and ``height`` after EXIF orientation; ``alpha`` holds one losslessly coded grey
-    picture a layer where the source had transparency, else nothing; ``average`` is "#rrggbb".
+    picture per layer where the source had transparency, else nothing; ``average`` is "#rrggbb".
     """
 
     stream: bytes

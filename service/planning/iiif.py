@@ -143,7 +143,7 @@ def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, 
     wanted = _size(cut, limits.within(cut), size)
     name = FORMATS[kind]
     if max(wanted) > MAX_OUTPUT_EDGE[name]:
-        raise BadRequest(f"{name} has at most {MAX_OUTPUT_EDGE[name]} pixels a side")
+        raise BadRequest(f"{name} has at most {MAX_OUTPUT_EDGE[name]} pixels per side")
     return ImageRequest(box, wanted, degrees, mirror, quality, name)
 
 

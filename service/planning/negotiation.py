@@ -13,23 +13,32 @@ WILDCARD = ("jpeg", "webp", "png", "avif")
 def accepted_format(accept: str | None, possible: Sequence[str], alpha: bool) -> str:
     """The best of the ``possible`` formats for an Accept header (None: anything).
 
-    A format named by the client wins over one that only a wildcard allows at the same q.
-    With ``alpha``, formats that keep transparency come before JPEG at the same q.
+    The highest q wins, but PNG, several times as large as the others, is taken only where nothing else will
+    do: old browsers name it with a higher q than the JPEG that they can show as well. At one q a format that
+    the client names comes before those that only a wildcard allows, and with ``alpha`` JPEG comes last. Where
+    transparency would otherwise hang on a wildcard, a PNG that is named is surer.
     Raises NotAcceptable if the client accepts none of them.
     """
     ranges = _ranges(accept) if accept and accept.strip() else {"*/*": 1.0}
-    best: tuple[float, bool, bool, int] | None = None
-    choice = ""
-    for name in possible:
-        exact = ranges.get(f"image/{name}")
-        q = exact if exact is not None else ranges.get("image/*", ranges.get("*/*", 0.0))
-        order = NAMED if exact is not None else WILDCARD
-        rank = (q, not (alpha and name == "jpeg"), exact is not None, -order.index(name))
-        if q > 0 and (best is None or rank > best):
-            best, choice = rank, name
-    if not choice:
+    wildcard = ranges.get("image/*", ranges.get("*/*", 0.0))
+    weights = {name: ranges.get(f"image/{name}", wildcard) for name in possible}
+    acceptable = [name for name in possible if weights[name] > 0]
+    if not acceptable:
         raise NotAcceptable("offered: " + ", ".join(f"image/{name}" for name in possible))
-    return choice
+    named = {name for name in acceptable if f"image/{name}" in ranges}
+
+    def rank(name: str) -> tuple[float, bool, bool, int]:
+        order = NAMED if name in named else WILDCARD
+        return weights[name], not (alpha and name == "jpeg"), name in named, -order.index(name)
+
+    others = [name for name in acceptable if name != "png"]
+    best = max(others, key=rank, default="png")
+    if alpha and "png" in acceptable:
+        if best == "jpeg" and rank("png") > rank("jpeg"):
+            return "png"
+        if best not in named and "png" in named:
+            return "png"
+    return best
 
 
 def _ranges(accept: str) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """From an order to a response: 304, HEAD, body, headers."""
 
 import time
+from collections.abc import Sequence
 
 from fastapi import Request, Response
 
@@ -39,16 +40,19 @@ async def respond(request: Request, context: Context, order: Order, headers: dic
     return BodyResponse(picture.body, context.outgoing, headers=headers, media_type=picture.media_type)
 
 
-def picture_headers(request: Request, context: Context, order: Order) -> dict[str, str]:
-    """Headers that are known before anything is decoded."""
+def picture_headers(
+    request: Request, context: Context, order: Order, vary: Sequence[str] = ()
+) -> dict[str, str]:
+    """Headers that are known before anything is decoded; ``vary`` names headers that decided with the URL."""
     headers = {
         "ETag": order.etag,
         "Cache-Control": cache_control(request, context, order.record),
         "Compass-Layer": str(order.plan.layer),
         "Compass-Bytes-Stored": str(order.record.bytes),
     }
-    if order.negotiated:
-        headers["Vary"] = "Accept"
+    deciding = (*(["Accept"] if order.negotiated else []), *vary)
+    if deciding:
+        headers["Vary"] = ", ".join(deciding)
     return headers
 
 

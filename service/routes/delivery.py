@@ -6,13 +6,17 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from model.stream.container import Header
 from service.errors import BadParameter, NotFound
+from service.library import Order
+from service.messages.plans import WHITE
+from service.planning.canonical import canonical_query
 from service.planning.formats import MEDIA_TYPES
 from service.planning.identity import stream_tag
-from service.planning.sizing import choose, choose_view, sizes_of
+from service.planning.quality import QualityWish
+from service.planning.sizing import View, choose, choose_view, sizes_of
 from service.routes.answers import cache_control, picture_headers, respond
 from service.routes.parameters import PictureId, PictureParameters, StreamParameters
 from service.web.conditional import Unsatisfiable, matches, requested_span
-from service.web.context import ServiceContext, may_read
+from service.web.context import Context, ServiceContext, may_read
 from service.web.problems import documented
 from service.web.problems import response as problem
 from service.web.sending import BodyResponse
@@ -60,15 +64,17 @@ async def picture_at_size(
     """Only the layers that the size needs are read and decoded. Never larger than the original,
     unless `upscale` is set."""
     record = await context.library.find(picture)
+    hints = parameters.hinted(request.headers if context.settings.client_hints else None)
     order = context.library.order(
         record,
-        choose_view(sizes_of(record.header), parameters.wanted()),
+        choose_view(sizes_of(record.header), hints.wanted),
         parameters.output(),
         request.headers.get("accept"),
-        parameters.q,
+        QualityWish(parameters.q, hints.saving),
         parameters.finish(),
     )
-    headers = picture_headers(request, context, order)
+    headers = picture_headers(request, context, order, hints.vary)
+    headers |= _canonical_link(context, order, parameters.q)
     return await respond(request, context, order, headers)
 
 
@@ -121,6 +127,19 @@ async def stream(
         headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
     context.metrics.bytes_served.labels("compass").inc(len(body))
     return BodyResponse(body, context.outgoing, status, headers, STREAM_TYPE)
+
+
+def _canonical_link(context: Context, order: Order, quality: int | None) -> dict[str, str]:
+    """The header that names the preferred URL of an answer, where there is one."""
+    plan = order.plan
+    background = None if plan.background == WHITE else plan.background  # white too where none would show
+    view = View(plan.layer, plan.size, plan.crop)
+    quality = None if plan.format == "png" else quality
+    query = canonical_query(sizes_of(order.record.header), view, plan.format, quality, background)
+    if query is None:
+        return {}
+    url = f"{context.settings.public_url.rstrip('/')}/images/{order.record.id}"
+    return {"Link": f'<{url}?{query}>;rel="canonical"'}
 
 
 def _last_layer(header: Header, parameters: StreamParameters) -> int:

@@ -1,11 +1,13 @@
 """Query parameters of the routes, checked and documented."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, Field
 
 from model.stream.container import MAX_EDGE
+from service.planning.hints import Hinted, hinted
 from service.planning.plans import Finish
 from service.planning.sizing import Fit, Wanted
 
@@ -58,7 +60,12 @@ class PictureParameters(BaseModel):
     format: Literal["avif", "webp", "jpeg", "jpg", "png"] | None = Field(
         default=None, description="unset: the best one that Accept allows"
     )
-    q: int | None = Field(default=None, ge=1, le=100, description="output quality, not of PNG")
+    q: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="output quality, not of PNG; unset: what the stored stream is worth",
+    )
     background: str = Field(
         default="ffffff", pattern=r"^#?[0-9a-fA-F]{6}$", description="colour under transparency in JPEG"
     )
@@ -66,6 +73,12 @@ class PictureParameters(BaseModel):
     def wanted(self) -> Wanted:
         """The part that decides the size."""
         return Wanted(self.width, self.height, self.fit, self.dpr, self.upscale, self.layer)
+
+    def hinted(self, headers: Mapping[str, str] | None) -> Hinted:
+        """The part that decides the size, with what a request's headers hint at; None: they do not count."""
+        if headers is None:
+            return Hinted(self.wanted())
+        return hinted(self.wanted(), "dpr" in self.model_fields_set, self.q is not None, headers)
 
     def output(self) -> str | None:
         """The wanted format, None to negotiate."""

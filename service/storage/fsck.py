@@ -20,7 +20,7 @@ from service.storage.valkey import EmbeddedValkey
 
 EXIT_DAMAGED = 3
 _PAUSE = 0.05
-"""Seconds between two pictures in the background: at most 20 a second are read."""
+"""Seconds between two pictures in the background: at most 20 per second are read."""
 
 log = logging.getLogger("compass")
 

@@ -1,4 +1,4 @@
-"""Pictures in Redis: one stream a picture, read by prefix, checked on every read.
+"""Pictures in Redis: one stream per picture, read by prefix, checked on every read.
 
 Keys of a picture: ``{id}:stream``, ``{id}:facts`` (JSON) and ``{id}:alpha:<layer>``, written in one
 MULTI; the braces keep them together in a cluster. Who writes watches ``{id}:facts``, so that of several

@@ -10,6 +10,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from service.errors import BadRequest, Overloaded, PictureTooLarge, RequestTimeout, UnsupportedPicture
+from service.settings import Settings
 from service.web.connection import ClientGone
 
 FIELD = "file"
@@ -105,6 +106,17 @@ class Incoming:
             if size >= due:
                 due, until = size + self._least, clock() + self._window
             yield chunk
+
+
+def incoming_of(settings: Settings) -> Incoming:
+    """With the settings' limits."""
+    return Incoming(
+        room=settings.max_uploads * settings.max_upload_bytes,
+        max_bytes=settings.max_upload_bytes,
+        seconds=settings.upload_seconds,
+        min_rate=settings.min_rate,
+        window=settings.stall_seconds,
+    )
 
 
 def _announced(request: Request) -> int:

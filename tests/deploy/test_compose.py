@@ -121,7 +121,7 @@ def _compose() -> list[str]:
 
 
 def _config(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    (folder / "empty.env").touch()  # lest one in the repository be read
+    (folder / "empty.env").touch()  # so that no file of the repository is read
     kept = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     command = [*_compose(), "-f", "docker-compose.yml", "--env-file", f"{folder}/empty.env", "config"]
     return subprocess.run(command, cwd=ROOT, env=kept | environment, capture_output=True, text=True)

@@ -1,27 +1,27 @@
-"""Fixtures: one real service for all tests that do not break it, and a store of its own."""
+"""Fixtures: what the shared service holds, a store of its own, and routes alone."""
 
-from collections.abc import AsyncIterator, Iterator
+from asyncio import Semaphore
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from service.app import create_app
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
+from service.web.context import Context
+from service.web.sending import Outgoing
+from service.web.uploads import incoming_of
+from tests.service.fakes import FakeLibrary
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
-
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """A running service with one worker, shared: leave it as it was."""
-    running = RunningService(tmp_path_factory.mktemp("service"), max_upload_bytes=8 * 2**20)
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+Serve = Callable[..., tuple[httpx.AsyncClient, FakeLibrary]]
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +51,29 @@ async def store(valkey: EmbeddedValkey) -> AsyncIterator[Store]:
     opened = Store(valkey.url, Settings(), Metrics())
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Makes a client of the routes with these settings, and the library without pixels behind them."""
+    async with AsyncExitStack() as stack:
+
+        def made(**settings: Any) -> tuple[httpx.AsyncClient, FakeLibrary]:
+            chosen = Settings(**settings)
+            app, library = create_app(chosen), FakeLibrary(chosen)
+            app.state.context = Context(
+                chosen,
+                library.metrics,
+                library.store,
+                library.pool,
+                library,
+                upload_slots=Semaphore(chosen.max_uploads),
+                incoming=incoming_of(chosen),
+                outgoing=Outgoing(chosen.unsent_bytes),
+            )
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            client = httpx.AsyncClient(transport=transport, base_url="http://test")
+            stack.push_async_callback(client.aclose)
+            return client, library
+
+        yield made

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from model.stream.container import read_header, verify
 from service.messages.jobs import Render
 from service.planning.plans import make_plan
+from service.planning.quality import output_quality
 from service.planning.sizing import Wanted, choose_view, sizes_of
 from service.settings import MIB, Settings
 from service.worker.tasks import Tasks
@@ -84,7 +85,7 @@ def lost_or_wrong(service: RunningService, outcome: Outcome) -> list[str]:
         for (name, width, kind), body in outcome.answers.items():
             if name == picture:
                 view = choose_view(sizes_of(header), Wanted(width=width))
-                quality = Settings().output_quality(kind)
+                quality = output_quality(kind, header.layers[view.layer].quality)
                 right = tasks.render(Render(make_plan(picture, header, view, kind, quality), stream)).body
                 difference = np.abs(_pixels(right) - _pixels(body)).mean()
                 if difference > 0.5:

@@ -1,61 +1,14 @@
-"""The load generator and the plain server of the serving benchmark."""
+"""The load generator of the serving benchmark."""
 
-import os
 import random
-import socket
-import subprocess
-import threading
 import time
-from collections.abc import Iterator
 from io import BytesIO
 
 import httpx
-import pytest
-import uvicorn
-from fastapi import FastAPI, Response
 from PIL import Image
 
-from benchmarks.load.plain_server import keep, resize
-from benchmarks.load.prober import ask, probing
-from benchmarks.load.processes import Watch, alive, unix_sockets
-from benchmarks.load.traffic import Shot, Stored, Traffic, closed_loop, fire, open_loop, outcomes, percentile
-
-
-def jpeg(width: int = 64, height: int = 48) -> bytes:
-    out = BytesIO()
-    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(out, "jpeg")
-    return out.getvalue()
-
-
-@pytest.fixture
-def traffic() -> Traffic:
-    pictures = [Stored(f"picture{n}", 1000, 700) for n in range(5)]
-    return Traffic(pictures, [jpeg()], random.Random(7))
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    """A real server on the loopback: /ok answers, /busy refuses, everything else is not there."""
-    app = FastAPI()
-
-    @app.get("/ok")
-    async def ok() -> Response:
-        return Response(b"body", headers={"Compass-Bytes-Read": "12", "Compass-Bytes-Stored": "34"})
-
-    @app.get("/busy", status_code=429)
-    async def busy() -> None:
-        return None
-
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        running = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not running.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        running.should_exit = True
-        thread.join()
+from benchmarks.load.traffic import Shot, Traffic, closed_loop, fire, open_loop, outcomes, percentile
+from tests.benchmarks.load.conftest import jpeg
 
 
 def test_percentiles() -> None:
@@ -103,50 +56,3 @@ async def test_requests_are_fired_whether_or_not_they_are_answered(server: str) 
     counts = outcomes(hits, "read")
     assert set(counts) == {200, 404, 429}
     assert 25 < sum(counts.values()) < 90
-
-
-def test_another_process_probes_meanwhile(server: str, traffic: Traffic) -> None:
-    with probing(int(server.rsplit(":", 1)[1]), traffic) as probes:
-        time.sleep(1)
-        assert probes.hits == []
-    assert {"health", "read"} <= {hit.shot.route for hit in probes.hits}
-    assert {hit.status for hit in probes.hits} <= {404, 405}  # this server has no such routes
-    assert all(0 < hit.seconds < 30 for hit in probes.hits)
-
-
-def test_probes_of_no_server_are_no_answers(traffic: Traffic) -> None:
-    assert ask(1, traffic.draw()).status == 0
-
-
-def test_the_plain_server_keeps_and_resizes() -> None:
-    stored, width, height = keep(jpeg(200, 100))
-    assert (width, height) == (200, 100)
-    for name in ("avif", "webp", "jpeg"):
-        with Image.open(BytesIO(resize(stored, 50, name))) as picture:
-            assert (picture.format or "").lower() == name
-            assert picture.size == (50, 25)
-    with Image.open(BytesIO(resize(stored, 999, "jpeg"))) as picture:
-        assert picture.size == (200, 100)
-
-
-def test_cpu_seconds_are_counted_from_the_first_look() -> None:
-    watch = Watch()
-    watch.note("http", 1, 10.0)
-    watch.note("worker", 2, 5.0)
-    watch.note("worker", 3, 7.0)
-    watch.note("http", 1, 10.5)
-    watch.note("worker", 2, 8.0)
-    assert watch.cpu() == {"http": 0.5, "worker": 3.0, "store": 0.0}
-
-
-def test_open_unix_sockets_and_ended_processes_are_seen() -> None:
-    before = unix_sockets(os.getpid())
-    pair = socket.socketpair()
-    assert unix_sockets(os.getpid()) == before + 2
-    for end in pair:
-        end.close()
-    assert unix_sockets(os.getpid()) == before
-    with subprocess.Popen(["sleep", "60"]) as process:
-        assert alive(process.pid)
-        process.kill()
-    assert not alive(process.pid)

@@ -29,7 +29,7 @@ def codecs():
 
 @pytest.fixture
 def codec(codecs, name):
-    """That of the stream ``name``."""
+    """The codec that the stream ``name`` was coded with."""
     return codecs[MANIFEST[name]["weights"]]
 
 

@@ -1,26 +1,16 @@
-"""The client and ``compass import``, against the running service and against bad servers."""
+"""The client, against the running service and against bad servers."""
 
 import json
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from service.client.api import Client, ClientError, Refused, Unreachable
-from service.client.folder import LIST_NAME, import_folder
-from tests.service.running import RunningService, free_port
+from service.client.api import Client, Refused, Unreachable
+from tests.service.running import free_port
 from tests.service.samples import encoded, photo
-from tests.service.test_cli import compass
-
-
-@pytest.fixture
-def client(service: RunningService) -> Iterator[Client]:
-    with Client(service.url) as opened:
-        yield opened
 
 
 def test_a_picture_comes_and_goes(client, tmp_path):
@@ -57,6 +47,14 @@ def test_refusals_name_the_problem(client):
 def test_nobody_there():
     with Client(f"http://127.0.0.1:{free_port()}", retries=1) as nobody, pytest.raises(Unreachable):
         nobody.info("a" * 32)
+
+
+def test_whether_a_service_is_there_is_asked_once(service):
+    """A misspelt address is known at once, however patient the client is elsewhere."""
+    with Client(service.url) as client:
+        client.find_service()
+    with Client(f"http://127.0.0.1:{free_port()}", retries=1000) as nobody, pytest.raises(Unreachable):
+        nobody.find_service()
 
 
 class Moody(BaseHTTPRequestHandler):
@@ -119,65 +117,3 @@ def test_other_errors_are_not_tried_again(moody):
     with Client(f"http://127.0.0.1:{server.server_port}") as client, pytest.raises(Refused):
         client.upload(b"picture")
     assert handler.moods == [201]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three pictures, one of them broken, and things that are none."""
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "a.png").write_bytes(encoded(photo(60, 40, seed=51), "PNG"))
-    (tmp_path / "deep" / "b.JPG").write_bytes(encoded(photo(60, 40, seed=52), "JPEG"))
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / ".hidden.png").write_bytes(b"no picture either")
-    return tmp_path
-
-
-def test_import(service, client, folder):
-    uploads = service.metric("compass_requests_total", method="POST")
-    result = compass("import", folder, "--url", service.url, "--widths", "30")
-    assert result.returncode == 1
-    assert "2 pictures stored, 0 of them before" in result.stdout
-    assert "1 failed" in result.stdout
-    assert "broken.jpg" in result.stderr
-    lines = [json.loads(line) for line in (folder / LIST_NAME).read_text().splitlines()]
-    assert sorted(line["file"] for line in lines) == ["a.png", "deep/b.JPG"]
-    assert all(
-        [layer["width"] for layer in client.info(line["id"]).facts["layers"]] == [30, 60] for line in lines
-    )
-    assert service.metric("compass_requests_total", method="POST") == uploads + 3
-
-    (folder / "broken.jpg").unlink()
-    again = compass("import", folder, "--url", service.url, "--widths", "30")
-    assert again.returncode == 0
-    assert "2 pictures stored, 2 of them before" in again.stdout
-    assert service.metric("compass_requests_total", method="POST") == uploads + 3
-
-
-def test_import_goes_on_after_a_crash(service, client, folder):
-    (folder / "broken.jpg").unlink()
-    import_folder(client, folder, widths=(30,))
-    journal = folder / LIST_NAME
-    whole = journal.read_text().splitlines()
-    journal.write_text(whole[0] + "\n" + whole[1][:20])
-    tally = import_folder(client, folder, widths=(30,))
-    assert (tally.stored, tally.before, tally.failed) == (2, 1, 0)
-    assert sorted(journal.read_text().splitlines()[i] for i in (0, 2)) == sorted(whole)
-    assert import_folder(client, folder, widths=(30,)).before == 2
-
-
-def test_a_changed_file_is_sent_again(client, folder):
-    (folder / "broken.jpg").unlink()
-    import_folder(client, folder, widths=(30,))
-    (folder / "a.png").write_bytes(encoded(photo(60, 40, seed=53), "PNG"))
-    assert import_folder(client, folder, widths=(30,)).before == 1
-    assert import_folder(client, folder, widths=(20,)).before == 0
-
-
-def test_import_without_a_service(folder):
-    result = compass("import", folder, "--url", "http://127.0.0.1:1")
-    assert result.returncode == 1
-    assert "no answer from http://127.0.0.1:1" in result.stderr
-    with Client("http://127.0.0.1:1", retries=0) as nobody, pytest.raises(ClientError):
-        import_folder(nobody, folder)
-    assert compass("import", folder / "none").returncode == 1

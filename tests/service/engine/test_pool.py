@@ -8,8 +8,9 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -22,15 +23,20 @@ from service.errors import (
     ServiceError,
     WorkerFailed,
 )
-from service.messages.jobs import Render, Upload
+from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.settings import MIB, Settings
+from tests.service.fakes import FakeDispatcher
 from tests.service.jobs import rendering
 
 FAULTS = "tests.service.fault_tasks:FaultTasks"
 BATCHES = "tests.service.fault_tasks:BatchTasks"
 COST = 100_000.0
 
+RENDERED = Rendered(b"body", "image/png", 4, 3, 1)
+UPLOADED = Uploaded(b"stream", 4, 3, "jpeg")
+
 MakePool = Callable[..., Awaitable[Pool]]
+WithoutWorkers = Callable[..., tuple[Pool, FakeDispatcher]]
 
 
 def render(key: str = "key", layer: int = 0, **order: Any) -> Render:
@@ -81,6 +87,18 @@ async def make_pool() -> AsyncIterator[MakePool]:
         pids = pool.worker_pids
         await pool.stop()
         assert not any(alive(pid) for pid in pids)
+
+
+@pytest.fixture
+def without_workers(monkeypatch: pytest.MonkeyPatch) -> WithoutWorkers:
+    """Makes a pool that starts no process: the test ends its jobs, by the dispatcher that it gets."""
+    monkeypatch.setattr("service.engine.pool.Dispatcher", FakeDispatcher)
+
+    def make(**settings: Any) -> tuple[Pool, FakeDispatcher]:
+        pool = Pool(Settings(workers=1, spare_workers=0, device="cpu", **settings))
+        return pool, cast(FakeDispatcher, pool._dispatcher)
+
+    return make
 
 
 async def test_jobs_go_to_worker_processes_and_come_back(make_pool: MakePool) -> None:
@@ -277,40 +295,73 @@ async def test_a_worker_that_talks_nonsense_is_ended(make_pool: MakePool, tmp_pa
     assert pool.state.restarts == {"protocol": 1}
 
 
-async def test_a_job_that_waits_too_long_is_never_begun(make_pool: MakePool, tmp_path: Path) -> None:
-    pool = await make_pool(workers=1, read_deadline=1.0)
-    busy = asyncio.create_task(pool.upload(upload(do="sleep", seconds=2), COST))
+async def test_a_job_that_waits_too_long_is_never_begun(without_workers: WithoutWorkers) -> None:
+    pool, dispatcher = without_workers(read_deadline=0.05)
+    busy = asyncio.create_task(pool.upload(upload(), COST))
     await until(lambda: pool.state.running["upload"] == 1)
     with pytest.raises(DeadlineExceeded):
-        await pool.render(render(do="exit", once=str(tmp_path / "begun")), COST)
-    await busy
-    assert await answer(pool, render())
-    assert not (tmp_path / "begun").exists()
+        await pool.render(render(), COST)
+    dispatcher.finish(UPLOADED)
+    assert (await busy).stream == UPLOADED.stream
+    assert dispatcher.begun == []
     assert pool.state.late == 1
 
 
-async def test_heavy_jobs_are_given_more_time(make_pool: MakePool) -> None:
-    pool = await make_pool(workers=1, read_deadline=0.3)
-    slow = render(do="sleep", seconds=0.6)
-    with pytest.raises(DeadlineExceeded):
-        await pool.render(slow, COST)
-    assert await answer(pool, slow, cost=80e6)
-
-
-async def test_a_job_whose_client_left_is_never_begun(make_pool: MakePool, tmp_path: Path) -> None:
-    pool = await make_pool(workers=1)
-    busy = asyncio.create_task(answer(pool, render(do="sleep", seconds=0.5)))
+async def test_heavy_jobs_are_given_more_time(without_workers: WithoutWorkers) -> None:
+    pool, dispatcher = without_workers(read_deadline=0.3)
+    jobs = [asyncio.create_task(pool.render(render(), cost)) for cost in (COST, 80e6)]
     await until(lambda: pool.state.running["light"] == 1)
-    waiting = asyncio.create_task(pool.render(render(do="exit", once=str(tmp_path / "begun")), COST))
+    light = dispatcher.finish(RENDERED)
+    heavy = dispatcher.finish(RENDERED)
+    assert light.allowed == pytest.approx(0.3)
+    assert heavy.allowed == pytest.approx(3.0)
+    await asyncio.gather(*jobs)
+
+
+async def test_a_job_whose_client_left_is_never_begun(without_workers: WithoutWorkers) -> None:
+    pool, dispatcher = without_workers()
+    busy = asyncio.create_task(pool.render(render(), COST))
+    waiting = asyncio.create_task(pool.render(render("other"), COST))
     await until(lambda: pool.state.waiting["light"] == 1)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert pool.state.waiting["light"] == 0
+    dispatcher.finish(RENDERED)
     await busy
-    assert await answer(pool, render())
-    assert not (tmp_path / "begun").exists()
+    assert dispatcher.begun == []
     assert pool.state.abandoned == 1
+
+
+async def test_a_full_queue_refuses_at_once(without_workers: WithoutWorkers) -> None:
+    pool, dispatcher = without_workers(read_queue=3)
+    jobs = [asyncio.create_task(pool.render(render(str(n)), COST)) for n in range(4)]
+    await until(lambda: pool.state.waiting["light"] == 3)
+    with pytest.raises(Overloaded) as refused:
+        await pool.render(render("late"), COST)
+    assert refused.value.retry_after is not None
+    assert refused.value.retry_after >= 1
+    with pytest.raises(Overloaded):
+        pool.check(render("late").plan, COST)
+    for _ in jobs:
+        dispatcher.finish(RENDERED)
+    assert len(await asyncio.gather(*jobs)) == 4
+    pool.check(render("late").plan, COST)
+    assert pool.state.refused == 2
+
+
+async def test_an_answer_of_another_kind_is_an_error(without_workers: WithoutWorkers) -> None:
+    pool, dispatcher = without_workers()
+    for work, wrong in (
+        (pool.render(render(), COST), UPLOADED),
+        (pool.render(render(), COST), replace(RENDERED, media_type="text/html")),
+        (pool.upload(upload(), COST), RENDERED),
+    ):
+        job = asyncio.create_task(work)
+        await until(lambda: bool(dispatcher.begun))
+        dispatcher.finish(wrong)
+        with pytest.raises(WorkerFailed, match="another kind"):
+            await job
 
 
 async def test_a_client_that_leaves_a_running_job_harms_nobody(make_pool: MakePool) -> None:
@@ -320,21 +371,6 @@ async def test_a_client_that_leaves_a_running_job_harms_nobody(make_pool: MakePo
     running.cancel()
     assert await answer(pool, render())
     assert pool.state.restarts == {}
-
-
-async def test_a_full_queue_refuses_at_once(make_pool: MakePool) -> None:
-    pool = await make_pool(workers=1, read_queue=3)
-    jobs = [asyncio.create_task(answer(pool, render(str(n), do="sleep", seconds=0.2))) for n in range(4)]
-    await until(lambda: pool.state.waiting["light"] == 3)
-    with pytest.raises(Overloaded) as refused:
-        await pool.render(render("late"), COST)
-    assert refused.value.retry_after is not None
-    assert refused.value.retry_after >= 1
-    with pytest.raises(Overloaded):
-        pool.check(render("late").plan, COST)
-    assert len(await asyncio.gather(*jobs)) == 4
-    pool.check(render("late").plan, COST)
-    assert pool.state.refused == 2
 
 
 @pytest.mark.slow

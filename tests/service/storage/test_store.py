@@ -9,7 +9,6 @@ from zlib import crc32
 
 import psutil
 import pytest
-import redis.asyncio as redis
 
 from model.stream.container import CodedLayer, read_header, write
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
@@ -33,14 +32,6 @@ FACTS = Facts(1000.5, source_bytes=9, source_format="PNG", quality=75, thumbhash
 def record(number: int = 0, created: float = 1000.5, **facts) -> Record:
     name = "abcdefgh"[number] * 32
     return Record(name, read_header(STREAM), replace(FACTS, created=created, **facts))
-
-
-@pytest.fixture
-async def raw(valkey):
-    """A plain client of the same server, to break things with."""
-    client = redis.Redis(unix_socket_path=str(valkey.socket))
-    yield client
-    await client.aclose()
 
 
 async def test_what_is_put_comes_back(store):
@@ -463,21 +454,6 @@ async def test_a_full_store_is_checked_and_known_pictures_are_known(store, raw, 
     assert await store.reindex(record(1))
 
 
-async def test_the_background_check_outlasts_the_store(valkey, caplog):
-    store = Store(valkey.url, Settings(store_timeout=0.2), Metrics())
-    caplog.set_level("INFO", "compass")
-    await store.put(record(), STREAM, ())
-    await valkey.stop()
-    checking = asyncio.create_task(fsck.watch(store, 0.2 / 3600, lambda: None))
-    while "broken off" not in caplog.text:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
-    await valkey.start()
-    while "checked 1 pictures, 0 damaged" not in caplog.text:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
-    checking.cancel()
-    await store.close()
-
-
 async def test_a_lost_store_is_an_error_and_recovers(valkey):
     metrics = Metrics()
     store = Store(valkey.url, Settings(store_timeout=0.5), metrics)
@@ -491,37 +467,6 @@ async def test_a_lost_store_is_an_error_and_recovers(valkey):
     await valkey.start()
     assert await store.prefix(await store.record(record().id, fresh=True), 1) == STREAM
     await store.close()
-
-
-async def test_the_store_is_checked_in_the_background(store, raw, caplog):
-    caplog.set_level("INFO", "compass")
-    for number in range(3):
-        await store.put(record(number, alpha=(7, 8)), STREAM, PLANES)
-    await raw.setrange(f"{{{record(1).id}}}:stream", 5000, b"!")
-    found: list[bool] = []
-    checking = asyncio.create_task(fsck.watch(store, 1, lambda: found.append(True)))
-    while "checked" not in caplog.text:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
-    checking.cancel()
-    assert "checked 3 pictures, 1 damaged" in caplog.text
-    assert found == [True]
-    assert f"picture {record(1).id} is damaged" in caplog.text
-
-
-async def test_fsck(store, raw, capsys):
-    for number in range(3):
-        await store.put(record(number, alpha=(7, 8)), STREAM, PLANES)
-    assert await fsck.check(store, delete=False) == 0
-    await raw.zrem(INDEX, record(0).index_entry)
-    await raw.setrange(f"{{{record(1).id}}}:stream", 5000, b"!")
-    await raw.append(f"{{{record(2).id}}}:stream", b"more")
-    assert await fsck.check(store, delete=True) == fsck.EXIT_DAMAGED
-    out = capsys.readouterr().out
-    assert record(1).id in out
-    assert record(2).id in out
-    assert "3 pictures, 2 damaged, 1 were missing from the listing" in out
-    assert await fsck.check(store, delete=False) == 0
-    assert [r.id for r in (await store.page(None, 9))[0]] == [record(0).id]
 
 
 @pytest.mark.parametrize("steps", range(9))
@@ -618,22 +563,3 @@ async def test_a_listing_asks_once_for_all(store, raw):
     before = (await raw.info("stats"))["total_reads_processed"]
     assert len((await store.page(None, 500))[0]) == 8
     assert (await raw.info("stats"))["total_reads_processed"] - before <= 4
-
-
-async def test_the_background_check_survives_what_nobody_foresaw(store, monkeypatch, caplog):
-    caplog.set_level("INFO", "compass")
-    await store.put(record(0), STREAM, ())
-    await store.put(record(1), STREAM, ())
-    verify = store.verify
-
-    async def surprising(picture):
-        if picture == record(0).id:
-            raise ZeroDivisionError
-        return await verify(picture)
-
-    monkeypatch.setattr(store, "verify", surprising)
-    checking = asyncio.create_task(fsck.watch(store, 0.2 / 3600, lambda: None))
-    while caplog.text.count("checked 2 pictures, 1 damaged") < 2:
-        assert not checking.done()
-        await asyncio.sleep(0.02)
-    checking.cancel()

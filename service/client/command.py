@@ -1,0 +1,74 @@
+"""The command ``compass import``, which the client's own distribution installs as ``compass-import``.
+
+Exit codes: 0 everything is stored, 1 something is not, 2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from service.client.api import Client, ClientError
+from service.client.folder import import_folder
+
+
+def main(argv: Sequence[str] | None = None, name: str | None = None) -> int:
+    """Upload a folder as the arguments say; returns the exit code. The help calls the command ``name``."""
+    options = _parser(name).parse_args(argv)
+    coding = {"quality": options.quality, "widths": options.widths, "max_width": options.max_width}
+    try:
+        if not options.folder.is_dir():
+            raise NotADirectoryError(None, "not a folder", str(options.folder))
+        with Client(options.url, os.environ.get("COMPASS_API_KEY")) as client:
+            tally = import_folder(client, options.folder, options.jobs, **coding)
+    except KeyboardInterrupt:
+        return 130
+    except ClientError as error:
+        print(f"compass: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"compass: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    print(tally)
+    if tally.interrupted:
+        return 130
+    return 1 if tally.failed else 0
+
+
+def _parser(name: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description="Upload the pictures of a folder; the same command goes on where it stopped.",
+        epilog="An API key is taken from the environment variable COMPASS_API_KEY.",
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
+    parser.add_argument("--quality", type=_quality, help="1-100")
+    parser.add_argument("--widths", type=_widths, help="layer widths in pixels, such as 320,640,1280")
+    parser.add_argument("--max-width", type=_whole, help="pixels; wider pictures are made this wide")
+    parser.add_argument("--jobs", type=_whole, default=2, help="uploads at once (default: %(default)s)")
+    return parser
+
+
+def _whole(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdecimal() else 0
+    if not 1 <= value <= 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return value
+
+
+def _quality(text: str) -> int:
+    value = _whole(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError("the quality is 1 to 100")
+    return value
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    return tuple(_whole(part.strip()) for part in text.split(","))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

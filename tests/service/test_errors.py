@@ -1,0 +1,37 @@
+"""The tree of errors: complete in its picture, and able to cross to another process."""
+
+import pickle
+
+import pytest
+
+from model.errors import CompassError
+from service import errors
+from service.errors import ServiceError
+
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, ServiceError) and kind is not ServiceError
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_has_its_place_status_and_title(kind: type[ServiceError]) -> None:
+    assert f"── {kind.__name__} {kind.status} " in (errors.__doc__ or "")
+    assert 400 <= kind.status < 600
+    assert kind.title
+
+
+def test_titles_tell_them_apart() -> None:
+    assert len({kind.title for kind in KINDS}) == len(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_can_be_pickled(kind: type[ServiceError]) -> None:
+    again = pickle.loads(pickle.dumps(kind("detail", 2.5)))
+    assert (type(again), str(again), again.retry_after) == (kind, "detail", 2.5)
+
+
+def test_without_a_detail_the_title_says_it() -> None:
+    assert str(errors.NotFound()) == errors.NotFound.title
+    assert not issubclass(ServiceError, CompassError)
