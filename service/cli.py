@@ -70,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("stream", type=Path, help="file to write, such as out.cmps; -: standard output")
     encode.add_argument("--widths", type=_widths, help="layer widths in pixels, such as 320,640,1280")
     encode.add_argument("--quality", type=_percentage, help="1-100")
+    encode.add_argument(
+        "--effort",
+        choices=("none", "fast", "best"),
+        default="none",
+        help="search for fewer bytes at the same quality: some 20, or 100, seconds of a core per megapixel",
+    )
+    encode.add_argument("--seconds", type=_positive, help="end the search after so many, with what it has")
     encode.set_defaults(run=_encode)
 
     decode = commands.add_parser("decode", help="decode a stream, or the first part of one")
@@ -158,15 +165,32 @@ def _widths(text: str) -> tuple[int, ...]:
     return tuple(_positive(part.strip()) for part in text.split(","))
 
 
+_SEARCH = "{desc} {percentage:3.0f} %|{bar}| {elapsed}, {remaining} left"
+
+
 def _encode(options: argparse.Namespace) -> int:
+    from math import inf
+
+    from tqdm import tqdm
+
     from service.messages.jobs import Upload
     from service.settings import Settings
-    from service.worker.tasks import Tasks
 
     settings = Settings()
     data = _read(options.picture)
     quality, widths = options.quality or settings.quality, options.widths or settings.widths
-    coded = Tasks(settings.for_worker).upload(Upload(str(options.picture), data, quality, widths))
+    from model.codec.refine import EFFORTS, Effort  # after what fails fast: this loads torch
+    from service.worker.tasks import Tasks
+
+    job, tasks = Upload(str(options.picture), data, quality, widths), Tasks(settings.for_worker)
+    effort = Effort(EFFORTS[options.effort], seconds=options.seconds or inf)
+    hidden = None if effort.steps else True  # None: where standard error is no terminal
+    with tqdm(total=1.0, desc="search", bar_format=_SEARCH, disable=hidden, leave=False) as bar:
+
+        def told(share: float) -> None:
+            bar.update(share - bar.n)
+
+        coded = tasks.upload(job, effort, told)
     if coded.alpha:
         print("compass: the picture's transparency is not kept in the file", file=sys.stderr)
     told = f"{options.stream}: {coded.width} x {coded.height}, {len(coded.stream)} bytes of {len(data)}"

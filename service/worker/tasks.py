@@ -1,6 +1,6 @@
 """What a worker does with its jobs: a picture in, its stream out; stream prefixes in, pictures out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -12,6 +12,7 @@ from PIL import Image
 from model.clock import StageClock
 from model.codec.codec import Codec, batch_key
 from model.codec.parallel import Threads
+from model.codec.refine import NO_EFFORT, Effort
 from model.errors import CompassError, StreamError, UnknownModel
 from model.geometry import Box, Size, whole
 from model.stream.container import Header, read_header, verify
@@ -81,15 +82,22 @@ class Tasks:
         stream = self._codec.encode(pixels, [Size(96, 128), Size(192, 256)], quality=75)
         self._codec.decode(stream)
 
-    def upload(self, job: Upload) -> Uploaded:
-        """Code an upload. Raises a :class:`service.errors.ServiceError` for bad input."""
+    def upload(
+        self, job: Upload, effort: Effort = NO_EFFORT, told: Callable[[float], None] = lambda share: None
+    ) -> Uploaded:
+        """Code an upload. Raises a :class:`service.errors.ServiceError` for bad input.
+
+        With ``effort`` latents are searched for, and ``told`` is called with the share of it that is over.
+        """
         clock = StageClock()
         with clock.stage("open"):
             picture = imagefile.read(job.data, self._max_pixels, job.max_width)
         sizes = layer_sizes(Size(picture.rgb.height, picture.rgb.width), job.widths)
         with clock.stage("code"):
             try:
-                stream = self._codec.encode(np.asarray(picture.rgb), sizes, job.quality)
+                stream = self._codec.encode(
+                    np.asarray(picture.rgb), sizes, job.quality, effort=effort, told=told
+                )
                 verify(stream)
             except StreamError as error:
                 raise DamagedStream(f"the coded stream is not whole: {error}") from error

@@ -140,6 +140,10 @@ def test_encode_and_decode(tmp_path, capsys):
     prefix.write_bytes(stream.read_bytes()[:-1])
     assert compass_here(capsys, "decode", prefix, tmp_path / "again.png", "--width", "40").returncode == 0
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "40.png").read_bytes()
+    smaller = tmp_path / "searched.cmps"
+    coding = ["--widths", "30,45", "--quality", "75", "--effort", "fast"]
+    assert compass_here(capsys, "encode", tmp_path / "photo.png", smaller, *coding).returncode == 0
+    assert smaller.stat().st_size < stream.stat().st_size
     assert "this width needs 3" in failed(compass_here(capsys, "decode", prefix, tmp_path / "x.png"))
     assert ".webp" in failed(compass_here(capsys, "decode", stream, tmp_path / "x.gif"))
 
