@@ -187,10 +187,10 @@ def _encode(options: argparse.Namespace) -> int:
     hidden = None if effort.steps else True  # None: where standard error is no terminal
     with tqdm(total=1.0, desc="search", bar_format=_SEARCH, disable=hidden, leave=False) as bar:
 
-        def told(share: float) -> None:
+        def show(share: float) -> None:
             bar.update(share - bar.n)
 
-        coded = tasks.upload(job, effort, told)
+        coded = tasks.upload(job, effort, show)
     if coded.alpha:
         print("compass: the picture's transparency is not kept in the file", file=sys.stderr)
     told = f"{options.stream}: {coded.width} x {coded.height}, {len(coded.stream)} bytes of {len(data)}"
