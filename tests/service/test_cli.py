@@ -180,7 +180,12 @@ def test_an_import_that_is_interrupted_sums_up(tmp_path, service):
     for number in range(30):
         (tmp_path / f"{number}.png").write_bytes(encoded(photo(300, 200, seed=500 + number), "PNG"))
     command = [sys.executable, "-m", "service.cli", "import", str(tmp_path), "--url", service.url]
-    importing = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+    def heeding() -> None:  # a suite that runs in the background ignores Ctrl-C, and so would its children
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    importing = subprocess.Popen(command, cwd=ROOT, text=True, preexec_fn=heeding, **pipes)
     while (
         not (tmp_path / "compass-import.jsonl").is_file()
         or not (tmp_path / "compass-import.jsonl").read_text()
