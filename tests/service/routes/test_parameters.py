@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.planning.quality import output_quality
 from tests.service.routes.test_images import problem
 
 SIZES = ((50, 40), (100, 80), (200, 160))
@@ -19,7 +20,7 @@ SIZES = ((50, 40), (100, 80), (200, 160))
         ("width=300", {"size": [200, 160]}),
         ("width=300&upscale=true", {"size": [300, 240]}),
         ("layer=1", {"layer": 1, "size": [100, 80]}),
-        ("format=jpg", {"format": "jpeg", "quality": 85}),
+        ("format=jpg", {"format": "jpeg", "quality": output_quality("jpeg", 55)}),
         ("format=avif&q=7", {"format": "avif", "quality": 7}),
         ("format=png&q=7", {"format": "png", "quality": 100}),
         ("format=jpeg&background=ff0000", {"background": "#ffffff"}),  # nothing shows through
