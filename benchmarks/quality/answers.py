@@ -111,13 +111,22 @@ def answers(inputs: command.Inputs, stream: int) -> tuple[list[str], dict[str, o
     figures: dict[str, object] = {}
     for (name, width), values in sorted(found.items(), key=lambda each: (each[0][0], each[0][1] or 10**6)):
         sizes, decibels, ratios = np.array(values).T
-        more = 100 * (np.exp(np.nanmean(np.log(ratios))) - 1)
+        more = _more(ratios[~np.isnan(ratios)])
         label = "whole" if width is None else str(width)
-        rows.append([name, label, len(values), round(sizes.mean()), float(decibels.mean()), f"{more:+.0f} %"])
+        rows.append(
+            [
+                name,
+                label,
+                len(values),
+                round(sizes.mean()),
+                float(decibels.mean()),
+                None if more is None else f"{more:+.0f} %",
+            ]
+        )
         figures[f"{name} {label}"] = {
             "bytes": round(float(sizes.mean())),
             "psnr": round(float(decibels.mean()), 2),
-            "over_direct": round(float(more), 1),
+            "over_direct": more,
         }
     head = ["format", "width", "pictures", "bytes", "PSNR, dB", "bytes over a direct file"]
     qualities = ", ".join(f"{name} {output_quality(name, stream)}" for name in LADDERS)
@@ -128,6 +137,11 @@ def answers(inputs: command.Inputs, stream: int) -> tuple[list[str], dict[str, o
         table(head, rows),
     ]
     return text, figures
+
+
+def _more(ratios: np.ndarray) -> float | None:
+    """The geometric mean of ratios, as percent above 1; None of none."""
+    return round(100 * (float(np.exp(np.log(ratios).mean())) - 1), 1) if len(ratios) else None
 
 
 @dataclass(frozen=True)

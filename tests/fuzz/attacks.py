@@ -36,8 +36,14 @@ _PATHS = (
 )  # fmt: skip
 _PARAMETERS = (
     "width", "height", "fit", "format", "q", "upscale", "background", "quality", "widths", "max_width", "ttl",
-    "cursor", "limit", "signature", "expires", "dpr",
+    "cursor", "limit", "signature", "expires", "dpr", "layer",
 )  # fmt: skip
+_KNOWN = {
+    "/images/{id}": ("width", "height", "fit", "format", "q", "upscale", "background", "dpr", "layer"),
+    "/images/{id}/stream": ("width", "layer", "signature", "expires"),
+    "/images": ("cursor", "limit", "quality", "widths", "max_width", "ttl"),
+}
+"""Parameters that a route knows: others are refused before their values are looked at."""
 _VALUES = (
     "", "0", "1", "320", "-1", "1e9", "99999999999999999999", "0x10", "NaN", "١٢", "avif", "jpeg", "cover",
     "#fff", "%00", "%ff", "a" * 300, "1,2,3", "true", "../../etc/passwd", "{}", "[]", "'", '"', "\u202e",
@@ -173,9 +179,12 @@ def _codec() -> Iterator[Codec]:
 
 def _request(random: Random, picture_id: str) -> bytes:
     named = picture_id if random.random() < 0.9 else random.choice(_VALUES)
-    path = random.choice(_PATHS).replace("{id}", named)
+    route = random.choice(_PATHS)
+    path = route.replace("{id}", named)
     method = "GET" if random.random() < 0.7 else random.choice(_METHODS)
-    pairs = [(random.choice(_PARAMETERS), random.choice(_VALUES)) for _ in range(random.randrange(4))]
+    names = _KNOWN.get(route, ()) if random.random() < 0.8 else _PARAMETERS
+    chosen = random.sample(names, min(len(names), random.randrange(4)))
+    pairs = [(name, random.choice(_VALUES)) for name in chosen]
     query = "&".join(f"{name}={value if random.random() < 0.3 else quote(value)}" for name, value in pairs)
     lines = [f"{method} {path}{'?' + query if query else ''} HTTP/1.1", "Host: localhost"]
     for _ in range(random.randrange(4)):
