@@ -102,7 +102,7 @@ class Library:
             raise BadParameter(f"ttl: the limit is {limits.max_ttl} seconds")
         quality = quality or limits.quality
         digest = await asyncio.to_thread(upload_digest, data)
-        picture = picture_id(digest, self.pool.model_id, quality, widths, max_width)
+        picture = picture_id(digest, quality, widths, max_width)
         known = await self._known(picture, ttl)
         if known is not None:
             return known, False

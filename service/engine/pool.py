@@ -169,7 +169,7 @@ class Pool:
         """Raises what :meth:`render` would raise at once (Overloaded, Quarantined, WorkerFailed), so that
         nothing need be fetched for a job that will not be taken.
         """
-        self._refuse(rendering_lane(cost), plan.picture, plan.layer, cost)
+        self._refuse(rendering_lane(cost), plan.key, plan.layer, cost)
 
     # one job
 

@@ -58,8 +58,8 @@ class Render:
 
     @property
     def key(self) -> str:
-        """What a worker's death is blamed on, and whose decoded layers are used again: the picture."""
-        return self.plan.picture
+        """What a worker's death is blamed on, and whose decoded layers are used again: the plan's stream."""
+        return self.plan.key
 
     @property
     def layer(self) -> int:

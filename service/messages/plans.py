@@ -2,7 +2,7 @@
 
 import base64
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
 
@@ -13,15 +13,15 @@ WHITE = "#ffffff"
 class RenderPlan:
     """Decode ``layer`` of a picture and write it as an ordinary picture.
 
-    ``picture`` is the picture's id and ``model`` the id of its weights in hexadecimal digits. ``crop``
-    (left, top, right, bottom) in layer pixels is cut out first, then the result is resized to ``size``
-    (width, height), then mirrored left to right and turned clockwise by ``rotation`` degrees, a multiple
-    of 90. ``format`` is a name of :data:`service.planning.formats.MEDIA_TYPES` and ``quality``, 1-100,
-    is that format's own; ``background`` is the "#rrggbb" under transparency for formats without it.
+    ``picture`` is the picture's id, and ``stream`` names the bytes that are stored under it. ``crop`` (left,
+    top, right, bottom) in layer pixels is cut out first, then the result is resized to ``size`` (width,
+    height), then mirrored left to right and turned clockwise by ``rotation`` degrees, a multiple of 90.
+    ``format`` is a name of :data:`service.planning.formats.MEDIA_TYPES` and ``quality``, 1-100, is that
+    format's own; ``background`` is the "#rrggbb" under transparency for formats without it.
     """
 
     picture: str
-    model: str
+    stream: str
     layer: int
     size: tuple[int, int]
     format: str
@@ -33,13 +33,15 @@ class RenderPlan:
     bitonal: bool = False
     background: str = WHITE
 
+    @property
+    def key(self) -> str:
+        """The picture as it is stored now: another stream under the same id is another thing to decode."""
+        return f"{self.picture} {self.stream}"
+
     @cached_property
     def entity_tag(self) -> str:
         """The weak ETag of the rendering: it follows from the plan, not from the pixels."""
-        parameters = {field.name: getattr(self, field.name) for field in fields(self)}
-        del parameters["model"]
-        named = {"key": parameters.pop("picture"), **parameters}  # as tags that clients hold were made
-        return f'W/"{short(sha256(bytes.fromhex(self.model) + json.dumps(named).encode()).digest())}"'
+        return f'W/"{short(sha256(json.dumps(asdict(self)).encode()).digest())}"'
 
 
 def short(digest: bytes) -> str:

@@ -16,14 +16,13 @@ def upload_digest(data: bytes) -> bytes:
     return sha256(data).digest()
 
 
-def picture_id(
-    digest: bytes, model_id: bytes, quality: int, widths: Sequence[int], max_width: int | None
-) -> str:
+def picture_id(digest: bytes, quality: int, widths: Sequence[int], max_width: int | None) -> str:
     """32 characters (160 bits of SHA-256) that name an upload coded in one certain way.
 
-    ``digest`` is the :func:`upload_digest` of its bytes, ``widths`` are layer widths in pixels.
+    ``digest`` is the :func:`upload_digest` of its bytes, ``widths`` are layer widths in pixels. The
+    weights do not matter: an id outlives them.
     """
-    coding = json.dumps([model_id.hex(), quality, sorted(set(widths)), max_width])
+    coding = json.dumps([quality, sorted(set(widths)), max_width])
     return short(sha256(digest + coding.encode()).digest())
 
 
@@ -32,6 +31,11 @@ def is_picture_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def stream_name(header: Header) -> str:
+    """32 characters that name a stream: the id of its weights and its checksums stand in the header."""
+    return short(sha256(repr(header).encode()).digest())
+
+
 def stream_tag(header: Header, layer: int) -> str:
-    """The strong ETag of a stream up to ``layer``: its checksums stand in the header."""
-    return f'"{short(sha256(repr(header).encode()).digest())}-{layer}"'
+    """The strong ETag of a stream up to ``layer``."""
+    return f'"{stream_name(header)}-{layer}"'

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from model.stream.container import Header
 from service.messages.plans import WHITE, RenderPlan
+from service.planning.identity import stream_name
 from service.planning.sizing import View
 
 
@@ -27,12 +28,12 @@ def make_plan(
 ) -> RenderPlan:
     """The plan of a view of the stream with this header.
 
-    ``picture`` names the stream; ``output`` is a name of :data:`service.planning.formats.MEDIA_TYPES`,
+    ``picture`` is its id; ``output`` is a name of :data:`service.planning.formats.MEDIA_TYPES`,
     ``quality`` 1-100.
     """
     return RenderPlan(
         picture=picture,
-        model=header.model_id.hex(),
+        stream=stream_name(header),
         layer=view.layer,
         size=view.size,
         format=output,

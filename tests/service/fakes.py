@@ -86,7 +86,7 @@ class FakeLibrary(Library):
 
     def add(self, *sizes: tuple[int, int], data: bytes = b"upload", **facts: Any) -> Record:
         """Have a picture with layers of these sizes; ``facts`` are those that matter to the test."""
-        name = picture_id(upload_digest(data), MODEL_ID, 55, [width for width, _ in sizes], None)
+        name = picture_id(upload_digest(data), 55, [width for width, _ in sizes], None)
         known = {"created": 1_000_000.0, "source_bytes": len(data), "source_format": "PNG", "quality": 55}
         record = Record(name, read_header(stream(*sizes)), Facts(**{**known, **facts}))
         self.records[name] = record

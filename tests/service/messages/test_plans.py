@@ -5,20 +5,19 @@ from dataclasses import replace
 from service.messages.jobs import Render
 from service.messages.plans import RenderPlan
 
-MODEL = b"model-id".hex()
-PLAN = RenderPlan(picture="k", model=MODEL, layer=1, size=(3, 2), format="webp", quality=80)
+PLAN = RenderPlan(picture="k", stream="s", layer=1, size=(3, 2), format="webp", quality=80)
 
 
 def test_entity_tags_are_those_that_clients_hold() -> None:
-    assert PLAN.entity_tag == 'W/"hpgxyl6yggpdk523x2a27lojo4j2vigz"'
+    assert PLAN.entity_tag == 'W/"wj3hbnro2ycabxmwoqvocnjwv3qhzk6t"'
     turned = replace(PLAN, crop=(0, 0, 1, 1), rotation=90, mirror=True, gray=True, background="#000000")
-    assert turned.entity_tag == 'W/"5jqfwhy37ubj6ne7oofvdumj7kyq6nt5"'
+    assert turned.entity_tag == 'W/"bk5sb77qr5tniytnhv5t5hc5zpschfrb"'
 
 
 def test_everything_in_a_plan_changes_its_entity_tag() -> None:
     changed = [
         replace(PLAN, picture="x"),
-        replace(PLAN, model=b"other-id".hex()),
+        replace(PLAN, stream="other"),
         replace(PLAN, layer=0),
         replace(PLAN, size=(2, 3)),
         replace(PLAN, format="png"),
@@ -35,4 +34,4 @@ def test_everything_in_a_plan_changes_its_entity_tag() -> None:
 
 def test_a_job_goes_by_its_plan() -> None:
     job = Render(PLAN, b"prefix", b"plane")
-    assert (job.key, job.layer) == ("k", 1)
+    assert (job.key, job.layer) == ("k s", 1)
