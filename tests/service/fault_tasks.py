@@ -35,7 +35,7 @@ class FaultTasks:
         self._act(json.loads(job.stream))
         body = {
             "pid": os.getpid(),
-            "key": job.key,
+            "key": job.key.removesuffix(" stream"),
             "niceness": os.nice(0),
             "environment": {k: v for k, v in os.environ.items() if "CUDA" in k or "THREADS" in k},
             "secrets": [k for k in os.environ if k.startswith("COMPASS_")],

@@ -15,4 +15,4 @@ def rendering(
     alpha: bytes | None = None,
 ) -> Render:
     """A rendering of a stream that no model is named for."""
-    return Render(RenderPlan(key, "", layer, size, output, quality, crop), stream, alpha)
+    return Render(RenderPlan(key, "stream", layer, size, output, quality, crop), stream, alpha)

@@ -16,7 +16,7 @@ def ticket(lane: LaneName = "light") -> Ticket:
 
 
 async def test_what_it_is_about() -> None:
-    assert (ticket().key, ticket().layer, ticket().allowed) == ("key", 2, 30.0)
+    assert (ticket().key, ticket().layer, ticket().allowed) == ("key stream", 2, 30.0)
     assert (ticket("upload").layer, ticket("upload").repeatable) == (0, False)
     assert ticket("heavy").repeatable
 
