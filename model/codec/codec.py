@@ -66,10 +66,12 @@ class _Layer:
     hyper_latents: Tensor
 
     @classmethod
-    def of(cls, coder: LatentCoder, quality: int, y: Tensor, z: Tensor, clock: StageClock) -> "_Layer":
-        """Code gained latents and centred hyper-latents, both unrounded."""
+    def of(
+        cls, coder: LatentCoder, size: Size, quality: int, y: Tensor, z: Tensor, clock: StageClock
+    ) -> "_Layer":
+        """Code gained latents and centred hyper-latents, both unrounded, of a layer of ``size`` pixels."""
         hyper_latents, tiles, decoded = coder.encode(y[0], z[0], clock)
-        coded = CodedLayer(coder.size.width, coder.size.height, quality, hyper_latents, tiles)
+        coded = CodedLayer(size.width, size.height, quality, hyper_latents, tiles)
         return cls(coded, decoded, y, z)
 
 
@@ -339,7 +341,7 @@ class Codec:
             y = self._analyse(hyperprior, picture, prediction) * gain
             z = hyperprior.hyper_analyse(y) - hyperprior.medians()
         for _ in range(_MOST_CODINGS):
-            layer = _Layer.of(coder, quality, y, z, clock)
+            layer = _Layer.of(coder, size_of(picture), quality, y, z, clock)
             settled = coder.settle(y, z, layer.latents)
             if settled is None:
                 break
@@ -375,7 +377,7 @@ class Codec:
             coded = (index >= self.weights.latent_tables.skip)[None]
             latents = Latents(layer.analysed, mean, scales[index.long()][None], coded)
             found = refine(target, latents, effort, told)
-        refined = _Layer.of(coder, quality, found, layer.hyper_latents, clock)
+        refined = _Layer.of(coder, size, quality, found, layer.hyper_latents, clock)
 
         def squares(candidate: _Layer) -> float:
             """The error of the whole layer as the decoder will have it."""
