@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--effort",
         choices=("none", "fast", "best"),
         default="none",
-        help="search for fewer bytes at the same quality: some 20, or 100, seconds of a core per megapixel",
+        help="search for fewer bytes at the same quality: some 30, or 150, seconds of a core per megapixel",
     )
     encode.add_argument("--seconds", type=_positive, help="end the search after so many, with what it has")
     encode.set_defaults(run=_encode)

@@ -41,7 +41,7 @@ def test_kill_9_of_everything_loses_nothing_acknowledged(tmp_path):
 def test_an_end_in_the_middle_of_uploads_is_503(tmp_path):
     """Uploads that wait, that are worked on and that still arrive: each is stored or told to come back."""
     service = RunningService(tmp_path, drain_seconds=1).start()
-    pictures = [encoded(photo(700, 500, seed), "PNG") for seed in range(8)]
+    pictures = [encoded(photo(2000, 1500, seed), "PNG") for seed in range(8)]  # a second or two each
     slow = socket.create_connection(("127.0.0.1", service.port), timeout=60)
     slow.sendall(b"POST /images HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\nx")
     with ThreadPoolExecutor(8) as threads, slow:
