@@ -22,7 +22,7 @@ from torch import Tensor
 from model.clock import StageClock
 from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
-from model.codec.pixels import Pixels, to_numbers, to_pixels
+from model.codec.pixels import Pixels, Source, source_of, to_numbers, to_pixels
 from model.codec.refine import MOST_ERROR, NO_EFFORT, Effort, Latents, Target, refine
 from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile, scale_table
 from model.errors import EncodeError, InvalidStream
@@ -39,9 +39,6 @@ MAX_PIXELS = 2**28
 """Layers of more pixels are neither written nor decoded."""
 _STRIP = 2**20  # pixels that are computed at a time: what is computed around them, too, stays a small share
 _MOST_CODINGS = 7  # how often a layer is coded at most until its hyper-latents have settled
-
-Source = Callable[[Box], Tensor]
-"""Gives the values (B, 3, h, w) of a box of a picture, about 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -366,7 +363,7 @@ class Codec:
         target = Target(
             self._hyperprior(k).transforms,
             size,
-            lambda box: to_numbers(picture[None, *box.slices], self.device),
+            source_of(picture, self.device),
             prediction,
             self._gains(self._hyperprior(k), quality)[1],
             multiplier,
@@ -436,7 +433,7 @@ class Codec:
         """The latents (1, M, h, w), before the gain, of a picture or of what its prediction misses."""
         own = size_of(picture)
         size = self.coded_size(own)
-        original = _continued(lambda box: to_numbers(picture[None, *box.slices], self.device), own)
+        original = _continued(source_of(picture, self.device), own)
         predicted = None if prediction is None else _continued(prediction, own)
         box = whole(halved(size, 4))
         shape = (1, self.weights.config.latents, *box.size)

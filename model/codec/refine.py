@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.codec.pixels import Source
 from model.geometry import Box, Size, divide, fine, halved, whole
 from model.network.rate import gaussian_bits
 from model.network.transforms import LATENT, Transforms
@@ -44,9 +45,6 @@ _ALLOWED = MOST_ERROR**0.5
 _TINY = 1e-6
 _EDGE = 1e-4
 """How near to an integer a place between two of them may come."""
-
-Source = Callable[[Box], Tensor]
-"""Gives the values (1, 3, h, w) of a box of the layer, about 0 to 1."""
 
 
 @dataclass(frozen=True)
