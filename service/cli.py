@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from service.client.arguments import quality, whole, widths
+
 STANDARD = Path("-")
 """Standard input or output instead of a file."""
 
@@ -68,15 +70,15 @@ def _parser() -> argparse.ArgumentParser:
     encode = commands.add_parser("encode", help="code a picture as a COMPASS stream")
     encode.add_argument("picture", type=Path, help="any picture that can be uploaded; -: standard input")
     encode.add_argument("stream", type=Path, help="file to write, such as out.cmps; -: standard output")
-    encode.add_argument("--widths", type=_widths, help="layer widths in pixels, such as 320,640,1280")
-    encode.add_argument("--quality", type=_percentage, help="1-100")
+    encode.add_argument("--widths", type=widths, help="layer widths in pixels, such as 320,640,1280")
+    encode.add_argument("--quality", type=quality, help="1-100")
     encode.add_argument(
         "--effort",
         choices=("none", "fast", "best"),
         default="none",
         help="search for fewer bytes at the same quality: some 30, or 150, seconds of a core per megapixel",
     )
-    encode.add_argument("--seconds", type=_positive, help="end the search after so many, with what it has")
+    encode.add_argument("--seconds", type=whole, help="end the search after so many, with what it has")
     encode.set_defaults(run=_encode)
 
     decode = commands.add_parser("decode", help="decode a stream, or the first part of one")
@@ -85,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         "picture", type=Path, help="file to write: .png, .jpg, .webp or .avif; -: standard output"
     )
     decode.add_argument("--format", choices=("png", "jpeg", "webp", "avif"), help="unset: by the file's name")
-    decode.add_argument("--width", type=_positive, help="pixels; only the layers it needs are decoded")
-    decode.add_argument("--quality", type=_percentage, default=90, help="output quality, not of PNG")
+    decode.add_argument("--width", type=whole, help="pixels; only the layers it needs are decoded")
+    decode.add_argument("--quality", type=quality, default=90, help="output quality, not of PNG")
     decode.set_defaults(run=_decode)
 
     info = commands.add_parser("info", help="say what a stream holds, and check it")
@@ -111,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "sign", help="sign a picture's URL, whole or its path, with the first of COMPASS_URL_KEYS"
     )
     sign.add_argument("url", help="such as '/images/ID?width=640'")
-    sign.add_argument("--seconds", type=_positive, help="how long it is valid; unset: for ever")
+    sign.add_argument("--seconds", type=whole, help="how long it is valid; unset: for ever")
     sign.set_defaults(run=_sign)
 
     commands.add_parser(
@@ -145,24 +147,6 @@ def _write(path: Path, data: bytes, told: str) -> None:
     else:
         path.write_bytes(data)
         print(told)
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdecimal() else 0
-    if not 1 <= value <= 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return value
-
-
-def _percentage(text: str) -> int:
-    value = _positive(text)
-    if value > 100:
-        raise argparse.ArgumentTypeError("the quality is 1 to 100")
-    return value
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    return tuple(_positive(part.strip()) for part in text.split(","))
 
 
 _SEARCH = "{desc} {percentage:3.0f} %|{bar}| {elapsed}, {remaining} left"

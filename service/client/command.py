@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.client.api import Client, ClientError
+from service.client.arguments import quality, whole, widths
 from service.client.folder import import_folder
 
 
@@ -45,29 +46,11 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
-    parser.add_argument("--quality", type=_quality, help="1-100")
-    parser.add_argument("--widths", type=_widths, help="layer widths in pixels, such as 320,640,1280")
-    parser.add_argument("--max-width", type=_whole, help="pixels; wider pictures are made this wide")
-    parser.add_argument("--jobs", type=_whole, default=2, help="uploads at once (default: %(default)s)")
+    parser.add_argument("--quality", type=quality, help="1-100")
+    parser.add_argument("--widths", type=widths, help="layer widths in pixels, such as 320,640,1280")
+    parser.add_argument("--max-width", type=whole, help="pixels; wider pictures are made this wide")
+    parser.add_argument("--jobs", type=whole, default=2, help="uploads at once (default: %(default)s)")
     return parser
-
-
-def _whole(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdecimal() else 0
-    if not 1 <= value <= 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return value
-
-
-def _quality(text: str) -> int:
-    value = _whole(text)
-    if value > 100:
-        raise argparse.ArgumentTypeError("the quality is 1 to 100")
-    return value
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    return tuple(_whole(part.strip()) for part in text.split(","))
 
 
 if __name__ == "__main__":
