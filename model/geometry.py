@@ -63,6 +63,15 @@ class Box(NamedTuple):
             slice(self.left - outer.left, self.right - outer.left),
         )
 
+    @property
+    def edges(self) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom): the box as Pillow wants it."""
+        return self.left, self.top, self.right, self.bottom
+
+    def shifted(self, down: int, right: int) -> "Box":
+        """The box so many rows further down and columns further right."""
+        return Box(self.top + down, self.left + right, self.bottom + down, self.right + right)
+
     def within(self, size: Size) -> bool:
         """Whether the box is not empty and lies in a picture of that size."""
         return 0 <= self.top < self.bottom <= size.height and 0 <= self.left < self.right <= size.width

@@ -186,7 +186,7 @@ def _decode(options: argparse.Namespace) -> int:
     from model.stream.container import layers_held, read_header
     from service.messages.jobs import Render
     from service.planning.plans import make_plan
-    from service.planning.sizing import Wanted, choose_view, sizes_of
+    from service.planning.sizing import Wanted, choose_view
     from service.settings import Settings
     from service.worker.tasks import Tasks
 
@@ -196,7 +196,7 @@ def _decode(options: argparse.Namespace) -> int:
         raise CommandError(f"{options.picture}: write one of {', '.join(kinds)}, or name a --format")
     stream = _read(options.stream)
     header = read_header(stream)
-    view = choose_view(sizes_of(header), Wanted(width=options.width))
+    view = choose_view(header.sizes, Wanted(width=options.width))
     held = layers_held(header, len(stream))
     if view.layer >= held:
         raise CommandError(

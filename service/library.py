@@ -21,7 +21,7 @@ from service.planning.identity import is_picture_id, picture_id, upload_digest
 from service.planning.negotiation import accepted_format
 from service.planning.plans import PLAIN, Finish, make_plan
 from service.planning.quality import ANY, QualityWish, output_quality
-from service.planning.sizing import View, sizes_of
+from service.planning.sizing import View
 from service.settings import Settings
 from service.storage.records import Facts, Record
 from service.storage.store import Store
@@ -174,9 +174,8 @@ class Library:
         header, decides. Where the ``wish`` names no quality, the settings and the stream's own decide.
         Raises BadParameter or NotAcceptable.
         """
-        width, height = view.size
-        if width * height > self.settings.max_output_pixels:
-            raise BadParameter(f"{width} x {height} is more than may be asked for")
+        if view.size.area > self.settings.max_output_pixels:
+            raise BadParameter(f"{view.size.width} x {view.size.height} is more than may be asked for")
         possible = [name for name in MEDIA_TYPES if max(view.size) <= MAX_OUTPUT_EDGE[name]]
         if output is not None and output not in possible:
             raise BadParameter(f"{output} has at most {MAX_OUTPUT_EDGE[output]} pixels a side")
@@ -201,7 +200,7 @@ class Library:
 
     async def _render(self, order: Order) -> FinishedOrder:
         record, plan = order.record, order.plan
-        cost = rendering_cost(sizes_of(record.header), plan)
+        cost = rendering_cost(record.header.sizes, plan)
         self.pool.check(plan, cost)
         start = time.perf_counter()
         stream = await self.store.unverified_prefix(record, plan.layer)  # who decodes it verifies it

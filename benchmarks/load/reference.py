@@ -17,7 +17,7 @@ from service.messages.jobs import Render
 from service.planning.formats import MEDIA_TYPES
 from service.planning.plans import make_plan
 from service.planning.quality import output_quality
-from service.planning.sizing import Wanted, choose_view, sizes_of
+from service.planning.sizing import Wanted, choose_view
 from service.settings import Settings
 from service.worker.tasks import Tasks
 
@@ -62,7 +62,7 @@ class Reference:
         """The encoded picture of that width in pixels; raises KeyError for an unknown picture or type."""
         stream, name = self._streams[picture], _FORMATS[media_type]
         header = read_header(stream)
-        view = choose_view(sizes_of(header), Wanted(width=width))
+        view = choose_view(header.sizes, Wanted(width=width))
         quality = output_quality(
             name, header.layers[view.layer].quality, fixed=self._settings.fixed_quality(name)
         )

@@ -51,7 +51,7 @@ def bare(profile: Profile, streams: Sequence[bytes], seconds: float) -> float:
     done, begin = 0, time.perf_counter()
     for stream in itertools.cycle(streams):
         layers = read_header(stream).layers
-        size = layers[-1].width, layers[-1].height
+        size = layers[-1].size
         quality = output_quality("jpeg", layers[-1].quality)
         tasks.render(Render(RenderPlan("", "", len(layers) - 1, size, "jpeg", quality), stream))
         done += 1

@@ -29,7 +29,7 @@ from model.geometry import Size
 from model.stream.container import read_header
 from model.stream.ladder import layer_sizes
 from service.planning.quality import LIMIT, as_module, output_quality
-from service.planning.sizing import Wanted, choose_view, sizes_of
+from service.planning.sizing import Wanted, choose_view
 from service.settings import Settings
 from service.worker.imagefile import write
 
@@ -62,17 +62,16 @@ def shown(codec: Codec, picture: Picture, quality: int, widths: Sequence[int | N
     """A picture coded and decoded, at those of the ``widths`` that it has; None: at its layers' sizes."""
     stream = codec.encode(picture.pixels, layer_sizes(picture.size, Settings().widths), quality)
     header = read_header(stream)
-    sizes = sizes_of(header)
-    asked = [size[0] for size in sizes] if widths is None else widths
+    asked = [size.width for size in header.sizes] if widths is None else widths
     found = []
     for width in asked:
         if width is not None and width > picture.size.width:
             continue
-        view = choose_view(sizes, Wanted(width=width))
+        view = choose_view(header.sizes, Wanted(width=width))
         image = Image.fromarray(codec.decode(stream[: header.layers[view.layer].end], view.layer))
-        if image.size != view.size:
-            image = image.resize(view.size, Image.Resampling.LANCZOS)
-        original = scaled(picture, Size(view.size[1], view.size[0]))
+        if Size(image.height, image.width) != view.size:
+            image = image.resize((view.size.width, view.size.height), Image.Resampling.LANCZOS)
+        original = scaled(picture, view.size)
         found.append(Shown(picture.name, width, original, np.asarray(image)))
     return found
 

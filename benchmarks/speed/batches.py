@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in range(max(options.batches)):
         pixels = scaled_to(pictures[number % len(pictures)].pixels, size)
         stream = codec.encode(pixels, sizes, QUALITY)
-        plan = RenderPlan(str(number), "", len(sizes) - 1, (size.width, size.height), "jpeg", QUALITY)
+        plan = RenderPlan(str(number), "", len(sizes) - 1, size, "jpeg", QUALITY)
         jobs.append(Render(plan, stream))
     figures: dict[int, dict[str, float]] = {}
     best = peak(codec.device, torch.float32)

@@ -66,7 +66,7 @@ def measure(tasks: Tasks, settings: Settings, files: Sequence[bytes]) -> dict[st
             for kind in FORMATS:
                 quality = output_quality(kind, settings.quality)
                 prefix = coded.stream[: layer.end]
-                order = Render(RenderPlan("", "", k, (layer.width, layer.height), kind, quality), prefix)
+                order = Render(RenderPlan("", "", k, layer.size, kind, quality), prefix)
                 began = time.process_time()
                 tasks.render(order)
                 values[f"{kind} {k}"] = time.process_time() - began

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
 
+from model.geometry import Box, Size
+
 WHITE = "#ffffff"
 
 
@@ -13,9 +15,9 @@ WHITE = "#ffffff"
 class RenderPlan:
     """Decode ``layer`` of a picture and write it as an ordinary picture.
 
-    ``picture`` is the picture's id, and ``stream`` names the bytes that are stored under it. ``crop`` (left,
-    top, right, bottom) in layer pixels is cut out first, then the result is resized to ``size`` (width,
-    height), then mirrored left to right and turned clockwise by ``rotation`` degrees, a multiple of 90.
+    ``picture`` is the picture's id, and ``stream`` names the bytes that are stored under it. ``crop``, in
+    layer pixels, is cut out first, then the result is resized to ``size``, then mirrored left to right and
+    turned clockwise by ``rotation`` degrees, a multiple of 90.
     ``format`` is a name of :data:`service.planning.formats.MEDIA_TYPES` and ``quality``, 1-100, is that
     format's own; ``background`` is the "#rrggbb" under transparency for formats without it.
     """
@@ -23,10 +25,10 @@ class RenderPlan:
     picture: str
     stream: str
     layer: int
-    size: tuple[int, int]
+    size: Size
     format: str
     quality: int
-    crop: tuple[int, int, int, int] | None = None
+    crop: Box | None = None
     rotation: int = 0
     mirror: bool = False
     gray: bool = False
@@ -40,8 +42,13 @@ class RenderPlan:
 
     @cached_property
     def entity_tag(self) -> str:
-        """The weak ETag of the rendering: it follows from the plan, not from the pixels."""
-        return f'W/"{short(sha256(json.dumps(asdict(self)).encode()).digest())}"'
+        """The weak ETag of the rendering: it follows from the plan, not from the pixels.
+
+        Clients hold it for years, so what it is made of has the form of its first day: widths before heights.
+        """
+        size, crop = (self.size.width, self.size.height), self.crop and self.crop.edges
+        content = json.dumps(asdict(self) | {"size": size, "crop": crop})
+        return f'W/"{short(sha256(content.encode()).digest())}"'
 
 
 def short(digest: bytes) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from service.planning.sizing import Fit, Size, View, Wanted, choose_view
+from model.geometry import Size
+from service.planning.sizing import Fit, View, Wanted, choose_view
 
 
 def canonical_query(
@@ -34,8 +35,8 @@ def canonical_query(
 
 def _wanted(layers: Sequence[Size], view: View) -> Wanted | None:
     """The simplest wish, in device pixels, that is answered with this view."""
-    (width, height), whole = view.size, layers[-1]
-    larger = width > whole[0] or height > whole[1]
+    (height, width), picture = view.size, layers[-1]
+    larger = width > picture.width or height > picture.height
     for wish in (
         Wanted(),
         Wanted(width=width, upscale=larger),

@@ -7,9 +7,10 @@ JPEG 0.01 s; grain makes writing dearer.
 
 from collections.abc import Sequence
 
+from model.geometry import Size
 from service.messages.plans import RenderPlan
 from service.planning.announced import announced_pixels
-from service.planning.sizing import MAX_UPSCALE, Size, decoding_cost
+from service.planning.sizing import can_enlarge, decoding_cost
 
 CODING = 2.3
 """Of every pixel of an upload, as its header tells them."""
@@ -30,12 +31,10 @@ def upload_cost(data: bytes) -> float:
 
 def rendering_cost(layers: Sequence[Size], plan: RenderPlan) -> float:
     """The cost of a plan: of decoding, of resizing and of writing; ``layers`` are sizes, smallest first."""
-    width, height = plan.size
-    left, top, right, bottom = plan.crop or (0, 0, *layers[plan.layer])
-    across, down = right - left, bottom - top
+    shown = plan.crop.size if plan.crop else layers[plan.layer]
     cost = WRITING[plan.format]
-    if across < width <= MAX_UPSCALE * across and down < height <= MAX_UPSCALE * down:
+    if can_enlarge(shown, plan.size):
         cost += ENLARGING
-    elif (across, down) != (width, height):
+    elif shown != plan.size:
         cost += RESIZING
-    return BASE + decoding_cost(layers, plan.layer, plan.crop) + cost * width * height
+    return BASE + decoding_cost(layers, plan.layer, plan.crop) + cost * plan.size.area

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from model.geometry import Box, Size, whole
 from service.errors import BadRequest, NotImplementedHere
 from service.planning.formats import MAX_OUTPUT_EDGE
 from service.planning.plans import Finish
-from service.planning.sizing import MAX_UPSCALE, Box, Size, View, choose
+from service.planning.sizing import MAX_UPSCALE, View, choose
 
 CONTEXT = "http://iiif.io/api/image/3/context.json"
 PROFILE = "http://iiif.io/api/image/3/level2.json"
@@ -46,25 +47,24 @@ class Limits:
         region is enlarged no further than the picture.
         """
         enlargement = max(MAX_UPSCALE * edge for edge in picture) if trusted else MAX_UPSCALE
-        return cls(MAX_UPSCALE * picture[0], MAX_UPSCALE * picture[1], area, enlargement)
+        return cls(MAX_UPSCALE * picture.width, MAX_UPSCALE * picture.height, area, enlargement)
 
     def within(self, region: Size) -> "Limits":
         """Those of a region of so many pixels."""
-        width = min(self.width, self.enlargement * region[0])
-        height = min(self.height, self.enlargement * region[1])
+        width = min(self.width, self.enlargement * region.width)
+        height = min(self.height, self.enlargement * region.height)
         return Limits(width, height, self.area, self.enlargement)
 
     def allow(self, size: Size) -> bool:
         """Whether an answer may have this size."""
-        return size[0] <= self.width and size[1] <= self.height and size[0] * size[1] <= self.area
+        return size.width <= self.width and size.height <= self.height and size.area <= self.area
 
     def largest(self, region: Size) -> Size:
         """The largest size with the region's proportions."""
-        width, height = region
-        scale = min(Fraction(self.width, width), Fraction(self.height, height))
-        if width * height * scale**2 > self.area:
-            scale = Fraction((self.area / (width * height)) ** 0.5)
-        return max(1, int(width * scale)), max(1, int(height * scale))
+        scale = min(Fraction(self.width, region.width), Fraction(self.height, region.height))
+        if region.area * scale**2 > self.area:
+            scale = Fraction((self.area / region.area) ** 0.5)
+        return Size(max(1, int(region.height * scale)), max(1, int(region.width * scale)))
 
 
 @dataclass(frozen=True)
@@ -99,33 +99,34 @@ class ImageRequest:
 
     def layer(self, layers: Sequence[Size]) -> int:
         """The smallest layer (of sizes, smallest first) that has the pixels for this."""
-        left, top, right, bottom = self.region
-        scale = max(Fraction(self.size[0], right - left), Fraction(self.size[1], bottom - top)) * _SLACK
-        width, height = layers[-1]
-        return choose(layers, (int(width * scale), int(height * scale)))
+        region, picture = self.region.size, layers[-1]
+        across, down = Fraction(self.size.width, region.width), Fraction(self.size.height, region.height)
+        scale = max(across, down) * _SLACK
+        return choose(layers, Size(int(picture.height * scale), int(picture.width * scale)))
 
     def crop(self, picture: Size, layer: Size) -> Box | None:
         """The region in pixels of a layer; None for all of it."""
-        if self.region == (0, 0, *picture):
+        if self.region == whole(picture):
             return None
-        left, right = _within(self.region[0], self.region[2], picture[0], layer[0])
-        top, bottom = _within(self.region[1], self.region[3], picture[1], layer[1])
-        return left, top, right, bottom
+        top, bottom = _within(*self.region.rows, picture.height, layer.height)
+        left, right = _within(*self.region.columns, picture.width, layer.width)
+        return Box(top, left, bottom, right)
 
     def canonical(self, picture: Size) -> str:
         """The one preferred path of this request, from the region on (section 4.7 of the standard)."""
-        left, top, right, bottom = self.region
-        width, height = right - left, bottom - top
-        region = "full" if self.region == (0, 0, *picture) else f"{left},{top},{width},{height}"
-        larger = self.size[0] > width or self.size[1] > height
-        size = "max" if self.size == (width, height) else f"{'^' * larger}{self.size[0]},{self.size[1]}"
+        top, left = self.region.top, self.region.left
+        height, width = self.region.size
+        region = "full" if self.region == whole(picture) else f"{left},{top},{width},{height}"
+        larger = self.size.width > width or self.size.height > height
+        pixels = f"{'^' * larger}{self.size.width},{self.size.height}"
+        size = "max" if self.size == self.region.size else pixels
         kind = next(name for name, known in FORMATS.items() if known == self.format)
         quality = "default" if self.quality == "color" else self.quality
         return f"{region}/{size}/{'!' * self.mirror}{self.rotation}/{quality}.{kind}"
 
 
 def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, file: str) -> ImageRequest:
-    """Understand the last four parts of an image URL of a picture of (width, height) pixels.
+    """Understand the last four parts of an image URL of a picture.
 
     Raises BadRequest for what is no IIIF request or impossible for this picture, and
     NotImplementedHere for what the standard knows and this service does not.
@@ -139,8 +140,7 @@ def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, 
         raise BadRequest(f"format {kind[:40]!r}: one of {', '.join(FORMATS)}")
     box = _region(picture, region)
     mirror, degrees = _rotation(rotation)
-    cut = box[2] - box[0], box[3] - box[1]
-    wanted = _size(cut, limits.within(cut), size)
+    wanted = _size(box.size, limits.within(box.size), size)
     name = FORMATS[kind]
     if max(wanted) > MAX_OUTPUT_EDGE[name]:
         raise BadRequest(f"{name} has at most {MAX_OUTPUT_EDGE[name]} pixels per side")
@@ -149,9 +149,9 @@ def parse(picture: Size, limits: Limits, region: str, size: str, rotation: str, 
 
 def information(base: str, layers: Sequence[Size], limits: Limits) -> dict[str, Any]:
     """The content of info.json; ``base`` is the picture's IIIF URL, ``layers`` sizes, smallest first."""
-    width, height = layers[-1]
+    picture = layers[-1]
     factors = [1]
-    while max(width, height) > TILE * factors[-1]:
+    while max(picture) > TILE * factors[-1]:
         factors.append(2 * factors[-1])
     return {
         "@context": CONTEXT,
@@ -159,12 +159,12 @@ def information(base: str, layers: Sequence[Size], limits: Limits) -> dict[str, 
         "type": "ImageService3",
         "protocol": "http://iiif.io/api/image",
         "profile": "level2",
-        "width": width,
-        "height": height,
+        "width": picture.width,
+        "height": picture.height,
         "maxWidth": limits.width,
         "maxHeight": limits.height,
         "maxArea": limits.area,
-        "sizes": [{"width": w, "height": h} for w, h in layers if limits.allow((w, h))],
+        "sizes": [{"width": size.width, "height": size.height} for size in layers if limits.allow(size)],
         "tiles": [{"width": TILE, "height": TILE, "scaleFactors": factors}],
         "preferredFormats": ["avif", "webp", "jpg"],
         "extraFormats": ["webp", "avif"],
@@ -180,19 +180,19 @@ def _within(low: int, high: int, whole: int, layer: int) -> tuple[int, int]:
 
 
 def _region(picture: Size, text: str) -> Box:
-    width, height = picture
+    height, width = picture
     if text == "full":
-        return 0, 0, width, height
+        return whole(picture)
     if text == "square":
         edge = min(picture)
-        left, top = (width - edge) // 2, (height - edge) // 2
-        return left, top, left + edge, top + edge
+        top, left = (height - edge) // 2, (width - edge) // 2
+        return Box(top, left, top + edge, left + edge)
     if found := _PIXELS.fullmatch(text):
         x, y, across, down = (Fraction(part) for part in found.groups())
     elif found := _PERCENT.fullmatch(text):
         x, y, across, down = (
             Fraction(part) * edge / 100
-            for part, edge in zip(found.groups(), (*picture, *picture), strict=True)
+            for part, edge in zip(found.groups(), (width, height) * 2, strict=True)
         )
     else:
         raise BadRequest(f"region {text[:40]!r}: full, square, x,y,w,h or pct:x,y,w,h")
@@ -200,7 +200,7 @@ def _region(picture: Size, text: str) -> Box:
     right, bottom = min(width, round(x + across)), min(height, round(y + down))
     if not (across and down and left < width and top < height):
         raise BadRequest(f"region {text[:40]!r} holds no pixel of this picture of {width} x {height}")
-    return left, top, max(right, left + 1), max(bottom, top + 1)
+    return Box(top, left, max(bottom, top + 1), max(right, left + 1))
 
 
 def _rotation(text: str) -> tuple[bool, int]:
@@ -218,28 +218,28 @@ def _size(region: Size, limits: Limits, text: str) -> Size:
     if found is None:
         raise BadRequest(f"size {text[:40]!r}: max, w,h !w,h w, ,h or pct:n, with ^ to enlarge")
     enlarge, largest, percent, inside, across, down, only_width, only_height = found.groups()
-    width, height = region
+    height, width = region
     if largest:
-        whole = limits.largest(region)
-        return whole if enlarge or whole[0] < width or whole[1] < height else region
+        most = limits.largest(region)
+        return most if enlarge or most.width < width or most.height < height else region
     if inside:
         scale = min(Fraction(int(across), width), Fraction(int(down), height))
         if not enlarge:
             scale = min(scale, Fraction(1))
-        size = _scaled(region, scale) if scale else (0, 0)
+        size = _scaled(region, scale) if scale else Size(0, 0)
         size = size if limits.allow(size) else limits.largest(region)
     elif percent:
         scale = Fraction(percent) / 100
-        size = _scaled(region, scale) if scale else (0, 0)
+        size = _scaled(region, scale) if scale else Size(0, 0)
     elif only_width:
-        size = int(only_width), _rounded(Fraction(height * int(only_width), width))
+        size = Size(_rounded(Fraction(height * int(only_width), width)), int(only_width))
     elif only_height:
-        size = _rounded(Fraction(width * int(only_height), height)), int(only_height)
+        size = Size(int(only_height), _rounded(Fraction(width * int(only_height), height)))
     else:
-        size = int(across), int(down)
+        size = Size(int(down), int(across))
     if not all(size):
         raise BadRequest(f"size {text[:40]!r} has no pixels")
-    if not enlarge and (size[0] > width or size[1] > height):
+    if not enlarge and (size.width > width or size.height > height):
         raise BadRequest(f"size {text[:40]!r} is more than the region's {width} x {height}: put ^ before it")
     if not limits.allow(size):
         raise BadRequest(f"size {text[:40]!r} is more than info.json, or twice the region, allows")
@@ -247,7 +247,7 @@ def _size(region: Size, limits: Limits, text: str) -> Size:
 
 
 def _scaled(size: Size, scale: Fraction) -> Size:
-    return _rounded(size[0] * scale), _rounded(size[1] * scale)
+    return Size(_rounded(size.height * scale), _rounded(size.width * scale))
 
 
 def _rounded(length: Fraction) -> int:

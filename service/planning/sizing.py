@@ -5,17 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 
-from model.stream.container import Header
+from model.geometry import Box, Size
 from service.errors import BadParameter, NotFound
 
 REGION_SHARE = 0.25
 """A part of at most this share of its layer is decoded alone."""
 MAX_UPSCALE = 2
 """How far beyond the original a picture is enlarged when the client asks for it."""
-
-Size = tuple[int, int]
-"""Width and height; :class:`model.geometry.Size` has the height first."""
-Box = tuple[int, int, int, int]
 
 
 class Fit(StrEnum):
@@ -53,11 +49,6 @@ class View:
     crop: Box | None = None
 
 
-def sizes_of(header: Header) -> list[Size]:
-    """The (width, height) of every layer in pixels, smallest first."""
-    return [(layer.width, layer.height) for layer in header.layers]
-
-
 def choose_view(layers: Sequence[Size], wanted: Wanted) -> View:
     """The cheapest way to the wanted picture; ``layers`` are sizes, smallest first.
 
@@ -69,11 +60,11 @@ def choose_view(layers: Sequence[Size], wanted: Wanted) -> View:
         if wanted.layer >= len(layers):
             raise NotFound(f"layer {wanted.layer}: this picture has layers 0 to {len(layers) - 1}")
         return View(wanted.layer, layers[wanted.layer])
-    whole, size = _target(layers[-1], wanted)
-    layer = choose(layers, whole)
-    if size == whole:
+    scaled, size = _target(layers[-1], wanted)
+    layer = choose(layers, scaled)
+    if size == scaled:
         return View(layer, size)
-    return View(layer, size, _centred(layers[layer], whole, size))
+    return View(layer, size, _centred(layers[layer], scaled, size))
 
 
 def decoded_alone(crop: Box | None, layer: Size) -> bool:
@@ -81,59 +72,62 @@ def decoded_alone(crop: Box | None, layer: Size) -> bool:
 
     The whole is worth its time if most of it is wanted; and it is kept for the next request.
     """
-    return crop is not None and _area(crop) <= REGION_SHARE * layer[0] * layer[1]
+    return crop is not None and crop.size.area <= REGION_SHARE * layer.area
 
 
 def decoding_cost(layers: Sequence[Size], layer: int, crop: Box | None = None) -> float:
     """Pixels to decode, in all layers together, for a layer or a part of it."""
+    pixels = sum(size.area for size in layers[: layer + 1])
     if crop is None or not decoded_alone(crop, layers[layer]):
-        return float(sum(width * height for width, height in layers[: layer + 1]))
-    share = _area(crop) / (layers[layer][0] * layers[layer][1])
-    return share * sum(width * height for width, height in layers[: layer + 1])
+        return float(pixels)
+    return pixels * crop.size.area / layers[layer].area
+
+
+def can_enlarge(small: Size, large: Size) -> bool:
+    """Whether the network makes a picture of size ``large`` out of one of size ``small``.
+
+    That is where both edges grow, by at most MAX_UPSCALE; all else is resampled.
+    """
+    return all(a < b <= MAX_UPSCALE * a for a, b in zip(small, large, strict=True))
 
 
 def choose(layers: Sequence[Size], needed: Size) -> int:
     """Index of the smallest layer at least as wide and as high as ``needed``, else the largest."""
-    for k, (width, height) in enumerate(layers):
-        if width >= needed[0] and height >= needed[1]:
+    for k, size in enumerate(layers):
+        if size.width >= needed.width and size.height >= needed.height:
             return k
     return len(layers) - 1
 
 
-def _area(box: Box) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
 def _target(original: Size, wanted: Wanted) -> tuple[Size, Size]:
     """Size of the whole picture after scaling, and of the answer (smaller when it is cropped)."""
-    width, height = original
     if not wanted.width and not wanted.height:
         return original, original
     limit = Fraction(MAX_UPSCALE if wanted.upscale and wanted.fit is not Fit.INSIDE else 1)
     density = Fraction(wanted.dpr)
-    across = wanted.width and wanted.width * density / width
-    down = wanted.height and wanted.height * density / height
+    across = wanted.width and wanted.width * density / original.width
+    down = wanted.height and wanted.height * density / original.height
     if across and down and wanted.fit is Fit.FILL:
-        size = _scaled(original, min(across, limit), min(down, limit))
+        size = _scaled(original, min(down, limit), min(across, limit))
         return size, size
     if across and down and wanted.fit is Fit.COVER:
         scale = max(across, down)
         shrink = min(Fraction(1), limit / scale)  # not enough pixels: a smaller box of the same proportions
-        size = _scaled(original, across * shrink, down * shrink)
-        whole = _scaled(original, scale * shrink, scale * shrink)
-        return (max(whole[0], size[0]), max(whole[1], size[1])), size
+        size = _scaled(original, down * shrink, across * shrink)
+        scaled = _scaled(original, scale * shrink, scale * shrink)
+        return Size(max(scaled.height, size.height), max(scaled.width, size.width)), size
     scale = min(factor for factor in (across, down, limit) if factor)
     size = _scaled(original, scale, scale)
     return size, size
 
 
-def _scaled(size: Size, across: Fraction, down: Fraction) -> Size:
-    return max(1, round(size[0] * across)), max(1, round(size[1] * down))
+def _scaled(size: Size, down: Fraction, across: Fraction) -> Size:
+    return Size(max(1, round(size.height * down)), max(1, round(size.width * across)))
 
 
-def _centred(layer: Size, whole: Size, size: Size) -> Box:
-    """The part of a layer that shows, when it is scaled to ``whole`` and ``size`` is cut out."""
-    width = min(layer[0], max(1, round(layer[0] * size[0] / whole[0])))
-    height = min(layer[1], max(1, round(layer[1] * size[1] / whole[1])))
-    left, top = (layer[0] - width) // 2, (layer[1] - height) // 2
-    return left, top, left + width, top + height
+def _centred(layer: Size, scaled: Size, size: Size) -> Box:
+    """The part of a layer that shows, when it is scaled to ``scaled`` and ``size`` is cut out."""
+    height = min(layer.height, max(1, round(layer.height * size.height / scaled.height)))
+    width = min(layer.width, max(1, round(layer.width * size.width / scaled.width)))
+    top, left = (layer.height - height) // 2, (layer.width - width) // 2
+    return Box(top, left, top + height, left + width)

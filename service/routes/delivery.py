@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from model.geometry import Size
 from model.stream.container import Header
 from service.errors import BadParameter, NotFound
 from service.library import Order
@@ -12,7 +13,7 @@ from service.planning.canonical import canonical_query
 from service.planning.formats import MEDIA_TYPES
 from service.planning.identity import stream_tag
 from service.planning.quality import QualityWish
-from service.planning.sizing import View, choose, choose_view, sizes_of
+from service.planning.sizing import View, choose, choose_view
 from service.routes.answers import cache_control, picture_headers, respond
 from service.routes.parameters import PictureId, PictureParameters, StreamParameters
 from service.web.conditional import Unsatisfiable, matches, requested_span
@@ -67,7 +68,7 @@ async def picture_at_size(
     hints = parameters.hinted(request.headers if context.settings.client_hints else None)
     order = context.library.order(
         record,
-        choose_view(sizes_of(record.header), hints.wanted),
+        choose_view(record.header.sizes, hints.wanted),
         parameters.output(),
         request.headers.get("accept"),
         QualityWish(parameters.q, hints.saving),
@@ -135,7 +136,7 @@ def _canonical_link(context: Context, order: Order, quality: int | None) -> dict
     background = None if plan.background == WHITE else plan.background  # white too where none would show
     view = View(plan.layer, plan.size, plan.crop)
     quality = None if plan.format == "png" else quality
-    query = canonical_query(sizes_of(order.record.header), view, plan.format, quality, background)
+    query = canonical_query(order.record.header.sizes, view, plan.format, quality, background)
     if query is None:
         return {}
     url = f"{context.settings.public_url.rstrip('/')}/images/{order.record.id}"
@@ -150,5 +151,5 @@ def _last_layer(header: Header, parameters: StreamParameters) -> int:
             raise NotFound(f"layer {parameters.layer}: this picture has 0 to {len(header.layers) - 1}")
         return parameters.layer
     if parameters.width is not None:
-        return choose(sizes_of(header), (parameters.width, 1))
+        return choose(header.sizes, Size(1, parameters.width))
     return len(header.layers) - 1

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
+from model.geometry import Size
 from service.planning import iiif
-from service.planning.sizing import sizes_of
 from service.routes.answers import PRIVATE, picture_headers, respond
 from service.routes.parameters import PictureId
 from service.web.context import Context, ServiceContext, Trusted, may_read
@@ -41,7 +41,7 @@ async def base(context: ServiceContext, picture: PictureId) -> Response:
 async def information(request: Request, context: ServiceContext, picture: PictureId) -> Response:
     """JSON, or JSON-LD for clients that ask for `application/ld+json`."""
     record = await context.library.find(picture)
-    layers = sizes_of(record.header)
+    layers = record.header.sizes
     content = iiif.information(_id(request, context, picture), layers, _limits(context, layers[-1]))
     linked = "application/ld+json" in request.headers.get("accept", "")
     link = f'<{iiif.PROFILE}>;rel="profile"'
@@ -75,7 +75,7 @@ async def image(
 ) -> Response:
     """See iiif.io/api/image/3.0."""
     record = await context.library.find(picture)
-    layers = sizes_of(record.header)
+    layers = record.header.sizes
     wanted = iiif.parse(layers[-1], _limits(context, layers[-1], trusted), region, size, rotation, file)
     order = context.library.order(record, wanted.view(layers), wanted.format, finish=wanted.finish)
     canonical = f"{_address(context, picture)}/{wanted.canonical(layers[-1])}"
@@ -85,7 +85,7 @@ async def image(
     return await respond(request, context, order, headers)
 
 
-def _limits(context: Context, picture: tuple[int, int], trusted: bool = False) -> iiif.Limits:
+def _limits(context: Context, picture: Size, trusted: bool = False) -> iiif.Limits:
     return iiif.Limits.of(picture, context.settings.max_output_pixels, trusted)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from model.geometry import Box, Size
 from service.messages.plans import RenderPlan
-from service.planning.sizing import MAX_UPSCALE
+from service.planning.sizing import can_enlarge
 
 _TURNS = {
     90: Image.Transpose.ROTATE_270,  # Pillow turns anticlockwise
@@ -17,7 +17,7 @@ _TURNS = {
 }
 
 Enlarge = Callable[[np.ndarray, Size], np.ndarray]
-"""Makes RGB pixels (height, width, 3) larger: to a size of (width, height), at most MAX_UPSCALE times."""
+"""Makes RGB pixels (height, width, 3) larger: to a size that :func:`can_enlarge` allows."""
 
 
 def resized(
@@ -31,17 +31,16 @@ def resized(
     """
     if plane is not None:
         alpha = Image.open(BytesIO(plane), formats=("PNG",))
-        image.putalpha(alpha.crop((part.left, part.top, part.right, part.bottom)))
-    left, top, right, bottom = plan.crop or (part.left, part.top, part.right, part.bottom)
-    box = left - part.left, top - part.top, right - part.left, bottom - part.top
-    width, height = box[2] - box[0], box[3] - box[1]
-    if (width, height) == plan.size:
-        return image if box == (0, 0, *image.size) else image.crop(box)
-    smooth = image.resize(plan.size, Image.Resampling.LANCZOS, box=box)
-    if not (width < plan.size[0] <= MAX_UPSCALE * width and height < plan.size[1] <= MAX_UPSCALE * height):
+        image.putalpha(alpha.crop(part.edges))
+    shown = plan.crop or part
+    box = shown.shifted(-part.top, -part.left).edges
+    if shown.size == plan.size:
+        return image if shown == part else image.crop(box)
+    smooth = image.resize((plan.size.width, plan.size.height), Image.Resampling.LANCZOS, box=box)
+    if not can_enlarge(shown.size, plan.size):
         return smooth
     small = np.asarray(image.convert("RGB").crop(box))
-    large = Image.fromarray(enlarge(small, Size(plan.size[1], plan.size[0])))
+    large = Image.fromarray(enlarge(small, plan.size))
     if plane is not None:
         large.putalpha(smooth.getchannel("A"))
     return large

@@ -153,9 +153,8 @@ class Tasks:
         size = header.sizes[job.layer]
         part, alone = whole(size), False
         crop = job.plan.crop
-        if crop is not None and first <= job.layer and decoded_alone(crop, (size.width, size.height)):
-            left, top, right, bottom = crop
-            part, alone = Box(top, left, bottom, right), True
+        if crop is not None and first <= job.layer and decoded_alone(crop, size):
+            part, alone = crop, True
         return _Rendering(job, header, part, alone, first, pixels)
 
     def _decode(self, renderings: Sequence[_Rendering]) -> None:

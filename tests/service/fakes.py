@@ -126,7 +126,7 @@ class FakeLibrary(Library):
         known = order.etag in self._answered
         self._answered.add(order.etag)
         seconds = {"fetch": 0.001, "queue": 0.002, "encode": 0.003}
-        rendered = Rendered(body, order.media_type, *order.plan.size, order.plan.layer + 1, seconds)
+        rendered = Rendered(body, order.media_type, *order.plan.size[::-1], order.plan.layer + 1, seconds)
         return FinishedOrder(rendered, 100, seconds), known
 
     def _fail(self) -> None:

@@ -43,7 +43,7 @@ class FaultTasks:
             "time": time.monotonic(),
         }
         return Rendered(
-            json.dumps(body).encode(), f"image/{job.plan.format}", *job.plan.size, layers_decoded=1
+            json.dumps(body).encode(), f"image/{job.plan.format}", *job.plan.size[::-1], layers_decoded=1
         )
 
     def render_batch(self, jobs: Sequence[Render]) -> list[Rendered | ServiceError]:

@@ -1,5 +1,6 @@
 """Jobs made by hand, for tests that need no picture in a store."""
 
+from model.geometry import Box, Size
 from service.messages.jobs import Render
 from service.messages.plans import RenderPlan
 
@@ -14,5 +15,7 @@ def rendering(
     crop: tuple[int, int, int, int] | None = None,
     alpha: bytes | None = None,
 ) -> Render:
-    """A rendering of a stream that no model is named for."""
-    return Render(RenderPlan(key, "stream", layer, size, output, quality, crop), stream, alpha)
+    """A rendering of a stream that no model is named for; ``size`` and ``crop`` as Pillow has them."""
+    part = Box(crop[1], crop[0], crop[3], crop[2]) if crop else None
+    plan = RenderPlan(key, "stream", layer, Size(size[1], size[0]), output, quality, part)
+    return Render(plan, stream, alpha)

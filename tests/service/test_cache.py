@@ -5,6 +5,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.geometry import Size
 from service.cache import BoundedCache
 from service.library import FinishedOrder
 from service.messages.jobs import Rendered
@@ -41,7 +42,7 @@ def test_tiny_answers_count_for_what_they_take() -> None:
     for number in range(2000):
         seconds = dict.fromkeys(STAGES, number / 3)
         picture = Rendered(bytes(f"{number:040d}", "ascii"), "image/avif", 1, number, 2, dict(seconds))
-        plan = RenderPlan(f"{number:032d}", f"{number:016d}", 1, (1, number + 1000), "avif", 80)
+        plan = RenderPlan(f"{number:032d}", f"{number:016d}", 1, Size(number + 1000, 1), "avif", 80)
         answer = FinishedOrder(picture, number + 1000, seconds)
         cache.put(plan.entity_tag, answer, answer.weight)
     taken = tracemalloc.get_traced_memory()[0] - before

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from model.geometry import Size
 from service.engine.pool import Pool
 from service.errors import BadParameter, DamagedStream, NotFound, WorkerFailed
 from service.library import Library, Order
@@ -46,7 +47,14 @@ class Workers(Pool):
         """Ten bytes."""
         self.renders.append(job)
         await self._work()
-        return Rendered(b"0123456789", f"image/{job.plan.format}", *job.plan.size, 1, {"encode": 0.1})
+        return Rendered(
+            b"0123456789",
+            f"image/{job.plan.format}",
+            job.plan.size.width,
+            job.plan.size.height,
+            1,
+            {"encode": 0.1},
+        )
 
     def check(self, plan: RenderPlan, cost: float) -> None:
         """There is always room."""
@@ -85,7 +93,7 @@ def value(library: Library, name: str, **labels: str) -> float:
 
 async def ordered(library: Library, width: int = 30, **how: Any) -> Order:
     record, _ = await library.keep(b"picture")
-    return library.order(record, View(0, (width, 24)), **{"output": "webp", **how})
+    return library.order(record, View(0, Size(24, width)), **{"output": "webp", **how})
 
 
 async def test_an_upload_is_coded_with_the_settings_and_stored_once(make: Make) -> None:
@@ -208,7 +216,7 @@ async def test_only_what_shows_is_part_of_an_order(make: Make) -> None:
     assert opaque.plan.background == WHITE
     workers(library).alpha = (b"plane 0", b"plane 01")
     record, _ = await library.keep(b"transparent")
-    view = View(0, (30, 24))
+    view = View(0, Size(24, 30))
     assert library.order(record, view, "jpeg", finish=red).plan.background == "#ff0000"
     assert library.order(record, view, "webp", finish=red).plan.background == WHITE
     assert (

@@ -29,7 +29,7 @@ from model.stream.container import read_header, verify
 from service.messages.jobs import Render
 from service.planning.plans import make_plan
 from service.planning.quality import output_quality
-from service.planning.sizing import Wanted, choose_view, sizes_of
+from service.planning.sizing import Wanted, choose_view
 from service.settings import MIB, Settings
 from service.worker.tasks import Tasks
 from tests.service.running import RunningService
@@ -84,7 +84,7 @@ def lost_or_wrong(service: RunningService, outcome: Outcome) -> list[str]:
         header = read_header(stream)
         for (name, width, kind), body in outcome.answers.items():
             if name == picture:
-                view = choose_view(sizes_of(header), Wanted(width=width))
+                view = choose_view(header.sizes, Wanted(width=width))
                 quality = output_quality(kind, header.layers[view.layer].quality)
                 right = tasks.render(Render(make_plan(picture, header, view, kind, quality), stream)).body
                 difference = np.abs(_pixels(right) - _pixels(body)).mean()

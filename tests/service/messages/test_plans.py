@@ -2,15 +2,16 @@
 
 from dataclasses import replace
 
+from model.geometry import Box, Size
 from service.messages.jobs import Render
 from service.messages.plans import RenderPlan
 
-PLAN = RenderPlan(picture="k", stream="s", layer=1, size=(3, 2), format="webp", quality=80)
+PLAN = RenderPlan(picture="k", stream="s", layer=1, size=Size(2, 3), format="webp", quality=80)
 
 
 def test_entity_tags_are_those_that_clients_hold() -> None:
     assert PLAN.entity_tag == 'W/"wj3hbnro2ycabxmwoqvocnjwv3qhzk6t"'
-    turned = replace(PLAN, crop=(0, 0, 1, 1), rotation=90, mirror=True, gray=True, background="#000000")
+    turned = replace(PLAN, crop=Box(0, 0, 1, 1), rotation=90, mirror=True, gray=True, background="#000000")
     assert turned.entity_tag == 'W/"bk5sb77qr5tniytnhv5t5hc5zpschfrb"'
 
 
@@ -19,10 +20,10 @@ def test_everything_in_a_plan_changes_its_entity_tag() -> None:
         replace(PLAN, picture="x"),
         replace(PLAN, stream="other"),
         replace(PLAN, layer=0),
-        replace(PLAN, size=(2, 3)),
+        replace(PLAN, size=Size(3, 2)),
         replace(PLAN, format="png"),
         replace(PLAN, quality=81),
-        replace(PLAN, crop=(0, 0, 1, 1)),
+        replace(PLAN, crop=Box(0, 0, 1, 1)),
         replace(PLAN, rotation=90),
         replace(PLAN, mirror=True),
         replace(PLAN, gray=True),

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.geometry import Box, Size
 from service.messages import protocol
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.messages.plans import RenderPlan
 from service.messages.protocol import ProtocolError
 from service.settings import Settings
 
-PLAN = RenderPlan("key", "00ff", 2, (640, 480), "avif", 60, crop=(1, 2, 3, 4), rotation=90)
+PLAN = RenderPlan("key", "00ff", 2, Size(480, 640), "avif", 60, crop=Box(1, 2, 3, 4), rotation=90)
 RENDER = Render(PLAN, b"\x00stream", alpha=b"")
 MESSAGES: list[protocol.Message] = [
     protocol.Begin(Settings(worker_cache_bytes=7).for_worker, "service.worker.tasks:Tasks", 2),

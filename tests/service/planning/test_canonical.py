@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.geometry import Size
 from service.planning.canonical import canonical_query
 from service.planning.sizing import Fit, Wanted, choose_view
 
-LAYERS = [(50, 40), (100, 80), (200, 160)]
+LAYERS = [Size(40, 50), Size(80, 100), Size(160, 200)]
 
 
 def query(wanted: Wanted, output: str = "webp", quality: int | None = None) -> str | None:

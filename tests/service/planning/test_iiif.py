@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.geometry import Box, Size, whole
 from service.errors import BadRequest, NotImplementedHere
 from service.planning.iiif import Limits, information, parse
 
-PICTURE = (600, 400)
+PICTURE = Size(400, 600)
 LIMITS = Limits.of(PICTURE, 900_000)
-LAYERS = [(150, 100), (300, 200), PICTURE]
+LAYERS = [Size(100, 150), Size(200, 300), PICTURE]
 
 
 def understood(region="full", size="max", rotation="0", file="default.jpg"):
@@ -29,7 +30,7 @@ def understood(region="full", size="max", rotation="0", file="default.jpg"):
     ],
 )
 def test_regions(text, box):
-    assert understood(region=text).region == box
+    assert understood(region=text).region.edges == box
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_bad_regions(text):
     ],
 )
 def test_sizes(text, size):
-    assert understood(size=text).size == size
+    assert understood(size=text).size == Size(size[1], size[0])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_bad_sizes(text):
 
 def test_max_keeps_to_the_limit():
     size = parse(PICTURE, Limits(1200, 800, 60_000), "full", "max", "0", "default.jpg").size
-    assert size == (300, 200)
+    assert size == Size(200, 300)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +176,9 @@ def test_the_smallest_layer_that_serves(region, size, layer):
 
 
 def test_the_region_in_a_layer():
-    assert understood("full").crop(PICTURE, (300, 200)) is None
-    assert understood("100,50,200,100").crop(PICTURE, (300, 200)) == (50, 25, 150, 75)
-    assert understood("599,399,1,1", "1,1").crop(PICTURE, (150, 100)) == (149, 99, 150, 100)
+    assert understood("full").crop(PICTURE, Size(200, 300)) is None
+    assert understood("100,50,200,100").crop(PICTURE, Size(200, 300)) == Box(25, 50, 75, 150)
+    assert understood("599,399,1,1", "1,1").crop(PICTURE, Size(100, 150)) == Box(99, 149, 100, 150)
 
 
 @pytest.mark.parametrize(
@@ -194,27 +195,25 @@ def test_canonical_paths(asked, canonical):
 
 
 @given(
-    st.tuples(st.integers(1, 5000), st.integers(1, 5000)),
+    st.builds(Size, st.integers(1, 5000), st.integers(1, 5000)),
     *[st.integers(0, 6000)] * 4,
     st.sampled_from(["max", "^max", "7,", ",7", "pct:3", "!9,4", "^!3000,20", "^50,50"]),
 )
 def test_every_request_can_be_done(picture, x, y, w, h, size):
-    layers = [(max(1, picture[0] // 3), max(1, picture[1] // 3)), picture]
+    layers = [Size(max(1, picture.height // 3), max(1, picture.width // 3)), picture]
     limits = Limits.of(picture, 10**6)
     try:
         wanted = parse(picture, limits, f"{x},{y},{w},{h}", size, "90", "default.png")
     except BadRequest:
         return
     layer = layers[wanted.layer(layers)]
-    left, top, right, bottom = wanted.crop(picture, layer) or (0, 0, *layer)
-    assert 0 <= left < right <= layer[0]
-    assert 0 <= top < bottom <= layer[1]
+    assert (wanted.crop(picture, layer) or whole(layer)).within(layer)
     assert min(wanted.size) >= 1
     assert limits.allow(wanted.size)
 
 
 def test_information():
     content = information("http://here/iiif/3/x", LAYERS, LIMITS)
-    assert (content["width"], content["height"]) == PICTURE
-    assert content["sizes"] == [{"width": w, "height": h} for w, h in LAYERS]
+    assert (content["height"], content["width"]) == PICTURE
+    assert content["sizes"] == [{"width": size.width, "height": size.height} for size in LAYERS]
     assert content["tiles"] == [{"width": 512, "height": 512, "scaleFactors": [1, 2]}]

@@ -3,21 +3,21 @@
 import pytest
 from PIL import Image, ImageOps
 
-from model.geometry import Size
+from model.geometry import Box, Size
 from model.stream.ladder import layer_sizes
 from service.errors import BadParameter, NotFound
 from service.planning.sizing import Fit, View, Wanted, choose, choose_view, decoded_alone, decoding_cost
 
-PHOTO = (4000, 3000)
-PORTRAIT = (3024, 4032)
-WIDE = (12000, 10)
-SMALL = (97, 61)
-DOT = (1, 1)
+PHOTO = Size(3000, 4000)
+PORTRAIT = Size(4032, 3024)
+WIDE = Size(10, 12000)
+SMALL = Size(61, 97)
+DOT = Size(1, 1)
 LADDER = (320, 640, 1280, 2560)
 
 
 def layers_of(size):
-    return [(layer.width, layer.height) for layer in layer_sizes(Size(size[1], size[0]), LADDER)]
+    return layer_sizes(size, LADDER)
 
 
 WIDTHS = [
@@ -32,8 +32,8 @@ def test_width_alone(original, width):
     """Proportions are kept, nothing is enlarged, and the layer is the smallest that suffices."""
     layers = layers_of(original)
     found = choose_view(layers, Wanted(width=width))
-    w, h = original
-    expected = (width, max(1, round(h * width / w))) if width < w else original
+    height = max(1, round(original.height * width / original.width))
+    expected = Size(height, width) if width < original.width else original
     assert found == View(choose(layers, expected), expected)
     chosen = layers[found.layer]
     assert chosen[0] >= expected[0]
@@ -41,6 +41,11 @@ def test_width_alone(original, width):
     if found.layer:
         below = layers[found.layer - 1]
         assert below[0] < expected[0] or below[1] < expected[1]
+
+
+def pillows(size):
+    """The size that Pillow calls (width, height)."""
+    return Size(size[1], size[0])
 
 
 BOXES = [(800, 600), (800, 800), (300, 900), (1000, 10), (333, 777), (4000, 3000), (64, 64)]
@@ -51,9 +56,9 @@ BOXES = [(800, 600), (800, 800), (300, 900), (1000, 10), (333, 777), (4000, 3000
 @pytest.mark.parametrize("fit", [Fit.CONTAIN, Fit.INSIDE])
 def test_contain_as_pillow(original, box, fit):
     found = choose_view(layers_of(original), Wanted(*box, fit=fit))
-    expected = ImageOps.contain(Image.new("1", original), box).size
+    expected = ImageOps.contain(Image.new("1", pillows(original)), box).size
     assert found.crop is None
-    assert found.size == expected
+    assert found.size == pillows(expected)
 
 
 @pytest.mark.parametrize("original", [PHOTO, PORTRAIT, SMALL])
@@ -62,10 +67,10 @@ def test_cover_as_pillow(original, box):
     """Size and the part that shows, up to the layer's whole pixels, are those of ImageOps.fit."""
     layers = layers_of(original)
     found = choose_view(layers, Wanted(*box, fit=Fit.COVER))
-    assert found.size == box
-    width, height = layers[found.layer]
-    left, top, right, bottom = found.crop or (0, 0, width, height)
-    live = original[0] / original[1]
+    assert found.size == pillows(box)
+    height, width = layers[found.layer]
+    top, left, bottom, right = found.crop or (0, 0, height, width)
+    live = original.width / original.height
     ratio = box[0] / box[1]
     crop_width, crop_height = (width, width / ratio) if live <= ratio else (ratio * height, height)
     assert abs((right - left) - crop_width) <= 1
@@ -108,11 +113,12 @@ def test_cover_as_pillow(original, box):
     ],
 )
 def test_size(original, wanted, size):
-    assert choose_view(layers_of(original), wanted).size == size
+    expected = size if isinstance(size, Size) else pillows(size)
+    assert choose_view(layers_of(original), wanted).size == expected
 
 
 def test_layer_is_chosen_by_both_dimensions():
-    layers = [(100, 100), (200, 100), (200, 200)]
+    layers = [Size(100, 100), Size(100, 200), Size(200, 200)]
     assert choose_view(layers, Wanted(width=100, height=100, fit=Fit.FILL)).layer == 0
     assert choose_view(layers, Wanted(width=150, height=90, fit=Fit.FILL)).layer == 1
     assert choose_view(layers, Wanted(width=90, height=150, fit=Fit.FILL)).layer == 2
@@ -120,7 +126,7 @@ def test_layer_is_chosen_by_both_dimensions():
 
 def test_exact_layers_need_no_resizing():
     for k, size in enumerate(layers_of(PORTRAIT)):
-        assert choose_view(layers_of(PORTRAIT), Wanted(width=size[0])) == View(k, size)
+        assert choose_view(layers_of(PORTRAIT), Wanted(width=size.width)) == View(k, size)
 
 
 def test_contradictions_are_refused():
@@ -131,11 +137,11 @@ def test_contradictions_are_refused():
 
 
 def test_a_part_costs_its_share_if_it_is_decoded_alone():
-    layers = [(100, 50), (400, 200)]
+    layers = [Size(50, 100), Size(200, 400)]
     assert decoding_cost(layers, 0) == 5000
     assert decoding_cost(layers, 1) == 85000
-    assert decoding_cost(layers, 1, (0, 0, 40, 20)) == 850
-    assert decoding_cost(layers, 1, (0, 0, 200, 100)) == 85000 / 4
-    assert decoding_cost(layers, 1, (0, 0, 201, 100)) == 85000
-    assert decoded_alone((300, 150, 400, 200), (400, 200))
-    assert not decoded_alone(None, (400, 200))
+    assert decoding_cost(layers, 1, Box(0, 0, 20, 40)) == 850
+    assert decoding_cost(layers, 1, Box(0, 0, 100, 200)) == 85000 / 4
+    assert decoding_cost(layers, 1, Box(0, 0, 100, 201)) == 85000
+    assert decoded_alone(Box(150, 300, 200, 400), Size(200, 400))
+    assert not decoded_alone(None, Size(200, 400))

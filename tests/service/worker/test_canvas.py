@@ -12,7 +12,7 @@ from service.messages.plans import RenderPlan
 from service.worker.canvas import resized, turned
 from tests.service.samples import encoded, photo
 
-PLAN = RenderPlan("key", "", 0, (60, 40), "png", 100)
+PLAN = RenderPlan("key", "", 0, Size(40, 60), "png", 100)
 WHOLE = Box(0, 0, 40, 60)
 
 
@@ -35,22 +35,22 @@ def test_a_layer_at_its_own_size_is_left_as_it_is() -> None:
 
 
 def test_a_crop_at_its_own_size_is_cut_out_of_the_layer_or_of_the_part_that_was_decoded() -> None:
-    layer, plan = photo(60, 40), replace(PLAN, size=(20, 10), crop=(30, 20, 50, 30))
+    layer, plan = photo(60, 40), replace(PLAN, size=Size(10, 20), crop=Box(20, 30, 30, 50))
     expected = layer.crop((30, 20, 50, 30))
     assert equal(resized(layer.copy(), WHOLE, plan, None, never), expected)
-    part = Box(10, 24, 36, 56)  # top, left, bottom, right
+    part = Box(10, 24, 36, 56)
     decoded = layer.crop((24, 10, 56, 36))
     assert equal(resized(decoded, part, plan, None, never), expected)
 
 
 def test_smaller_is_antialiased_and_no_pixel_beyond_the_crop_is_seen() -> None:
-    layer, plan = photo(60, 40), replace(PLAN, size=(10, 8), crop=(20, 10, 50, 34))
+    layer, plan = photo(60, 40), replace(PLAN, size=Size(8, 10), crop=Box(10, 20, 34, 50))
     expected = layer.resize((10, 8), Image.Resampling.LANCZOS, box=(20, 10, 50, 34))
     assert equal(resized(layer, WHOLE, plan, None, never), expected)
 
 
 def test_larger_is_made_of_what_was_cut_out_alone() -> None:
-    layer, plan = photo(60, 40), replace(PLAN, size=(40, 20), crop=(10, 20, 30, 30))
+    layer, plan = photo(60, 40), replace(PLAN, size=Size(20, 40), crop=Box(20, 10, 30, 30))
     seen = []
 
     def enlarge(pixels: np.ndarray, size: Size) -> np.ndarray:
@@ -63,22 +63,22 @@ def test_larger_is_made_of_what_was_cut_out_alone() -> None:
 
 
 def test_far_larger_is_not_the_codecs_to_enlarge() -> None:
-    layer, plan = photo(60, 40), replace(PLAN, size=(130, 87))
+    layer, plan = photo(60, 40), replace(PLAN, size=Size(87, 130))
     assert resized(layer, WHOLE, plan, None, never).size == (130, 87)
 
 
-@pytest.mark.parametrize("size", [(60, 40), (30, 20), (120, 80)])
-def test_transparency_goes_with_the_picture(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [Size(40, 60), Size(20, 30), Size(80, 120)])
+def test_transparency_goes_with_the_picture(size: Size) -> None:
     mask = photo(60, 40, seed=1).convert("L")
     found = resized(photo(60, 40), WHOLE, replace(PLAN, size=size), encoded(mask, "PNG"), repeated)
     assert found.mode == "RGBA"
-    expected = np.asarray(mask.resize(size, Image.Resampling.LANCZOS)).astype(int)
+    expected = np.asarray(mask.resize((size.width, size.height), Image.Resampling.LANCZOS)).astype(int)
     assert np.abs(np.asarray(found.getchannel("A")).astype(int) - expected).max() <= 1
 
 
 def test_the_plane_of_a_part_is_its_own() -> None:
     mask = photo(60, 40, seed=1).convert("L")
-    plan = replace(PLAN, size=(20, 10), crop=(30, 20, 50, 30))
+    plan = replace(PLAN, size=Size(10, 20), crop=Box(20, 30, 30, 50))
     part = photo(60, 40).crop((24, 10, 56, 36))
     found = resized(part, Box(10, 24, 36, 56), plan, encoded(mask, "PNG"), never)
     assert equal(found.getchannel("A"), mask.crop((30, 20, 50, 30)))
