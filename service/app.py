@@ -28,6 +28,7 @@ from service.web.context import Context
 from service.web.methods import Methods
 from service.web.middleware import Guarded, Observed
 from service.web.rates import RateLimited
+from service.web.repeats import Repeated, Repeats
 from service.web.sending import Outgoing
 from service.web.strict import only_known_parameters
 from service.web.uploads import incoming_of
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
     routers = [module.router for module in (images, delivery, iiif, health, page)]
     routes = [route for router in (app.router, *routers) for route in router.routes]
     app.add_middleware(Methods, routes=routes)
+    app.add_middleware(Repeated, repeats=lambda: app.state.context.repeats)
     app.add_middleware(Guarded)
     if settings.rate_limit:
         app.add_middleware(RateLimited, per_minute=settings.rate_limit)
@@ -139,7 +141,8 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     log.info("profile %s, storing in %s", settings.profile, where)
     incoming = incoming_of(settings)
     slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
-    return Context(settings, metrics, store, pool, library, slots, incoming, outgoing)
+    repeats = Repeats(library, outgoing)
+    return Context(settings, metrics, store, pool, library, slots, incoming, outgoing, repeats)
 
 
 def _version() -> str:

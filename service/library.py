@@ -187,14 +187,24 @@ class Library:
         plan = make_plan(record.id, record.header, view, name, quality, finish)
         return Order(record, plan, negotiated=output is None)
 
+    def still_holds(self, order: Order) -> bool:
+        """Whether the record that an order was made from is in memory, and the picture lives."""
+        return self.store.remembers(order.record)
+
+    def in_memory(self, order: Order) -> FinishedOrder | None:
+        """The answer to an order if it is in memory, counted as such; else None."""
+        known = self._answers.get(order.etag)
+        if known is not None:
+            self.metrics.cache_hits.labels("answers").inc()
+        return known
+
     async def answer(self, order: Order) -> tuple[FinishedOrder, bool]:
         """Render an order; the flag tells whether the answer was in memory.
 
         Raises a :class:`service.errors.ServiceError`.
         """
-        known = self._answers.get(order.etag)
+        known = self.in_memory(order)
         if known is not None:
-            self.metrics.cache_hits.labels("answers").inc()
             return known, True
         return await self._rendering.join(order.etag, lambda: self._render(order)), False
 

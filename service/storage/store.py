@@ -139,6 +139,10 @@ class Store:
                 raise found
         return found
 
+    def remembers(self, record: Record) -> bool:
+        """Whether this very record would be given now, without asking Redis."""
+        return self._remembered(record.id) is record
+
     async def _records_of(self, pictures: Sequence[str]) -> list[Record | NotFound | DamagedStream]:
         """What Redis knows of pictures, or why nothing is known of one; asked for all at once."""
         changes = self._changes

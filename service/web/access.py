@@ -33,7 +33,7 @@ SIGNED_URL = APIKeyQuery(
 )
 
 
-def api_key(
+async def api_key(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
     header: Annotated[str | None, Security(KEY_HEADER)],
 ) -> str:

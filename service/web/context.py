@@ -20,6 +20,7 @@ from service.web.access import (
     require_signature,
     signed_target,
 )
+from service.web.repeats import Repeats
 from service.web.sending import Outgoing
 from service.web.uploads import Incoming
 
@@ -27,7 +28,8 @@ from service.web.uploads import Incoming
 @dataclass(frozen=True)
 class Context:
     """The parts of a running service; ``incoming`` bounds the bodies of uploads in memory, ``outgoing`` the
-    answers, and ``upload_slots`` how many uploads whose bodies are here are worked on.
+    answers, and ``upload_slots`` how many uploads whose bodies are here are worked on; ``repeats`` answers
+    what was asked before.
     """
 
     settings: Settings
@@ -38,9 +40,10 @@ class Context:
     upload_slots: Semaphore
     incoming: Incoming
     outgoing: Outgoing
+    repeats: Repeats
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:
     context = request.app.state.context
     assert isinstance(context, Context)
     return context
@@ -49,18 +52,18 @@ def _context(request: Request) -> Context:
 ServiceContext = Annotated[Context, Depends(_context)]
 
 
-def may_write(key: ApiKey, context: ServiceContext) -> None:
+async def may_write(key: ApiKey, context: ServiceContext) -> None:
     """Dependency of writing routes. Raises Unauthorized."""
     require_api_key(key, context.settings.api_keys)
 
 
-def may_watch(key: ApiKey, context: ServiceContext) -> None:
+async def may_watch(key: ApiKey, context: ServiceContext) -> None:
     """Dependency of the metrics, which a key of their own opens, and API keys. Raises Unauthorized."""
     settings = context.settings
     require_api_key(key, (*settings.metrics_keys, *settings.api_keys))
 
 
-def may_read(
+async def may_read(
     request: Request, key: ApiKey, _: Annotated[str | None, Security(SIGNED_URL)], context: ServiceContext
 ) -> None:
     """Dependency of picture routes: an API key reads everything. Raises Forbidden."""
@@ -68,7 +71,7 @@ def may_read(
         require_signature(*signed_target(request), context.settings.url_keys)
 
 
-def trusted(key: ApiKey, context: ServiceContext) -> bool:
+async def trusted(key: ApiKey, context: ServiceContext) -> bool:
     """Dependency: whether a request carries an API key, or a signature without which it would be refused."""
     settings = context.settings
     return bool(settings.url_keys) or bool(settings.api_keys and is_api_key(key, settings.api_keys))
@@ -77,7 +80,7 @@ def trusted(key: ApiKey, context: ServiceContext) -> bool:
 Trusted = Annotated[bool, Depends(trusted)]
 
 
-def signing_key(key: ApiKey, context: ServiceContext) -> str | None:
+async def signing_key(key: ApiKey, context: ServiceContext) -> str | None:
     """Dependency: the key to sign URLs with in an answer to whoever holds an API key; None: they stay plain.
 
     A signed URL of a description opens that one, and gives no others away.
@@ -100,7 +103,7 @@ def readable_by_all(request: Request, context: Context) -> bool:
     return True
 
 
-def may_list(
+async def may_list(
     request: Request, key: ApiKey, _: Annotated[str | None, Security(SIGNED_URL)], context: ServiceContext
 ) -> None:
     """Dependency of the listing, private where URLs are signed. Raises Unauthorized or Forbidden."""

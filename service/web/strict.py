@@ -9,7 +9,7 @@ from service.planning.query import check_query
 from service.web.access import EXPIRES, SIGNATURE, SIGNED_URL
 
 
-def only_known_parameters(request: Request) -> None:
+async def only_known_parameters(request: Request) -> None:
     """Dependency of every route: its parameters are those of the OpenAPI document, which is the API's word.
 
     Raises BadParameter for unknown names and for repeated ones.

@@ -15,6 +15,7 @@ from service.settings import Settings
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from service.web.context import Context
+from service.web.repeats import Repeats
 from service.web.sending import Outgoing
 from service.web.uploads import incoming_of
 from tests.service.fakes import FakeLibrary
@@ -61,6 +62,7 @@ async def serve() -> AsyncIterator[Serve]:
         def made(**settings: Any) -> tuple[httpx.AsyncClient, FakeLibrary]:
             chosen = Settings(**settings)
             app, library = create_app(chosen), FakeLibrary(chosen)
+            outgoing = Outgoing(chosen.unsent_bytes)
             app.state.context = Context(
                 chosen,
                 library.metrics,
@@ -69,7 +71,8 @@ async def serve() -> AsyncIterator[Serve]:
                 library,
                 upload_slots=Semaphore(chosen.max_uploads),
                 incoming=incoming_of(chosen),
-                outgoing=Outgoing(chosen.unsent_bytes),
+                outgoing=outgoing,
+                repeats=Repeats(library, outgoing),
             )
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             client = httpx.AsyncClient(transport=transport, base_url="http://test")

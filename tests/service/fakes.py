@@ -82,7 +82,7 @@ class FakeLibrary(Library):
         self.failure: ServiceError | None = None
         self.kept: dict[str, Any] = {}
         self.orders = 0
-        self._answered: set[str] = set()
+        self._answered: dict[str, FinishedOrder] = {}
 
     def add(self, *sizes: tuple[int, int], data: bytes = b"upload", **facts: Any) -> Record:
         """Have a picture with layers of these sizes; ``facts`` are those that matter to the test."""
@@ -118,16 +118,24 @@ class FakeLibrary(Library):
         """Have it no longer. Raises NotFound."""
         del self.records[(await self.find(picture)).id]
 
+    def still_holds(self, order: Order) -> bool:
+        """Whether the picture is there as it was."""
+        return self.records.get(order.record.id) is order.record
+
+    def in_memory(self, order: Order) -> FinishedOrder | None:
+        """The plan, if it was asked for before."""
+        return self._answered.get(order.etag)
+
     async def answer(self, order: Order) -> tuple[FinishedOrder, bool]:
         """The plan instead of a picture; the second time it was in memory."""
         self._fail()
         self.orders += 1
         body = json.dumps(asdict(order.plan)).encode()
         known = order.etag in self._answered
-        self._answered.add(order.etag)
         seconds = {"fetch": 0.001, "queue": 0.002, "encode": 0.003}
         rendered = Rendered(body, order.media_type, *order.plan.size[::-1], order.plan.layer + 1, seconds)
-        return FinishedOrder(rendered, 100, seconds), known
+        self._answered[order.etag] = FinishedOrder(rendered, 100, seconds)
+        return self._answered[order.etag], known
 
     def _fail(self) -> None:
         failure, self.failure = self.failure, None

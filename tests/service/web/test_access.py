@@ -26,7 +26,7 @@ async def given(**headers):
     """The key that a request with these headers carries."""
     raw = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
     request = Request({"type": "http", "headers": raw})
-    return api_key(await BEARER(request), await KEY_HEADER(request))
+    return await api_key(await BEARER(request), await KEY_HEADER(request))
 
 
 @pytest.mark.parametrize(
