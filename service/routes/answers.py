@@ -24,6 +24,8 @@ STAGES = ("queue", "fetch", "priors", "entropy", "synthesis", "prediction", "res
 
 async def respond(request: Request, context: Context, order: Order, headers: dict[str, str]) -> Response:
     """Answer an order: 304 or the headers alone where that suffices, else the picture."""
+    if request.method == "GET":
+        context.repeats.remember(request, order, headers)
     if matches(order.etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD":
@@ -35,7 +37,6 @@ async def respond(request: Request, context: Context, order: Order, headers: dic
     making = _making_headers(answer, cached)
     if not headers["Cache-Control"].startswith("private"):  # a cache would tell for a year what it took once
         del making[TIMING]
-    context.repeats.remember(request, order, headers)
     picture = answer.picture
     return BodyResponse(
         picture.body, context.outgoing, headers={**headers, **making}, media_type=picture.media_type

@@ -56,6 +56,18 @@ async def test_a_client_that_has_it_gets_304(repeated):
     assert (await client.get(path, headers={**WEBP, "If-None-Match": '"other"'})).content == first.content
 
 
+async def test_304_is_remembered_as_well(repeated):
+    client, library, path = repeated
+    tag = (await client.get(path, headers=WEBP)).headers["etag"]
+    name, record = library.records.popitem()
+    library.records[name] = replace(record)  # as after it was read again
+    repeats = client._transport.app.state.context.repeats
+    asked = {**request(b"width=50", accept=b"image/webp"), "raw_path": path.split("?")[0].encode()}
+    assert repeats.answer(asked) is None
+    assert (await client.get(path, headers={**WEBP, "If-None-Match": tag})).status_code == 304
+    assert repeats.answer(asked) is not None
+
+
 async def test_another_accept_is_another_request(repeated):
     client, _, path = repeated
     types = [
