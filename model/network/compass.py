@@ -72,7 +72,12 @@ class Hyperprior(nn.Module):
         return self.center
 
     def hyper_analyse(self, y: Tensor) -> Tensor:
-        """Gained latent (B, M, h, w) -> hyper-latent (B, N, ceil h/4, ceil w/4)."""
+        """Gained latent (B, M, h, w) -> hyper-latent (B, N, ceil h/4, ceil w/4).
+
+        It sees the latent's inverse hyperbolic sine: at the highest quality a latent is a hundred times as
+        large as at the lowest, and one network has to tell the scales of both.
+        """
+        y = torch.asinh(y)
         for i, conv in enumerate(self.hyper_analysis):
             y = conv(pad_even(y) if i else y)
             if i < 2:

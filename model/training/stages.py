@@ -18,6 +18,8 @@ from model.network.rate import lagrange_multiplier
 from model.training.data import Pictures, resize
 from model.training.network import to_8_bit
 
+WEIGHT = 2 / 3
+"""The power of lambda by which the losses of samples are divided."""
 STAGES = ("base", "liff", "residual", "joint")
 ENHANCEMENT_STAGES = {"residual", "joint"}
 """The stages that train the enhancement layer's hyperprior."""
@@ -63,13 +65,13 @@ def trained_modules(network: Compass, stage: str) -> list[nn.Module]:
 def rate_distortion(network: Compass, level: Tensor, bits: Tensor, x: Tensor, target: Tensor) -> Losses:
     """Eq. 5 for one layer: bits per pixel + lambda 255^2 mse, averaged over the batch.
 
-    Each sample is weighted by lambda^-1/2, so that the high rates, whose losses are larger, do
+    Each sample is weighted by lambda^-2/3, so that the high rates, whose losses are larger, do
     not drown the low ones.
     """
     bpp = bits / (x.shape[-2] * x.shape[-1])
     mse = (x - target).square().mean((1, 2, 3))
     multiplier = lagrange_multiplier(network.config, level)
-    loss = (bpp + multiplier * 255**2 * mse) * (network.config.lambda_low / multiplier).sqrt()
+    loss = (bpp + multiplier * 255**2 * mse) * (network.config.lambda_low / multiplier) ** WEIGHT
     return Losses(loss.mean(), float(bpp.detach().mean()), float(mse.detach().mean()))
 
 
