@@ -21,18 +21,21 @@ RECIPES = {
         "base": Recipe("base", batch=4, side=256),
         "liff": Recipe("liff", lr=1e-3),
         "residual": Recipe("residual", batch=2, side=320, lr=1e-3),
+        "enhancement": Recipe("enhancement", batch=4, side=320, lr=1e-3),
         "joint": Recipe("joint", batch=2, side=320, lr=1e-3),
     },
     "large": {
         "base": Recipe("base", batch=32, side=256),
         "liff": Recipe("liff", batch=16, side=192, lr=1e-3),
         "residual": Recipe("residual", batch=8, side=384, lr=1e-3),
+        "enhancement": Recipe("enhancement", batch=8, side=384, lr=1e-3),
         "joint": Recipe("joint", batch=8, side=384, lr=1e-3),
     },
     "paper": {
         "base": Recipe("base", batch=32, side=256),
         "liff": Recipe("liff", batch=16, side=192, lr=1e-3),
         "residual": Recipe("residual", batch=8, side=384, lr=1e-3),
+        "enhancement": Recipe("enhancement", batch=8, side=384, lr=1e-3),
         "joint": Recipe("joint", batch=8, side=384, lr=1e-3),
     },
 }

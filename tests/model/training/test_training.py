@@ -106,7 +106,8 @@ def test_a_stage_changes_only_its_modules(stage, tmp_path):
     before, after = by_part(first), by_part(network)
     changed = {part for part in before if not same(after[part], _halved(before[part]))}
     assert changed == {
-        "base": {"base"}, "liff": {"liff"}, "residual": {"enhancement"}, "joint": {"enhancement", "liff"},
+        "base": {"base"}, "liff": {"liff"}, "residual": {"enhancement"}, "enhancement": {"enhancement"},
+        "joint": {"enhancement", "liff"},
     }[stage]  # fmt: skip
     assert all(torch.isfinite(p).all() for p in network.parameters())
     last = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["final"]
