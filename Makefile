@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refinement bench-training bench-ablations crops soak bench-answers
+.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refinement bench-training bench-ablations crops soak bench-answers bench-http
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -88,6 +88,9 @@ bench-batches: setup-dev ## what batches bring on a GPU
 
 bench-scaling: setup-dev ## what the service adds to the codec, and a second worker brings
 	$(BIN)/python -m benchmarks.load.scaling --data $(DATA) --profile $(PROFILE) --out $(OUT)/scaling $(OPTIONS)
+
+bench-http: setup-dev ## what HTTP costs: answers from memory beside a bare route and nginx
+	$(BIN)/python -m benchmarks.load.http --profile $(PROFILE) --out $(OUT)/http $(OPTIONS)
 
 bench-serve: setup-dev ## a service under load
 	$(BIN)/python -m benchmarks.load.serve --data $(DATA) --profile $(PROFILE) --out $(OUT)/serve $(OPTIONS)

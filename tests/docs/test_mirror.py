@@ -27,6 +27,7 @@ TESTED_ELSEWHERE = {
     "benchmarks/quality/scalable.py": "quality/test_rd.py: both are run on one set of pictures and weights",
     "benchmarks/speed/plain.py": "speed/test_codec.py: what the codec is compared with, beside the codec",
     "benchmarks/speed/entropy.py": "model/stream/test_entropy.py: the coder; its seconds: make bench-entropy",
+    "benchmarks/load/bare_server.py": "load/test_http.py: with the benchmark that it is measured for",
     "benchmarks/load/serve.py": "minutes of load: make bench-serve; its parts have tests",
     "benchmarks/load/scaling.py": "minutes of load: make bench-scaling; its parts have tests",
 }
