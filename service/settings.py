@@ -59,6 +59,9 @@ class Settings(BaseSettings):
         default=None,
         description="Redis to store in, as redis://, rediss:// or unix://; unset: the embedded Valkey",
     )
+    redis_password: SecretStr | None = Field(
+        default=None, description="password of that Redis, where the address itself has none"
+    )
     public_url: str = Field(
         default="", description="prefix of URLs in answers, such as https://img.example.org"
     )

@@ -77,8 +77,10 @@ class Store:
         self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
         self._remembers = settings.header_cache > 0
         self._changes = 0  # of the store through this object; no read begun before one is remembered
+        password = settings.redis_password
         pool = redis.BlockingConnectionPool.from_url(
             url,
+            password=password.get_secret_value() if password else None,
             max_connections=settings.store_connections,
             timeout=settings.store_timeout,
             socket_timeout=None,  # with one, redis-py swallows cancellations; errands have deadlines instead
