@@ -22,7 +22,7 @@ from torch import Tensor
 from model.clock import StageClock
 from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
-from model.codec.pixels import Pixels, Source, source_of, to_numbers, to_pixels
+from model.codec.pixels import Pixels, Source, source_of, squared_error, to_numbers, to_pixels
 from model.codec.refine import MOST_ERROR, NO_EFFORT, Effort, Latents, Target, refine
 from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile, scale_table
 from model.errors import EncodeError, InvalidStream
@@ -171,11 +171,12 @@ class Codec:
                     prediction = self._predict_whole(below, size)
             picture = downscale(pixels, size)
             layer = self._encode_layer(k, picture, quality, prediction, clock)
+            decoded: Pixels | None = None
             if effort.steps:
                 own = replace(effort, seconds=end - time.monotonic(), seed=effort.seed + k)
-                layer = self._refined(k, layer, picture, prediction, own, progress.of(k), clock)
+                layer, decoded = self._refined(k, layer, picture, prediction, own, progress.of(k), clock)
             if k < len(sizes) - 1:
-                below = self._reconstruct_whole(k, layer, prediction, clock)
+                below = self._reconstruct_whole(k, layer, prediction, clock) if decoded is None else decoded
             layers.append(layer)
         stream = write(self.model_id, TILE, [layer.coded for layer in layers])
         with clock.stage("check"):
@@ -354,8 +355,10 @@ class Codec:
         effort: Effort,
         told: Callable[[float], None],
         clock: StageClock,
-    ) -> "_Layer":
-        """The layer with latents searched for, or itself where that is no better."""
+    ) -> tuple["_Layer", Pixels | None]:
+        """The layer with latents searched for, or itself where that is no better; and its pixels (h, w, 3)
+        as decoded, where they are known.
+        """
         size, quality = size_of(picture), layer.coded.quality
         coder = self.latent_coder(k, size, TILE)
         level = torch.tensor(quality_to_level(self.weights.config, quality))
@@ -376,13 +379,11 @@ class Codec:
             found = refine(target, latents, effort, told)
         refined = _Layer.of(coder, size, quality, found, layer.hyper_latents, clock)
 
-        def squares(candidate: _Layer) -> float:
-            """The error of the whole layer as the decoder will have it."""
-            pixels = self._reconstruct_whole(k, candidate, prediction, clock)
-            return float(np.square(pixels.astype(np.float32) - picture).sum(dtype=np.float64))
-
-        smaller = refined.coded.length < layer.coded.length
-        return refined if smaller and squares(refined) <= MOST_ERROR * squares(layer) else layer
+        if refined.coded.length >= layer.coded.length:
+            return layer, None
+        before, after = (self._reconstruct_whole(k, one, prediction, clock) for one in (layer, refined))
+        worse = squared_error(after, picture) > MOST_ERROR * squared_error(before, picture)
+        return (layer, before) if worse else (refined, after)
 
     def _decode_latents(
         self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock
