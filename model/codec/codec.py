@@ -162,7 +162,8 @@ class Codec:
         _check_picture(pixels, sizes, quality)
         progress = _Progress(sizes, told)
         end = time.monotonic() + effort.seconds
-        layers: list[_Layer] = []
+        layers: list[CodedLayer] = []
+        latents: list[Tensor] = []
         below: Pixels | None = None
         for k, size in enumerate(sizes):
             prediction: Source | None = None
@@ -177,11 +178,13 @@ class Codec:
                 layer, decoded = self._refined(k, layer, picture, prediction, own, progress.of(k), clock)
             if k < len(sizes) - 1:
                 below = self._reconstruct_whole(k, layer, prediction, clock) if decoded is None else decoded
-            layers.append(layer)
-        stream = write(self.model_id, TILE, [layer.coded for layer in layers])
+            layers.append(layer.coded)
+            latents.append(layer.latents)
+            del layer
+        stream = write(self.model_id, TILE, layers)
         with clock.stage("check"):
-            for k, layer in enumerate(layers):
-                if not torch.equal(self.latents(stream, k), layer.latents):
+            for k, coded in enumerate(latents):
+                if not torch.equal(self.latents(stream, k), coded):
                     raise EncodeError(f"layer {k} does not decode back to the latents that were coded")
         return stream
 
@@ -359,8 +362,28 @@ class Codec:
         """The layer with latents searched for, or itself where that is no better; and its pixels (h, w, 3)
         as decoded, where they are known.
         """
+        found = self._searched(k, layer, picture, prediction, effort, told, clock)
+        coder = self.latent_coder(k, size_of(picture), TILE)
+        refined = _Layer.of(coder, size_of(picture), layer.coded.quality, found, layer.hyper_latents, clock)
+        if refined.coded.length >= layer.coded.length:
+            return layer, None
+        before = squared_error(self._reconstruct_whole(k, layer, prediction, clock), picture)
+        pixels = self._reconstruct_whole(k, refined, prediction, clock)
+        worse = squared_error(pixels, picture) > MOST_ERROR * before
+        return (layer, None) if worse else (refined, pixels)
+
+    def _searched(
+        self,
+        k: int,
+        layer: "_Layer",
+        picture: Pixels,
+        prediction: Source | None,
+        effort: Effort,
+        told: Callable[[float], None],
+        clock: StageClock,
+    ) -> Tensor:
+        """Latents (1, M, h, w) of the layer, searched for."""
         size, quality = size_of(picture), layer.coded.quality
-        coder = self.latent_coder(k, size, TILE)
         level = torch.tensor(quality_to_level(self.weights.config, quality))
         multiplier = float(lagrange_multiplier(self.weights.config, level))
         target = Target(
@@ -372,18 +395,10 @@ class Codec:
             multiplier,
         )
         with clock.stage("search"):
-            index, mean = coder.priors(layer.hyper_latents[0])
+            index, mean = self.latent_coder(k, size, TILE).priors(layer.hyper_latents[0])
             scales = torch.from_numpy(scale_table()).float().to(self.device)
-            coded = (index >= self.weights.latent_tables.skip)[None]
-            latents = Latents(layer.analysed, mean, scales[index.long()][None], coded)
-            found = refine(target, latents, effort, told)
-        refined = _Layer.of(coder, size, quality, found, layer.hyper_latents, clock)
-
-        if refined.coded.length >= layer.coded.length:
-            return layer, None
-        before, after = (self._reconstruct_whole(k, one, prediction, clock) for one in (layer, refined))
-        worse = squared_error(after, picture) > MOST_ERROR * squared_error(before, picture)
-        return (layer, before) if worse else (refined, after)
+            latents = Latents(layer.analysed, mean, index, scales, self.weights.latent_tables.skip)
+            return refine(target, latents, effort, told)
 
     def _decode_latents(
         self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock

@@ -1,4 +1,4 @@
-"""Check every checksum of every picture in the store, and the listing.
+"""Check every checksum of every picture in the store, the listing, and what waits to be refined.
 
 ``compass fsck`` does it once; a running service does it again and again in the background.
 """
@@ -77,10 +77,13 @@ async def check(store: Store, delete: bool) -> int:
                 damaged += 1
                 print(f"{picture}: {error!r}")
     removed = await store.prune()
+    enlisted = await store.waiting.mend()
     print(
         f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "
         f"{removed} entries of it removed"
     )
+    if enlisted:
+        print(f"{enlisted} kept uploads were missing from those that wait to be refined")
     return EXIT_DAMAGED if damaged else 0
 
 
@@ -115,6 +118,7 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     log.exception("picture %s cannot be checked", picture)
                 await asyncio.sleep(_PAUSE)
             await store.prune()
+            await store.waiting.mend()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
         except ServiceError as error:
             log.warning("the check of the store was broken off: %s", error)
