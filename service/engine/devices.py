@@ -60,6 +60,13 @@ def places(
     return tuple(found)
 
 
+def refining_place(settings: Settings, environment: Mapping[str, str]) -> Place:
+    """The place of the process that refines: where the first worker is, with one thread."""
+    ordinary = places(settings, environment)
+    one = {name: "1" for name in ordinary[0].environment if name.endswith("_THREADS")}
+    return Place(len(ordinary), {**ordinary[0].environment, **one})
+
+
 def cuda_devices(environment: Mapping[str, str], dev: Path = Path("/dev")) -> list[str]:
     """Names of the CUDA devices, as CUDA_VISIBLE_DEVICES writes them."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")

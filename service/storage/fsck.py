@@ -12,11 +12,10 @@ from contextlib import AsyncExitStack, suppress
 
 from tqdm import tqdm
 
-from service.errors import DamagedStream, NotFound, ServiceError, StoreUnavailable
-from service.metrics import Metrics
+from service.errors import DamagedStream, NotFound, ServiceError
 from service.settings import Settings
+from service.storage.by_hand import open_store
 from service.storage.store import Store
-from service.storage.valkey import EmbeddedValkey
 
 EXIT_DAMAGED = 3
 _PAUSE = 0.05
@@ -35,20 +34,7 @@ def run(delete: bool) -> int:
 
 async def _run(settings: Settings, delete: bool) -> int:
     async with AsyncExitStack() as stack:
-        url = settings.redis_url
-        if url is None:
-            if not (settings.data / "appendonlydir").is_dir():
-                raise StoreUnavailable(
-                    f"{settings.data} holds no store: set COMPASS_DATA or COMPASS_REDIS_URL"
-                )
-            valkey = EmbeddedValkey(settings.data)
-            url = valkey.url
-            if not await valkey.answers():
-                stack.push_async_callback(valkey.stop)
-                await valkey.start()
-        store = Store(url, settings, Metrics())
-        stack.push_async_callback(store.close)
-        return await check(store, delete)
+        return await check(await open_store(settings, stack), delete)
 
 
 async def check(store: Store, delete: bool) -> int:

@@ -70,9 +70,8 @@ class Connection:
 class Worker:
     """Runs jobs with ``tasks``, a :class:`service.worker.tasks.Tasks`, and sends the answers.
 
-    Its ``render_batch(jobs)`` gives a Rendered or a ServiceError for each job, its ``refine(job, told)`` tells
-    what share of the search is over. Tasks may have
-    ``warm_up()``, called before they get work.
+    Its ``render_batch(jobs)`` gives a Rendered or a ServiceError for each job, its ``refine(job, told)``
+    tells what share of the search is over. Tasks may have ``warm_up()``, called before they get work.
     """
 
     def __init__(self, tasks: Any, send: Callable[[Message], None]) -> None:

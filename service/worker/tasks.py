@@ -120,9 +120,9 @@ class Tasks:
             )
 
     def refine(self, job: Refine, told: Callable[[float], None] = lambda share: None) -> Refined:
-        """Search for a stream that is smaller than the stored one, has the same layers at the same quality, and
-        none of them worse than the stored one by more than 0.05 dB of PSNR. ``told`` is called with the share
-        of the search that is over.
+        """Search for a stream that is smaller than the stored one, has the same layers at the same quality,
+        and none of them worse than the stored one by more than 0.05 dB of PSNR. ``told`` is called with the
+        share of the search that is over.
 
         Raises BadPicture if ``data`` is not what the stream was coded from, DamagedStream if the stream is
         damaged, and WeightsMissing if it was not coded with the weights of this worker.
