@@ -1,4 +1,4 @@
-"""The command ``compass refine``: by hand what the service does in the background. Can be stopped at any time.
+"""The command ``compass refine``: by hand, and whenever it suits, what the service does in the background.
 
 What waits in the store is refined, all of it or some pictures. Pictures whose uploads are kept no more are
 refined from the files of a folder (``--from``): each is put among those that wait, and taken from there, so

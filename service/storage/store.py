@@ -57,7 +57,7 @@ from service.storage.records import (
     stream_key,
     write_facts,
 )
-from service.storage.waiting import Taken, Waiting, queue_drop, queue_offer, watch_lease
+from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, queue_offer, watch_lease
 
 INDEX = "compass:index"
 RECORD_SECONDS = 3.0
@@ -67,6 +67,9 @@ _PAUSES = (0.05, 0.1, 0.2)
 _BATCH = 500
 _BESIDE = 64 * 1024
 """Bytes of facts, keys and listing that are written with a picture, and more."""
+
+_COPIES = 3
+"""So often an upload is in the store's memory while it arrives there."""
 
 _FULL = ("MISCONF", "OOM")
 """What Redis says in refusing writes when its disk, or its memory, is full."""
@@ -127,7 +130,7 @@ class Store:
         """
         size = len(stream) + sum(map(len, alpha))
         self._require_room(size)
-        kept = original if original and self._has_room(size + len(original)) else None
+        kept = original if original and await self._has_room(size, len(original)) else None
 
         async def write(pipe: Pipeline) -> Record:
             facts = record.facts
@@ -447,12 +450,14 @@ class Store:
         if self._disk is not None:
             self._disk.require(size + _BESIDE)
 
-    def _has_room(self, size: int) -> bool:
+    async def _has_room(self, size: int, original: int) -> bool:
+        """Whether disk and memory have room for an upload of ``original`` bytes, too, on its way there."""
         try:
-            self._require_room(size)
+            self._require_room(size + original)
         except StoreFull:
             return False
-        return True
+        used, limit = await self.memory()
+        return not limit or used + size + _COPIES * original < MOST_MEMORY * limit
 
     async def _transaction(
         self, picture: str, write: Callable[[Pipeline], Awaitable[R]]

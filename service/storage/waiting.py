@@ -157,6 +157,7 @@ if redis.call('EXISTS', '{' .. id .. '}:stream') == 0 or redis.call('TYPE', orig
 end
 if redis.call('ZSCORE', queue, id) then return 0 end
 local size = redis.call('HSTRLEN', original(id), 'data')
+redis.call('ZREM', queue, id)
 redis.call('ZADD', queue, now(), id)
 redis.call('HSET', sizes, id, size)
 redis.call('HINCRBY', sizes, 'total', size)
@@ -185,11 +186,8 @@ for k = 1, #known, 2 do
         end
     end
 end
-if total == 0 then
-    redis.call('DEL', sizes)
-else
-    redis.call('HSET', sizes, 'total', total)
-end
+redis.call('HDEL', sizes, 'total')
+if total > 0 then redis.call('HSET', sizes, 'total', total) end
 return lost
 """
 )
