@@ -1,6 +1,7 @@
 """One worker process as the pool sees it: started, given work, watched, ended."""
 
 import asyncio
+import ctypes
 import logging
 import math
 import os
@@ -91,6 +92,7 @@ class WorkerLink:
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
+                preexec_fn=_idle_child() if place.idle else None,
             )
         except BaseException:
             ours.close()
@@ -258,6 +260,23 @@ class WorkerLink:
 
     def _write(self, message: protocol.Message) -> None:
         self._writer.writelines(protocol.encode(message))
+
+
+def _idle_child() -> Callable[[], None]:
+    """What a child calls between fork and exec to run only when its core is idle, and to die with us from its
+    very beginning: one that stands still cannot see to that itself.
+    """
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+    pr_set_pdeathsig = 1
+
+    def in_child() -> None:
+        prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+    return in_child
 
 
 def error_of(failure: Failure) -> ServiceError:

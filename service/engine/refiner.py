@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from model.errors import StreamError
 from model.stream.container import read_header
@@ -28,6 +29,8 @@ QUIET_SECONDS = 0.25
 """There must have been no work for about so long before refining goes on."""
 IDLE_SECONDS = 60.0
 """The process is ended when it has had nothing to do for so long."""
+LAST = 19
+"""Niceness, which counts where the kernel groups processes by session."""
 STILL_SECONDS = 120.0
 """One that gets the rest of the CPU alone may seem to stand still for long, and does not hang."""
 _FIRST_SECONDS, _SECONDS = 300.0, {"fast": 300.0, "best": 1500.0}
@@ -47,7 +50,7 @@ class Refiner:
     def __init__(self, settings: Settings, place: Place, tasks: str, busy: Callable[[], bool]) -> None:
         self._settings = settings
         self._place = place
-        self._begin = Begin(settings.for_worker, tasks, pipelines=1, idle=True)
+        self._begin = Begin(replace(settings.for_worker, niceness=LAST), tasks, pipelines=1)
         self._busy = busy
         self._turn = asyncio.Lock()
         self._numbers = itertools.count(1)

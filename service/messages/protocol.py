@@ -33,14 +33,12 @@ class ProtocolError(Exception):
 class Begin:
     """First message to a worker: the settings that it needs, its tasks ("module:class") and how to run them.
 
-    ``pipelines`` batches are worked on at the same time, each on a thread of its own. ``idle``: only when
-    the machine has nothing else to do.
+    ``pipelines`` batches are worked on at the same time, each on a thread of its own.
     """
 
     settings: WorkerSettings
     tasks: str
     pipelines: int
-    idle: bool = False
 
 
 @dataclass(frozen=True)

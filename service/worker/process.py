@@ -7,6 +7,7 @@ HTTP process: the kernel kills it when its parent dies, and it ends itself when 
 import argparse
 import ctypes
 import logging
+import math
 import os
 import queue
 import signal
@@ -98,7 +99,7 @@ class Worker:
 
     def _progress(self, number: int) -> Callable[[float], None]:
         """Tells how far a job is, at most once in PROGRESS_SECONDS."""
-        last = time.monotonic()
+        last = -math.inf
 
         def told(share: float) -> None:
             nonlocal last
@@ -177,13 +178,6 @@ def _stand_back(niceness: int) -> None:
             Path("/proc/self/autogroup").write_text(str(niceness))
 
 
-def _only_when_idle() -> None:
-    """Run when no other process wants the core, and no sooner; needs no privilege."""
-    _stand_back(19)
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 def _load(name: str, settings: WorkerSettings) -> Any:
     """The tasks named "module:class", made, and warmed up if they can be."""
     module, _, attribute = name.partition(":")
@@ -216,10 +210,7 @@ def main() -> None:
     begin = next(messages, None)
     if not isinstance(begin, Begin):
         return
-    if begin.idle:
-        _only_when_idle()
-    else:
-        _stand_back(begin.settings.niceness)
+    _stand_back(begin.settings.niceness)
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(messages, inbox), daemon=True).start()
     try:

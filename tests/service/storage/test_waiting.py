@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from itertools import chain
 from zlib import crc32
 
 import pytest
@@ -112,7 +113,7 @@ async def test_many_takers_never_get_one_picture_twice(valkey, store):
         return found
 
     found = await asyncio.gather(*(take_all(one) for one in stores for _ in range(3)))
-    assert sorted(sum(found, [])) == sorted(pictures)
+    assert sorted(chain.from_iterable(found)) == sorted(pictures)
     for one in stores:
         await one.close()
 
