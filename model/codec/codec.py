@@ -51,16 +51,10 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer as coded, and its latents (1, M, h, w) as the decoder will have them.
-
-    ``analysed`` are what the latents were rounded from, ``hyper_latents`` (1, N, h/4, w/4) the centred
-    hyper-latents, unrounded.
-    """
+    """A layer as coded, and its latents (1, M, h, w) as the decoder will have them."""
 
     coded: CodedLayer
     latents: Tensor
-    analysed: Tensor
-    hyper_latents: Tensor
 
     @classmethod
     def of(
@@ -69,7 +63,7 @@ class _Layer:
         """Code gained latents and centred hyper-latents, both unrounded, of a layer of ``size`` pixels."""
         hyper_latents, tiles, decoded = coder.encode(y[0], z[0], clock)
         coded = CodedLayer(size.width, size.height, quality, hyper_latents, tiles)
-        return cls(coded, decoded, y, z)
+        return cls(coded, decoded)
 
 
 class _Progress:
@@ -171,16 +165,20 @@ class Codec:
                 with clock.stage("prediction"):
                     prediction = self._predict_whole(below, size)
             picture = downscale(pixels, size)
-            layer = self._encode_layer(k, picture, quality, prediction, clock)
+            layer, y, z = self._encode_layer(k, picture, quality, prediction, clock)
+            refined: _Layer | None = None
             decoded: Pixels | None = None
             if effort.steps:
                 own = replace(effort, seconds=end - time.monotonic(), seed=effort.seed + k)
-                layer, decoded = self._refined(k, layer, picture, prediction, own, progress.of(k), clock)
+                refined = self._refined(k, picture, quality, y, z, prediction, own, progress.of(k), clock)
+            del y  # 200 megabytes, of 50 megapixels
+            if refined is not None:
+                layer, decoded = self._better(k, layer, refined, picture, prediction, clock)
             if k < len(sizes) - 1:
                 below = self._reconstruct_whole(k, layer, prediction, clock) if decoded is None else decoded
             layers.append(layer.coded)
             latents.append(layer.latents)
-            del layer
+            del layer, refined
         stream = write(self.model_id, TILE, layers)
         with clock.stage("check"):
             for k, coded in enumerate(latents):
@@ -334,8 +332,10 @@ class Codec:
 
     def _encode_layer(
         self, k: int, picture: Pixels, quality: int, prediction: Source | None, clock: StageClock
-    ) -> "_Layer":
-        """Layer ``k``, whose pixels are ``picture``."""
+    ) -> tuple["_Layer", Tensor, Tensor]:
+        """Layer ``k``, whose pixels are ``picture``; and what its latents were rounded from, (1, M, h, w),
+        and its centred hyper-latents, unrounded, (1, N, h/4, w/4).
+        """
         hyperprior, coder = self._hyperprior(k), self.latent_coder(k, size_of(picture), TILE)
         with clock.stage("analysis"):
             gain, _ = self._gains(hyperprior, quality)
@@ -347,58 +347,57 @@ class Codec:
             if settled is None:
                 break
             z = settled
-        return layer
+        return layer, y, z
 
     def _refined(
         self,
         k: int,
-        layer: "_Layer",
         picture: Pixels,
+        quality: int,
+        y: Tensor,
+        z: Tensor,
         prediction: Source | None,
         effort: Effort,
         told: Callable[[float], None],
         clock: StageClock,
-    ) -> tuple["_Layer", Pixels | None]:
-        """The layer with latents searched for, or itself where that is no better; and its pixels (h, w, 3)
-        as decoded, where they are known.
-        """
-        found = self._searched(k, layer, picture, prediction, effort, told, clock)
-        coder = self.latent_coder(k, size_of(picture), TILE)
-        refined = _Layer.of(coder, size_of(picture), layer.coded.quality, found, layer.hyper_latents, clock)
-        if refined.coded.length >= layer.coded.length:
-            return layer, None
-        before = squared_error(self._reconstruct_whole(k, layer, prediction, clock), picture)
-        pixels = self._reconstruct_whole(k, refined, prediction, clock)
-        worse = squared_error(pixels, picture) > MOST_ERROR * before
-        return (layer, None) if worse else (refined, pixels)
-
-    def _searched(
-        self,
-        k: int,
-        layer: "_Layer",
-        picture: Pixels,
-        prediction: Source | None,
-        effort: Effort,
-        told: Callable[[float], None],
-        clock: StageClock,
-    ) -> Tensor:
-        """Latents (1, M, h, w) of the layer, searched for."""
-        size, quality = size_of(picture), layer.coded.quality
+    ) -> "_Layer":
+        """Layer ``k`` with latents searched for; ``y`` and ``z`` as :meth:`_encode_layer` gives them."""
+        size, coder = size_of(picture), self.latent_coder(k, size_of(picture), TILE)
         level = torch.tensor(quality_to_level(self.weights.config, quality))
-        multiplier = float(lagrange_multiplier(self.weights.config, level))
         target = Target(
             self._hyperprior(k).transforms,
             size,
             source_of(picture, self.device),
             prediction,
             self._gains(self._hyperprior(k), quality)[1],
-            multiplier,
+            float(lagrange_multiplier(self.weights.config, level)),
         )
         with clock.stage("search"):
-            index, mean = self.latent_coder(k, size, TILE).priors(layer.hyper_latents[0])
+            index, mean = coder.priors(z[0])
             scales = torch.from_numpy(scale_table()).float().to(self.device)
-            latents = Latents(layer.analysed, mean, index, scales, self.weights.latent_tables.skip)
-            return refine(target, latents, effort, told)
+            latents = Latents(y, mean, index, scales, self.weights.latent_tables.skip)
+            found = refine(target, latents, effort, told)
+            del index, mean, latents
+        return _Layer.of(coder, size, quality, found, z, clock)
+
+    def _better(
+        self,
+        k: int,
+        layer: "_Layer",
+        refined: "_Layer",
+        picture: Pixels,
+        prediction: Source | None,
+        clock: StageClock,
+    ) -> tuple["_Layer", Pixels | None]:
+        """The refined layer where it is smaller and as good, else the other; and its pixels (h, w, 3) as
+        decoded, where they are known.
+        """
+        if refined.coded.length >= layer.coded.length:
+            return layer, None
+        before = squared_error(self._reconstruct_whole(k, layer, prediction, clock), picture)
+        pixels = self._reconstruct_whole(k, refined, prediction, clock)
+        worse = squared_error(pixels, picture) > MOST_ERROR * before
+        return (layer, None) if worse else (refined, pixels)
 
     def _decode_latents(
         self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock

@@ -1,4 +1,4 @@
-"""A refined stream takes the place of the first while it is read: every answer is of one stream, or the other."""
+"""A refined stream takes the place of the first while it is read: every answer is of one of them."""
 
 import asyncio
 import os
