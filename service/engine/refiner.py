@@ -93,8 +93,7 @@ class Refiner:
         """Stand still, at once, and go on when nobody has been busy for a moment."""
         if self._link is None:
             return
-        if not self._link.paused:
-            self._link.pause()
+        self._link.pause()
         if self._resuming is not None:
             self._resuming.cancel()
         self._resuming = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._go_on_if_quiet)
