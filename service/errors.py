@@ -148,6 +148,8 @@ class WorkerFailed(ServiceError):
 class Stopping(WorkerFailed):
     """The service is stopping; nothing is wrong with the picture."""
 
+    title = "Service is stopping"
+
 
 class DeadlineExceeded(ServiceError):
     """No answer within the time allowed."""
