@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class PoolState:
     """What the pool is doing (``waiting`` and ``running`` by lane, ready workers with the spare ones,
-    their resident bytes) and what has happened since its start (``restarts`` by reason, and counts of jobs).
+    their resident bytes, with those of the process that refines) and what has happened since its start (``restarts`` by reason, and counts of jobs).
     """
 
     waiting: dict[LaneName, int]
@@ -109,7 +109,7 @@ class Pool:
             waiting={name: len(lane.waiting) for name, lane in lanes},
             running={name: len(lane.running) for name, lane in lanes},
             workers=sum(link.ready for link in self._links.values()),
-            memory=sum(link.memory for link in self._links.values()),
+            memory=sum(link.memory for link in self._links.values()) + self._refiner.memory,
             restarts=dict(self._restarts),
             retried=self._events["retried"],
             refused=self._events["refused"],

@@ -65,6 +65,11 @@ class Refiner:
         """The process that refines, or waits for more to refine; None if there is none."""
         return self._link.pid if self._link else None
 
+    @property
+    def memory(self) -> int:
+        """Resident bytes of the process; 0 if there is none."""
+        return self._link.memory if self._link else 0
+
     async def refine(self, job: Refine, told: Callable[[float], None] = lambda share: None) -> Refined:
         """Refine one picture, when it is its turn; ``told`` hears what share is done.
 
