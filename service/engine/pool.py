@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PoolState:
-    """What the pool is doing (``waiting`` and ``running`` by lane, ready workers with the spare ones, resident
-    bytes of these and of the process that refines) and what has happened since its start (``restarts`` by
+    """What the pool is doing (``waiting`` and ``running`` by lane, ready workers with the spare ones, bytes
+    resident in these and in the process that refines) and what has happened since its start (``restarts`` by
     reason, and counts of jobs).
     """
 
