@@ -2,8 +2,8 @@
 
 It is a worker process of its own, so that what it does, and how it ends, is nothing to the others. The kernel
 gives it a core only if nobody else wants one (SCHED_IDLE); and as soon as a rendering or an upload enters the
-pool it is stopped where it stands (SIGSTOP), in the middle of a step, and goes on from there when there has
-been no work for a moment. So nobody waits for a step, the search loses nothing, and its code need not know of
+pool it is stopped where it stands (SIGSTOP), in the middle of a step, and goes on from there when all that
+work is done. So nobody waits for a step, the search loses nothing, and its code need not know of
 it. The process is started for the first picture, and ended when there is none for a while.
 """
 
@@ -26,7 +26,7 @@ from service.messages.protocol import Begin, Failure
 from service.settings import MIB, Settings
 
 QUIET_SECONDS = 0.25
-"""There must have been no work for about so long before refining goes on."""
+"""Refining goes on so long after the last work has come at the earliest, and has been done at the latest."""
 IDLE_SECONDS = 60.0
 """The process is ended when it has had nothing to do for so long."""
 LAST = 19
@@ -95,7 +95,7 @@ class Refiner:
             return result
 
     def make_way(self) -> None:
-        """Stand still, at once, and go on when nobody has been busy for a moment."""
+        """Stand still, at once, and go on when nobody is busy any more."""
         if self._link is None:
             return
         self._link.pause()
