@@ -109,6 +109,21 @@ def _parser() -> argparse.ArgumentParser:
     fsck.add_argument("--delete", action="store_true", help="delete damaged pictures")
     fsck.set_defaults(run=_fsck)
 
+    refine = commands.add_parser(
+        "refine", help="make stored pictures smaller, as COMPASS_REFINE does in the background"
+    )
+    refine.add_argument("pictures", nargs="*", metavar="ID", help="pictures; none: all that wait")
+    refine.add_argument(
+        "--effort", choices=("fast", "best"), help="unset: that of COMPASS_REFINE, best where that is off"
+    )
+    refine.add_argument(
+        "--from", dest="folder", type=Path, metavar="FOLDER", help="refine what was uploaded from a folder"
+    )
+    refine.add_argument("--quality", type=quality, help="with --from: the quality of the uploads, 1-100")
+    refine.add_argument("--widths", type=widths, help="with --from: their layer widths in pixels")
+    refine.add_argument("--max-width", type=whole, help="with --from: their max_width in pixels")
+    refine.set_defaults(run=_refine)
+
     sign = commands.add_parser(
         "sign", help="sign a picture's URL, whole or its path, with the first of COMPASS_URL_KEYS"
     )
@@ -279,6 +294,12 @@ def _fsck(options: argparse.Namespace) -> int:
     from service.storage.fsck import run
 
     return run(options.delete)
+
+
+def _refine(options: argparse.Namespace) -> int:
+    from service.refining.command import run
+
+    return run(options)
 
 
 def _sign(options: argparse.Namespace) -> int:

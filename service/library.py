@@ -140,7 +140,8 @@ class Library:
         )
         record = Record(picture, read_header(coded.stream), facts)
         start = time.perf_counter()
-        record = await self.store.put(record, coded.stream, coded.alpha)
+        original = None if self.settings.refine == "off" else job.data
+        record = await self.store.put(record, coded.stream, coded.alpha, original)
         self._observe({**coded.seconds, "store": time.perf_counter() - start})
         self.metrics.pictures_stored.inc()
         self.metrics.source_bytes.inc(len(job.data))

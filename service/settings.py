@@ -74,6 +74,17 @@ class Settings(BaseSettings):
     )
     quality: int = Field(default=80, ge=1, le=100, description="quality of an upload that names none, 1-100")
 
+    refine: Literal["off", "fast", "best"] = Field(
+        default="off",
+        description="search for a smaller stream of each upload while nothing else is to be done: some 30 "
+        "(fast) or 150 (best) seconds of a core per megapixel",
+    )
+    refine_bytes: int = Field(
+        default=512 * MIB,
+        ge=0,
+        description="bytes of uploads that wait in the store to be refined; beyond, pictures are not refined",
+    )
+
     # limits on what comes in and goes out
     max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="largest upload, in bytes")
     max_pixels: int = Field(

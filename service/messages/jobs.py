@@ -47,6 +47,33 @@ class Uploaded:
 
 
 @dataclass(frozen=True)
+class Refine:
+    """Search for a smaller stream of a stored picture: ``data`` is its upload, ``stream`` what is stored, and
+    ``effort`` a name of :data:`model.codec.refine.EFFORTS`.
+
+    ``key`` names the stream.
+    """
+
+    key: str
+    data: bytes
+    stream: bytes
+    effort: str
+
+    @property
+    def layer(self) -> int:
+        """A picture is refined as a whole: 0."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The smaller stream, empty if none was found, and the CPU seconds of the search."""
+
+    stream: bytes
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Render:
     """Carry out a plan: ``stream`` is the prefix that holds its layer, ``alpha`` the layer's coded alpha
     plane, if the picture has any.
@@ -77,3 +104,7 @@ class Rendered:
     height: int
     layers_decoded: int
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+Job = Upload | Render | Refine
+Result = Uploaded | Rendered | Refined

@@ -1,5 +1,6 @@
 """The JSON answers of the service, and how they follow from a stored record."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
@@ -17,6 +18,13 @@ class LayerInfo(BaseModel):
     prefix: int = Field(description="bytes of the stream up to the end of this layer")
 
 
+class RefinedInfo(BaseModel):
+    """A search for a smaller stream, after the upload."""
+
+    effort: str = Field(description="how much was searched", examples=["fast", "best"])
+    before_bytes: int = Field(description="bytes that were stored before")
+
+
 class PictureInfo(BaseModel):
     """A stored picture."""
 
@@ -32,6 +40,9 @@ class PictureInfo(BaseModel):
     model: str = Field(description="id of the weights it was coded with")
     created: datetime
     expires: datetime | None = None
+    refined: RefinedInfo | None = Field(
+        default=None, description="null: nobody has searched for a smaller stream"
+    )
     layers: list[LayerInfo] = Field(description="smallest first; the last is the picture's own size")
     thumbhash: str = Field(description="blurred placeholder, base64; see evanw.github.io/thumbhash")
     average: str = Field(description="mean colour", examples=["#8899aa"])
@@ -68,6 +79,7 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
         model=header.model_id.hex(),
         created=datetime.fromtimestamp(facts.created, UTC),
         expires=None if facts.expires is None else datetime.fromtimestamp(facts.expires, UTC),
+        refined=None if facts.refined is None else RefinedInfo(**asdict(facts.refined)),
         layers=[
             LayerInfo(width=e.width, height=e.height, bytes=e.length + plane, prefix=e.end)
             for e, plane in zip(header.layers, planes, strict=True)

@@ -16,6 +16,13 @@ const QUALITIES = [
 
 const find = (id) => document.getElementById(id);
 
+/** Bytes that are stored, and what they were before a refined stream took the first one's place. */
+function storedBytes({ bytes: now, refined }) {
+  return refined && refined.before_bytes > now
+    ? `Stored ${bytes(refined.before_bytes)}, refined to ${bytes(now)},`
+    : bytes(now);
+}
+
 export class Viewer {
   #root = find("viewer");
   #info = null;
@@ -57,7 +64,7 @@ export class Viewer {
     find("snippet").textContent = markup(info);
     const saved = info.source_bytes > info.bytes ? `, ${(info.source_bytes / info.bytes).toFixed(1)} times less` : "";
     find("stored").textContent =
-      `${bytes(info.bytes)} of a ${info.source_format} of ${bytes(info.source_bytes)}${saved}; quality ${info.quality}`;
+      `${storedBytes(info)} of a ${info.source_format} of ${bytes(info.source_bytes)}${saved}; quality ${info.quality}`;
     showLayers(info, (width) => this.show(width));
     for (const side of SIDES) {
       find(`${side}-width`).replaceChildren(...info.layers.map((layer) =>

@@ -1,4 +1,4 @@
-"""Check every checksum of every picture in the store, and the listing.
+"""Check every checksum of every picture in the store, the listing, and what waits to be refined.
 
 ``compass fsck`` does it once; a running service does it again and again in the background.
 """
@@ -12,11 +12,10 @@ from contextlib import AsyncExitStack, suppress
 
 from tqdm import tqdm
 
-from service.errors import DamagedStream, NotFound, ServiceError, StoreUnavailable
-from service.metrics import Metrics
+from service.errors import DamagedStream, NotFound, ServiceError
 from service.settings import Settings
+from service.storage.by_hand import open_store
 from service.storage.store import Store
-from service.storage.valkey import EmbeddedValkey
 
 EXIT_DAMAGED = 3
 _PAUSE = 0.05
@@ -35,20 +34,7 @@ def run(delete: bool) -> int:
 
 async def _run(settings: Settings, delete: bool) -> int:
     async with AsyncExitStack() as stack:
-        url = settings.redis_url
-        if url is None:
-            if not (settings.data / "appendonlydir").is_dir():
-                raise StoreUnavailable(
-                    f"{settings.data} holds no store: set COMPASS_DATA or COMPASS_REDIS_URL"
-                )
-            valkey = EmbeddedValkey(settings.data)
-            url = valkey.url
-            if not await valkey.answers():
-                stack.push_async_callback(valkey.stop)
-                await valkey.start()
-        store = Store(url, settings, Metrics())
-        stack.push_async_callback(store.close)
-        return await check(store, delete)
+        return await check(await open_store(settings, stack), delete)
 
 
 async def check(store: Store, delete: bool) -> int:
@@ -77,10 +63,13 @@ async def check(store: Store, delete: bool) -> int:
                 damaged += 1
                 print(f"{picture}: {error!r}")
     removed = await store.prune()
+    enlisted = await store.waiting.mend()
     print(
         f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "
         f"{removed} entries of it removed"
     )
+    if enlisted:
+        print(f"{enlisted} kept uploads were missing from those that wait to be refined")
     return EXIT_DAMAGED if damaged else 0
 
 
@@ -115,6 +104,7 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     log.exception("picture %s cannot be checked", picture)
                 await asyncio.sleep(_PAUSE)
             await store.prune()
+            await store.waiting.mend()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
         except ServiceError as error:
             log.warning("the check of the store was broken off: %s", error)

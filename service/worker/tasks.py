@@ -1,5 +1,6 @@
 """What a worker does with its jobs: a picture in, its stream out; stream prefixes in, pictures out."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,16 +11,17 @@ import torch
 from PIL import Image
 
 from model.clock import StageClock
-from model.codec.codec import Codec, batch_key
+from model.codec.codec import Codec, batch_key, downscale, size_of
 from model.codec.parallel import Threads
-from model.codec.refine import NO_EFFORT, Effort
+from model.codec.pixels import squared_error
+from model.codec.refine import EFFORTS, MOST_ERROR, NO_EFFORT, Effort
 from model.errors import CompassError, StreamError, UnknownModel
 from model.geometry import Box, Size, whole
 from model.stream.container import Header, read_header, verify
 from model.stream.ladder import layer_sizes
 from service.cache import BoundedCache
 from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError, WeightsMissing
-from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.messages.jobs import Refine, Refined, Render, Rendered, Upload, Uploaded
 from service.planning.formats import MEDIA_TYPES
 from service.planning.sizing import decoded_alone
 from service.settings import WorkerSettings
@@ -116,6 +118,49 @@ class Tasks:
                 average=average_colour(picture.rgb, alpha),
                 seconds=clock.seconds,
             )
+
+    def refine(self, job: Refine, told: Callable[[float], None] = lambda share: None) -> Refined:
+        """Search for a stream that is smaller than the stored one, has the same layers at the same quality,
+        and none of them worse than the stored one by more than 0.05 dB of PSNR. ``told`` is called with the
+        share of the search that is over.
+
+        Raises BadPicture if ``data`` is not what the stream was coded from, DamagedStream if the stream is
+        damaged, and WeightsMissing if it was not coded with the weights of this worker.
+        """
+        began = time.process_time()
+        try:
+            header = read_header(job.stream)
+            if header.model_id != self.model_id:
+                raise WeightsMissing("pictures are refined with the weights that coded them")
+            top = header.sizes[-1]
+            picture = np.asarray(imagefile.read(job.data, self._max_pixels, top.width).rgb)
+            if size_of(picture) != top:
+                raise BadPicture(f"the upload has {size_of(picture)} pixels, its stream {top}")
+            effort = Effort(EFFORTS[job.effort])
+            quality = header.layers[-1].quality
+            found = self._codec.encode(picture, header.sizes, quality, effort=effort, told=told)
+            verify(found)
+            better = len(found) < len(job.stream) and self._as_good(found, job.stream, header, picture)
+        except StreamError as error:
+            raise DamagedStream(str(error)) from error
+        except CompassError as error:
+            raise BadPicture(str(error)) from error
+        return Refined(found if better else b"", time.process_time() - began)
+
+    def _as_good(self, stream: bytes, other: bytes, header: Header, picture: np.ndarray) -> bool:
+        """Whether no layer of a stream, decoded, is further from the picture than in another stream of the
+        same layers, but for MOST_ERROR.
+        """
+        start: tuple[int, np.ndarray] | None = None
+        start_of_other: tuple[int, np.ndarray] | None = None
+        for k, size in enumerate(header.sizes):
+            original = downscale(picture, size)
+            start = k, self._codec.decode(stream, k, start=start)
+            start_of_other = k, self._codec.decode(other, k, start=start_of_other)
+            most = MOST_ERROR * squared_error(start_of_other[1], original)
+            if squared_error(start[1], original) > most:
+                return False
+        return True
 
     def render(self, job: Render) -> Rendered:
         """Decode and write a layer. Raises a :class:`service.errors.ServiceError` for bad input."""

@@ -123,6 +123,16 @@ async def test_equal_uploads_at_once_are_coded_once(make: Make) -> None:
     assert len(workers(library).uploads) == 1
 
 
+async def test_uploads_wait_to_be_refined_where_that_is_wanted(make: Make) -> None:
+    library = make(refine="fast")
+    await library.keep(b"picture")
+    await library.keep(b"picture")
+    assert await library.store.waiting.counts() == (1, 7)
+    other = make()
+    await other.keep(b"another")
+    assert await other.store.waiting.counts() == (1, 7)
+
+
 async def test_alpha_planes_are_stored_and_named_in_the_facts(make: Make) -> None:
     library = make()
     workers(library).alpha = (b"plane 0", b"plane 01")

@@ -21,6 +21,7 @@ from service.errors import (
     Overloaded,
     Quarantined,
     ServiceError,
+    Stopping,
     WorkerFailed,
 )
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
@@ -516,7 +517,7 @@ async def test_stopping_does_not_wait_for_ever(make_pool: MakePool) -> None:
     await until(lambda: pool.state.waiting["light"] == 1)
     await pool.stop()
     failed = await asyncio.gather(*jobs, return_exceptions=True)
-    assert [type(error) for error in failed] == [WorkerFailed, WorkerFailed]
+    assert [type(error) for error in failed] == [Stopping, Stopping]
 
 
 async def test_workers_that_cannot_load_are_an_error_at_the_start() -> None:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from model.stream.container import CodedLayer, read_header, write
-from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
+from service.errors import DamagedStream, NotFound, Replaced, StoreFull, StoreUnavailable
 from service.metrics import Metrics
 from service.routes.schemas import picture_info
 from service.settings import Settings
@@ -214,7 +214,7 @@ async def test_another_stream_under_the_same_id_is_read_the_second_time(valkey, 
     longer = write(b"model-id", 256, [*LAYERS[:1], replace(LAYERS[1], hyper_latents=b"longer")])
     other = Store(valkey.url, Settings(), Metrics())
     await other.put(Record(kept.id, read_header(longer), FACTS), longer, ())
-    with pytest.raises(DamagedStream):
+    with pytest.raises(Replaced):
         await store.prefix(await store.record(kept.id), 1)
     assert await store.prefix(await store.record(kept.id), 1) == longer
     await other.close()

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.stream.container import CodedLayer, write
-from service.errors import BadParameter, DamagedStream, WeightsMissing
-from service.messages.jobs import Rendered, Upload
+from model.codec.codec import Codec
+from model.codec.refine import EFFORTS, MOST_ERROR
+from model.stream.container import CodedLayer, read_header, verify, write
+from service.errors import BadParameter, BadPicture, DamagedStream, WeightsMissing
+from service.messages.jobs import Refine, Rendered, Upload
 from service.settings import Settings, WorkerSettings
 from service.worker.tasks import Tasks
+from tests.model.tiny import picture
 from tests.service.jobs import rendering
 
 
@@ -144,3 +147,74 @@ def test_weights_that_are_missing_are_no_damage(settings: WorkerSettings) -> Non
     with pytest.raises(WeightsMissing, match=b"unknown!".hex()) as missing:
         Tasks(settings).render(rendering("key", unknown, 0, (64, 43), "png", 100))
     assert missing.value.status == 503
+
+
+def _upload(width: int = 160, height: int = 128, seed: int = 0) -> bytes:
+    """A picture with enough in it to search for something smaller."""
+    out = BytesIO()
+    Image.fromarray(picture(width, height, seed)).save(out, "png")
+    return out.getvalue()
+
+
+def test_a_refined_stream_is_smaller_and_no_layer_of_it_worse(
+    settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EFFORTS, "fast", 60)
+    tasks, data, shares = Tasks(settings), _upload(), list[float]()
+    stored = tasks.upload(Upload("", data, 60, (80,))).stream
+    refined = tasks.refine(Refine("key", data, stored, "fast"), shares.append)
+    verify(refined.stream)
+    assert len(refined.stream) < len(stored)
+    assert refined.seconds > 0
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    headers = read_header(stored), read_header(refined.stream)
+    assert headers[0].sizes == headers[1].sizes
+    assert headers[0].model_id == headers[1].model_id
+    codec = Codec.load(settings.profile, "cpu", 1)
+    for layer, size in enumerate(headers[0].sizes):
+        original = np.asarray(
+            Image.open(BytesIO(data)).resize((size.width, size.height), Image.Resampling.BICUBIC)
+        )
+        before, after = (
+            np.square(codec.decode(stream, layer).astype(float) - original).sum()
+            for stream in (stored, refined.stream)
+        )
+        assert after <= 1.0001 * MOST_ERROR * before
+
+
+def test_a_stream_that_got_worse_or_no_smaller_is_not_given(
+    settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A smaller one of a lower quality is worse; the same one again is no smaller."""
+    tasks, data = Tasks(settings), _upload()
+    stored = tasks.upload(Upload("", data, 60, (80,))).stream
+    worse = tasks.upload(Upload("", data, 50, (80,))).stream
+    assert len(worse) < len(stored)
+    for found in (worse, stored):
+        monkeypatch.setattr(Codec, "encode", lambda *_, found=found, **__: found)
+        assert tasks.refine(Refine("key", data, stored, "fast")).stream == b""
+
+
+def test_a_picture_that_was_made_smaller_is_refined_at_its_size(
+    settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EFFORTS, "fast", 60)
+    tasks, data = Tasks(settings), _upload(320, 256)
+    stored = tasks.upload(Upload("", data, 60, (80,), max_width=150)).stream
+    refined = tasks.refine(Refine("key", data, stored, "fast"))
+    assert 0 < len(refined.stream) < len(stored)
+
+
+def test_what_cannot_be_refined(settings: WorkerSettings) -> None:
+    tasks, data = Tasks(settings), _upload()
+    stored = tasks.upload(Upload("", data, 60, (80,))).stream
+    with pytest.raises(BadPicture, match="its stream"):
+        tasks.refine(Refine("key", _upload(160, 120), stored, "fast"))
+    with pytest.raises(BadPicture):
+        tasks.refine(Refine("key", data[:-200], stored, "fast"))
+    with pytest.raises(DamagedStream):
+        tasks.refine(Refine("key", data, stored[:20], "fast"))
+    foreign = write(b"no model", 256, [CodedLayer(160, 128, 60, b"hyper", [b"tile"])])
+    with pytest.raises(WeightsMissing):
+        tasks.refine(Refine("key", data, foreign, "fast"))
