@@ -15,6 +15,7 @@ ServiceError
 ├── DamagedStream 500       the stored stream does not fit its checksums
 ├── NotImplementedHere 501  a valid request for something this service does not do
 ├── WeightsMissing 503      coded with weights that are not installed here
+├── UnknownFormat 503       stored in a version of the format that is not read here
 ├── WorkerFailed 503        the worker process ended, twice, before it answered
 ├── Quarantined 503         this picture ended worker processes; it is not tried for some minutes
 ├── DeadlineExceeded 503    no answer within the time allowed
@@ -129,6 +130,12 @@ class WeightsMissing(ServiceError):
     """The picture was coded with weights that are not installed here."""
 
     status, title = 503, "Weights missing"
+
+
+class UnknownFormat(ServiceError):
+    """The picture is stored in a version of the stream's format that this program does not read."""
+
+    status, title = 503, "Format not supported"
 
 
 class WorkerFailed(ServiceError):

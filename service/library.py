@@ -10,7 +10,7 @@ from zlib import crc32
 from model.stream.container import read_header
 from service.cache import BoundedCache
 from service.engine.pool import Pool
-from service.errors import BadParameter, DamagedStream, NotFound
+from service.errors import BadParameter, DamagedStream, NotFound, UnknownFormat
 from service.flights import Flights
 from service.messages.jobs import Render, Rendered, Upload
 from service.messages.plans import WHITE, RenderPlan
@@ -120,6 +120,9 @@ class Library:
         except DamagedStream as error:
             log.warning("picture %s is damaged and is stored again: %s", picture, error)
             return None
+        except UnknownFormat as error:
+            log.warning("%s: it is stored again", error)
+            return None
         if extended is not None:
             await self.store.reindex(extended)
         return extended
@@ -143,12 +146,13 @@ class Library:
         record = await self.store.put(record, coded.stream, coded.alpha)
         self._observe({**coded.seconds, "store": time.perf_counter() - start})
         self.metrics.pictures_stored.inc()
+        self.metrics.kinds_stored.labels(record.header.kind.word).inc()
         self.metrics.source_bytes.inc(len(job.data))
         self.metrics.bytes_stored.inc(record.bytes)
         return record
 
     async def find(self, picture: str) -> Record:
-        """A stored picture's record. Raises NotFound, DamagedStream or StoreUnavailable."""
+        """A stored picture's record. Raises NotFound, DamagedStream, UnknownFormat or StoreUnavailable."""
         if not is_picture_id(picture):
             raise NotFound(f"no picture {picture[:64]}")
         return await self.store.record(picture)

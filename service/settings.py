@@ -27,7 +27,8 @@ class WorkerSettings:
     """The settings that a worker needs, and nothing else: it touches hostile pictures.
 
     ``max_pixels`` bounds an upload, ``worker_cache_bytes`` the decoded layers that are kept;
-    ``niceness`` is how far the process stands back for others.
+    ``niceness`` is how far the process stands back for others; ``graphics``: whether drawings are kept as
+    picture files.
     """
 
     profile: Profile
@@ -35,6 +36,7 @@ class WorkerSettings:
     max_pixels: int
     worker_cache_bytes: int
     niceness: int
+    graphics: bool
 
 
 class Settings(BaseSettings):
@@ -70,6 +72,12 @@ class Settings(BaseSettings):
         default=(320, 640, 1280, 2560), description="layer widths of an upload that names none, in pixels"
     )
     quality: int = Field(default=80, ge=1, le=100, description="quality of an upload that names none, 1-100")
+
+    graphics: bool = Field(
+        default=True,
+        description="keep drawings, text and screenshots as one picture file where that takes fewer bytes; "
+        "on or off",
+    )
 
     # limits on what comes in and goes out
     max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="largest upload, in bytes")
@@ -213,7 +221,9 @@ class Settings(BaseSettings):
     def for_worker(self) -> WorkerSettings:
         """The part of the settings that a worker is told."""
         cache, niceness = self.worker_cache_bytes, self.worker_niceness
-        return WorkerSettings(self.profile, self.device, self.max_pixels, cache, niceness)
+        return WorkerSettings(
+            self.profile, self.device, self.max_pixels, cache, niceness, graphics=self.graphics
+        )
 
     def fixed_quality(self, name: str) -> int | None:
         """The quality of answers in a format, where the settings prescribe one."""

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
+from model.stream.container import KindWord
 from service.storage.records import Record
 from service.web.access import sign
 
@@ -29,7 +30,10 @@ class PictureInfo(BaseModel):
     source_format: str = Field(description="format of the upload", examples=["JPEG"])
     quality: int = Field(description="1-100")
     alpha: bool = Field(description="whether it has transparency")
-    model: str = Field(description="id of the weights it was coded with")
+    kind: KindWord = Field(
+        description="what it is kept as: layers of the network, or one file, WebP without loss or AVIF"
+    )
+    model: str | None = Field(description="id of the weights it was coded with; null where none were needed")
     created: datetime
     expires: datetime | None = None
     layers: list[LayerInfo] = Field(description="smallest first; the last is the picture's own size")
@@ -65,7 +69,8 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
         source_format=facts.source_format,
         quality=facts.quality,
         alpha=bool(facts.alpha),
-        model=header.model_id.hex(),
+        kind=header.kind.word,
+        model=None if header.is_graphic else header.model_id.hex(),
         created=datetime.fromtimestamp(facts.created, UTC),
         expires=None if facts.expires is None else datetime.fromtimestamp(facts.expires, UTC),
         layers=[

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, suppress
 
 from tqdm import tqdm
 
-from service.errors import DamagedStream, NotFound, ServiceError, StoreUnavailable
+from service.errors import DamagedStream, NotFound, ServiceError, StoreUnavailable, UnknownFormat
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.store import Store
@@ -52,9 +52,12 @@ async def _run(settings: Settings, delete: bool) -> int:
 
 
 async def check(store: Store, delete: bool) -> int:
-    """Check all pictures; returns the exit code. Raises StoreUnavailable."""
+    """Check all pictures; returns the exit code. Raises StoreUnavailable.
+
+    Pictures of another version of the format are counted; they are neither damaged nor ever deleted.
+    """
     seen: set[str] = set()
-    damaged = relisted = 0
+    damaged = relisted = unknown = 0
     with tqdm(unit=" pictures", file=sys.stderr, disable=None) as progress:
         async for picture in store.ids():
             if picture in seen:
@@ -65,6 +68,9 @@ async def check(store: Store, delete: bool) -> int:
                 relisted += await check_one(store, picture)
             except NotFound:
                 continue  # deleted or expired meanwhile
+            except UnknownFormat as error:
+                unknown += 1
+                print(f"{picture}: {error}")
             except DamagedStream as error:
                 damaged += 1
                 print(f"{picture}: {error}")
@@ -81,13 +87,15 @@ async def check(store: Store, delete: bool) -> int:
         f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "
         f"{removed} entries of it removed"
     )
+    if unknown:
+        print(f"{unknown} pictures in another version of the format, which were left alone")
     return EXIT_DAMAGED if damaged else 0
 
 
 async def check_one(store: Store, picture: str) -> bool:
     """Read all of a picture and verify it; True if it was missing from the listing.
 
-    Raises DamagedStream, NotFound or StoreUnavailable.
+    Raises DamagedStream, UnknownFormat, NotFound or StoreUnavailable.
     """
     return await store.reindex(await store.verify(picture))
 
@@ -96,7 +104,7 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
     """Check the whole store once in ``hours``, for ever; damage is logged and told to ``found``."""
     while True:
         began = time.monotonic()
-        pictures = damaged = 0
+        pictures = damaged = unknown = 0
         try:
             async for picture in store.ids():
                 pictures += 1
@@ -104,6 +112,8 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     await check_one(store, picture)
                 except NotFound:
                     continue  # deleted or expired meanwhile
+                except UnknownFormat:
+                    unknown += 1
                 except DamagedStream as error:
                     damaged += 1
                     found()
@@ -116,6 +126,8 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                 await asyncio.sleep(_PAUSE)
             await store.prune()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
+            if unknown:
+                log.warning("%d pictures are stored in another version of the format", unknown)
         except ServiceError as error:
             log.warning("the check of the store was broken off: %s", error)
         except Exception:  # unforeseen, and no reason never to check again

@@ -9,9 +9,9 @@ from zlib import crc32
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from model.errors import StreamError
+from model.errors import StreamError, UnsupportedVersion
 from model.stream.container import MAX_LAYERS, Header, read_header
-from service.errors import DamagedStream, NotFound
+from service.errors import DamagedStream, NotFound, UnknownFormat
 
 Time = Annotated[float, Field(ge=0, lt=1e11)]
 """Seconds since 1970: the listing has room for those of 3,000 years."""
@@ -96,11 +96,16 @@ def picture_of_key(key: bytes) -> str | None:
 
 
 def assemble(picture: str, facts: bytes, start: bytes) -> Record:
-    """A record out of the stored facts and the stream's first bytes. Raises NotFound or DamagedStream."""
+    """A record out of the stored facts and the stream's first bytes.
+
+    Raises NotFound, DamagedStream or UnknownFormat.
+    """
     if not facts and not start:
         raise NotFound(f"no picture {picture}")
     try:
         record = Record(picture, read_header(start), parse_facts(facts))
+    except UnsupportedVersion as error:  # whole, for a program of another version
+        raise UnknownFormat(f"picture {picture}: {error}; upload it again") from error
     except StreamError as error:
         raise DamagedStream(f"the stored stream of {picture}: {error}") from error
     if record.facts.alpha and len(record.facts.alpha) != len(record.header.layers):

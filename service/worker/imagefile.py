@@ -122,21 +122,26 @@ def _by_profile(image: Image.Image) -> Image.Image | None:
         return None
 
 
-def write(image: Image.Image, name: str, quality: int, background: str = "#ffffff") -> bytes:
+def write(
+    image: Image.Image, name: str, quality: int, background: str = "#ffffff", sharp: bool = False
+) -> bytes:
     """Write a picture without metadata; ``name`` is one of :data:`service.planning.formats.MEDIA_TYPES`.
 
-    ``quality`` is 1-100. Transparency is flattened on ``background`` where the format has none.
+    ``quality`` is 1-100. Transparency is flattened on ``background`` where the format has none. ``sharp``
+    keeps colours as sharp as brightness where the format can: letters and lines need it.
     """
     if image.mode == "RGBA" and name not in ALPHA_FORMATS:
         flat = Image.new("RGB", image.size, background)
         flat.paste(image, mask=image.getchannel("A"))
         image = flat
     options: dict[str, Any] = {
-        "jpeg": {"quality": quality, "progressive": True, "subsampling": 0 if quality >= 90 else 2},
+        "jpeg": {"quality": quality, "progressive": True, "subsampling": 0 if sharp or quality >= 90 else 2},
         "webp": {"quality": quality, "method": 3},
         "avif": {"quality": quality, "speed": 8, "max_threads": 1},
         "png": {"compress_level": 6},
     }[name]
+    if sharp and name == "avif" and image.mode != "L":
+        options["subsampling"] = "4:4:4"
     out = BytesIO()
     try:
         image.save(out, name, **options)

@@ -11,11 +11,12 @@ from PIL import Image
 
 from model.clock import StageClock
 from model.codec.codec import Codec, batch_key
+from model.codec.graphics import FORMATS
 from model.codec.parallel import Threads
 from model.codec.refine import NO_EFFORT, Effort
 from model.errors import CompassError, StreamError, UnknownModel
 from model.geometry import Box, Size, whole
-from model.stream.container import Header, read_header, verify
+from model.stream.container import Header, read_graphic, read_header, verify
 from model.stream.ladder import layer_sizes
 from service.cache import BoundedCache
 from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError, WeightsMissing
@@ -25,6 +26,7 @@ from service.planning.sizing import decoded_alone
 from service.settings import WorkerSettings
 from service.worker import imagefile
 from service.worker.canvas import resized, turned
+from service.worker.graphics import best_stream
 from service.worker.thumbhash import average_colour, thumbhash
 
 BATCH_WRITERS = 8
@@ -73,6 +75,7 @@ class Tasks:
         self._in_use = {self.model_id}
         self._loading = Lock()
         self._max_pixels = settings.max_pixels
+        self._graphics = settings.graphics
         self._writers = Threads(BATCH_WRITERS)
         self._layers: BoundedCache[tuple[str, int], np.ndarray] = BoundedCache(settings.worker_cache_bytes)
 
@@ -87,25 +90,29 @@ class Tasks:
     ) -> Uploaded:
         """Code an upload. Raises a :class:`service.errors.ServiceError` for bad input.
 
-        With ``effort`` latents are searched for, and ``told`` is called with the share of it that is over.
+        With ``effort`` latents are searched for, unless the picture is kept as a graphic, and ``told`` is
+        called with the share of the search that is over.
         """
         clock = StageClock()
         with clock.stage("open"):
             picture = imagefile.read(job.data, self._max_pixels, job.max_width)
         sizes = layer_sizes(Size(picture.rgb.height, picture.rgb.width), job.widths)
-        with clock.stage("code"):
-            try:
-                stream = self._codec.encode(
-                    np.asarray(picture.rgb), sizes, job.quality, effort=effort, told=told
-                )
-                verify(stream)
-            except StreamError as error:
-                raise DamagedStream(f"the coded stream is not whole: {error}") from error
-            except CompassError as error:
-                raise BadPicture(str(error)) from error
+        try:
+            stream = self._coded(np.asarray(picture.rgb), sizes, job.quality, clock)
+            if effort.steps and not read_header(stream).is_graphic:
+                with clock.stage("code"):
+                    pixels = np.asarray(picture.rgb)
+                    stream = self._codec.encode(pixels, sizes, job.quality, effort=effort, told=told)
+            verify(stream)
+        except StreamError as error:
+            raise DamagedStream(f"the coded stream is not whole: {error}") from error
+        except CompassError as error:
+            raise BadPicture(str(error)) from error
+        header = read_header(stream)
         with clock.stage("extras"):
             alpha = picture.alpha
-            planes = tuple(imagefile.write_alpha(alpha, (s.width, s.height)) for s in sizes) if alpha else ()
+            sizes_kept = [(size.width, size.height) for size in header.sizes]
+            planes = tuple(imagefile.write_alpha(alpha, size) for size in sizes_kept) if alpha else ()
             return Uploaded(
                 stream=stream,
                 width=picture.rgb.width,
@@ -116,6 +123,15 @@ class Tasks:
                 average=average_colour(picture.rgb, alpha),
                 seconds=clock.seconds,
             )
+
+    def _coded(self, pixels: np.ndarray, sizes: Sequence[Size], quality: int, clock: StageClock) -> bytes:
+        """The stream to keep of a picture: the network's, or a graphic's."""
+        with clock.stage("code"):
+            stream = self._codec.encode(pixels, sizes, quality)
+        if not self._graphics:
+            return stream
+        with clock.stage("graphics"):
+            return best_stream(pixels, stream, quality, self._codec.decode)
 
     def render(self, job: Render) -> Rendered:
         """Decode and write a layer. Raises a :class:`service.errors.ServiceError` for bad input."""
@@ -153,7 +169,8 @@ class Tasks:
         size = header.sizes[job.layer]
         part, alone = whole(size), False
         crop = job.plan.crop
-        if crop is not None and first <= job.layer and decoded_alone(crop, (size.width, size.height)):
+        in_parts = first <= job.layer and not header.is_graphic
+        if crop is not None and in_parts and decoded_alone(crop, (size.width, size.height)):
             left, top, right, bottom = crop
             part, alone = Box(top, left, bottom, right), True
         return _Rendering(job, header, part, alone, first, pixels)
@@ -216,7 +233,10 @@ class Tasks:
             shown = resized(decoded, rendering.part, plan, rendering.job.alpha, self._codec.enlarge)
             image = turned(shown, plan)
         with clock.stage("encode"):
-            body = imagefile.write(image, plan.format, plan.quality, plan.background)
+            graphic = rendering.header.is_graphic
+            body = imagefile.write(image, plan.format, plan.quality, plan.background, sharp=graphic)
+            if image is decoded and rendering.job.alpha is None:
+                body = min(body, _stored_file(rendering) or body, key=len)
         return Rendered(
             body=body,
             media_type=MEDIA_TYPES[plan.format],
@@ -225,3 +245,9 @@ class Tasks:
             layers_decoded=plan.layer + 1 - rendering.first,
             seconds=clock.seconds,
         )
+
+
+def _stored_file(rendering: _Rendering) -> bytes | None:
+    """The file of a graphic that is asked for in the format that it is stored in."""
+    header, job = rendering.header, rendering.job
+    return read_graphic(header, job.stream) if FORMATS.get(header.kind) == job.plan.format else None
