@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from zlib import crc32
 
-from model.stream.container import read_header
+from model.stream.container import Header, read_header
+from model.stream.ladder import layer_sizes
 from service.cache import BoundedCache
 from service.engine.pool import Pool
 from service.errors import BadParameter, DamagedStream, NotFound, UnknownFormat
@@ -130,6 +131,7 @@ class Library:
     async def _code(self, picture: str, job: Upload, ttl: int | None) -> Record:
         cost = await asyncio.to_thread(upload_cost, job.data)
         coded = await self.pool.upload(job, cost)
+        header = read_header(coded.stream)
         facts = Facts(
             created=time.time(),
             source_bytes=len(job.data),
@@ -140,8 +142,9 @@ class Library:
             thumbhash=coded.thumbhash,
             average=coded.average,
             expires=_end(ttl),
+            widths=_offered(header, job.widths) if header.is_graphic else (),
         )
-        record = Record(picture, read_header(coded.stream), facts)
+        record = Record(picture, header, facts)
         start = time.perf_counter()
         record = await self.store.put(record, coded.stream, coded.alpha)
         self._observe({**coded.seconds, "store": time.perf_counter() - start})
@@ -229,6 +232,11 @@ class Library:
     def _observe(self, seconds: dict[str, float]) -> None:
         for stage, value in seconds.items():
             self.metrics.stage_seconds.labels(stage).observe(value)
+
+
+def _offered(header: Header, widths: Sequence[int]) -> tuple[int, ...]:
+    """The widths that a picture would have layers of, were it no graphic."""
+    return tuple(size.width for size in layer_sizes(header.sizes[-1], widths))
 
 
 def _end(ttl: int | None) -> float | None:

@@ -40,7 +40,8 @@ class PictureInfo(BaseModel):
     thumbhash: str = Field(description="blurred placeholder, base64; see evanw.github.io/thumbhash")
     average: str = Field(description="mean colour", examples=["#8899aa"])
     srcset: str = Field(
-        description="ready for <img srcset>: one candidate a layer, signed where it must be and a key asked"
+        description="ready for <img srcset>: one candidate for each width that the upload asked for, signed "
+        "where it must be and a key asked"
     )
 
 
@@ -58,6 +59,7 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
     facts, header = record.facts, record.header
     path = f"/images/{record.id}"
     url = public_url.rstrip("/") + path
+    widths = facts.widths or [layer.width for layer in header.layers]
     planes = facts.alpha or (0,) * len(header.layers)
     return PictureInfo(
         id=record.id,
@@ -79,7 +81,7 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
         ],
         thumbhash=facts.thumbhash,
         average=facts.average,
-        srcset=", ".join(f"{url}?{_query(path, e.width, signing_key)} {e.width}w" for e in header.layers),
+        srcset=", ".join(f"{url}?{_query(path, width, signing_key)} {width}w" for width in widths),
     )
 
 

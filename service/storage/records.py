@@ -10,7 +10,7 @@ from zlib import crc32
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from model.errors import StreamError, UnsupportedVersion
-from model.stream.container import MAX_LAYERS, Header, read_header
+from model.stream.container import MAX_EDGE, MAX_LAYERS, Header, read_header
 from service.errors import DamagedStream, NotFound, UnknownFormat
 
 Time = Annotated[float, Field(ge=0, lt=1e11)]
@@ -28,7 +28,8 @@ class Facts:
     """What is stored beside a stream; times in seconds since 1970.
 
     ``alpha`` is the length of each alpha plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored
-    before there were any have none, and their planes are checked by length alone.
+    before there were any have none, and their planes are checked by length alone. ``widths`` are those that
+    are offered of a graphic, which has one layer, in pixels, smallest first.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -42,6 +43,7 @@ class Facts:
     average: Annotated[str, Field(pattern=r"^(#[0-9a-f]{6})?$")] = ""
     expires: Time | None = None
     alpha_crcs: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = ()
+    widths: tuple[Annotated[int, Field(ge=1, le=MAX_EDGE)], ...] = ()
 
 
 _FACTS = TypeAdapter(Facts)
