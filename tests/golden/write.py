@@ -85,7 +85,7 @@ def latents_digest(codec: Codec, stream: bytes, layer: int) -> str:
 
 def write_graphic(folder: Path, name: str) -> dict[str, object]:
     """Write the stream of a graphic and its pixels; returns its entry in the manifest."""
-    drawing = picture_of(Size(40, 50), len(name)) // 64 * 64
+    drawing = picture_of(Size(40, 50), len(name)) & np.uint8(192)
     stream = GRAPHICS[name](drawing)
     (folder / f"{name}.cmps").write_bytes(stream)
     Image.fromarray(decode(stream)).save(folder / f"{name}-0.png", optimize=True)

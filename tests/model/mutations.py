@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from random import Random
 from zlib import crc32
 
+import numpy as np
+
 from model.codec.codec import Codec
 from model.codec.graphics import encode_avif, encode_lossless
 from model.geometry import Size
@@ -22,7 +24,7 @@ SIZES = (
 def whole_streams(codec: Codec) -> list[bytes]:
     """The streams that are made wrong: one for each of ``SIZES``, and a graphic of each kind."""
     coded = [codec.encode(picture_of(sizes[-1]), sizes, 30 + 20 * i) for i, sizes in enumerate(SIZES)]
-    drawing = picture_of(Size(20, 30)) // 64 * 64
+    drawing = picture_of(Size(20, 30)) & np.uint8(192)
     return [*coded, encode_lossless(drawing), encode_avif(drawing, 50, 60)]
 
 

@@ -80,7 +80,9 @@ def test_a_graphic_is_decoded_without_weights(tmp_path, capsys):
     drawing = cartoon().crop((0, 0, 120, 80))
     path, out = tmp_path / "a.cmps", tmp_path / "a.png"
     path.write_bytes(encode_lossless(np.asarray(drawing)))
-    command = "import sys; from service.cli import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
+    command = (
+        "import sys; from service.cli import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
+    )
     arguments = [sys.executable, "-c", command, "decode", str(path), str(out)]
     assert subprocess.run(arguments, cwd=ROOT, check=False).returncode == 0
     assert np.array_equal(np.asarray(Image.open(out)), np.asarray(drawing))

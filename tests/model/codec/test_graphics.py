@@ -11,10 +11,11 @@ from PIL import Image
 
 from benchmarks.measure.drawn import cartoon, icon
 from benchmarks.measure.pictures import psnr
-from model.codec.graphics import MAX_EDGE, can_be_graphic, decode, encode_avif, encode_lossless
+from model.codec.graphics import can_be_graphic, decode, encode_avif, encode_lossless
 from model.errors import ChecksumMismatch, EncodeError, InvalidStream, StreamError, TruncatedStream
 from model.geometry import Box, Size
 from model.stream.container import Kind, read_header, verify, write_graphic
+from model.stream.graphics import MAX_EDGE
 
 PICTURE = np.asarray(cartoon().crop((100, 100, 300, 250)))
 SIZE = Size(150, 200)

@@ -104,7 +104,17 @@ def test_the_guess_takes_any_shape(size):
     width, height = size
     assert looks_drawn(np.zeros((height, width, 3), np.uint8), 100)
     noise = np.random.default_rng(1).integers(0, 255, (height, width, 3), np.uint8)
-    assert looks_drawn(noise, 100) == (width * height <= 2**14)
+    assert looks_drawn(noise, 100) == (width * height <= 2**11)
+
+
+def test_flat_parts_of_a_photograph_do_not_make_it_a_drawing():
+    """As a sky that is overexposed here and there; the same of even colours is a drawing."""
+    shades = pixels_of(photo(400, 300)).copy()
+    shades[:150] = np.random.default_rng(3).integers(253, 256, (150, 400, 1)) // 254 * 254
+    steps = (shades[:, 1:] == shades[:, :-1]).all(-1)
+    assert 0.2 < steps.mean() < 0.6
+    assert not looks_drawn(shades, 1000)
+    assert looks_drawn(np.where(shades > 128, 254, 0).astype(np.uint8), 1000)
 
 
 def test_few_colours_in_disorder_may_be_drawings():

@@ -203,7 +203,7 @@ def test_a_transparent_drawing(settings: WorkerSettings, drawing: Image.Image) -
 
 
 def test_graphics_can_be_switched_off(drawing: Image.Image) -> None:
-    tasks = Tasks(Settings(device="cpu", graphics="off").for_worker)
+    tasks = Tasks(Settings(device="cpu", graphics=False).for_worker)
     coded = tasks.upload(Upload("", encoded(drawing, "PNG"), 75, (80, 160)))
     header = read_header(coded.stream)
     assert (header.kind, len(header.layers)) == (Kind.PHOTOGRAPH, 3)
