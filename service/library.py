@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from zlib import crc32
@@ -142,6 +143,7 @@ class Library:
             thumbhash=coded.thumbhash,
             average=coded.average,
             expires=_end(ttl),
+            profile=b64encode(coded.profile).decode(),
             widths=_offered(header, job.widths) if header.is_graphic else (),
         )
         record = Record(picture, header, facts)
@@ -215,7 +217,8 @@ class Library:
         alpha = await self.store.alpha(record, plan.layer)
         fetched = time.perf_counter()
         try:
-            rendered = await self.pool.render(Render(plan, stream, alpha), cost)
+            profile = b64decode(record.facts.profile)
+            rendered = await self.pool.render(Render(plan, stream, alpha, profile), cost)
         except DamagedStream as error:
             self.store.found_damaged(record.id)
             raise DamagedStream(f"the stored stream of {record.id}: {error}") from error

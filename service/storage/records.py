@@ -29,7 +29,8 @@ class Facts:
 
     ``alpha`` is the length of each alpha plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored
     before there were any have none, and their planes are checked by length alone. ``widths`` are those that
-    are offered of a graphic, which has one layer, in pixels, smallest first.
+    are offered of a graphic, which has one layer, in pixels, smallest first. ``profile`` is the ICC profile
+    of the stream's colours in base64, empty for sRGB.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -44,6 +45,7 @@ class Facts:
     expires: Time | None = None
     alpha_crcs: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = ()
     widths: tuple[Annotated[int, Field(ge=1, le=MAX_EDGE)], ...] = ()
+    profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8192)] = ""
 
 
 _FACTS = TypeAdapter(Facts)

@@ -76,6 +76,7 @@ class Tasks:
         self._loading = Lock()
         self._max_pixels = settings.max_pixels
         self._graphics = settings.graphics
+        self._keeps_gamut = settings.gamut == "keep"
         self._writers = Threads(BATCH_WRITERS)
         self._layers: BoundedCache[tuple[str, int], np.ndarray] = BoundedCache(settings.worker_cache_bytes)
 
@@ -95,7 +96,7 @@ class Tasks:
         """
         clock = StageClock()
         with clock.stage("open"):
-            picture = imagefile.read(job.data, self._max_pixels, job.max_width)
+            picture = imagefile.read(job.data, self._max_pixels, job.max_width, self._keeps_gamut)
         sizes = layer_sizes(Size(picture.rgb.height, picture.rgb.width), job.widths)
         try:
             stream = self._coded(np.asarray(picture.rgb), sizes, job.quality, clock)
@@ -121,6 +122,7 @@ class Tasks:
                 alpha=planes,
                 thumbhash=thumbhash(picture.rgb, alpha),
                 average=average_colour(picture.rgb, alpha),
+                profile=picture.profile,
                 seconds=clock.seconds,
             )
 
@@ -234,8 +236,10 @@ class Tasks:
             image = turned(shown, plan)
         with clock.stage("encode"):
             graphic = rendering.header.is_graphic
-            body = imagefile.write(image, plan.format, plan.quality, plan.background, sharp=graphic)
-            if image is decoded and rendering.job.alpha is None:
+            body = imagefile.write(
+                image, plan.format, plan.quality, plan.background, graphic, rendering.job.profile
+            )
+            if image is decoded and rendering.job.alpha is None and not rendering.job.profile:
                 body = min(body, _stored_file(rendering) or body, key=len)
         return Rendered(
             body=body,

@@ -39,13 +39,14 @@ class Workers(Pool):
         self.renders: list[Render] = []
         self.failure: Exception | None = None
         self.stream = STREAM
+        self.profile = b""
         self.alpha: tuple[bytes, ...] = ()
 
     async def upload(self, job: Upload, cost: float) -> Uploaded:
         """The ``stream``: of two layers, unless a test says otherwise."""
         self.uploads.append(job)
         await self._work()
-        return Uploaded(self.stream, 100, 80, "PNG", self.alpha, seconds={"code": 0.5})
+        return Uploaded(self.stream, 100, 80, "PNG", self.alpha, profile=self.profile, seconds={"code": 0.5})
 
     async def render(self, job: Render, cost: float) -> Rendered:
         """Ten bytes."""
@@ -114,6 +115,16 @@ async def test_what_is_stored_in_another_version_is_coded_anew(make: Make, valke
         await raw.setrange(f"{{{record.id}}}:stream", 4, b"\2")
     assert await library.keep(b"picture") == (record, True)
     assert await library.store.prefix(record, 1) == STREAM
+
+
+async def test_a_profile_is_stored_with_the_facts_and_given_to_who_renders(make: Make) -> None:
+    library = make()
+    workers(library).profile = bytes(range(256)) * 2
+    order = await ordered(library)
+    await library.answer(order)
+    assert workers(library).renders[0].profile == bytes(range(256)) * 2
+    stored = await library.store.record(order.record.id, fresh=True)
+    assert stored.facts.profile == order.record.facts.profile != ""
 
 
 async def test_a_graphic_offers_the_widths_that_were_asked_for(make: Make) -> None:

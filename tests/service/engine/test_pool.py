@@ -129,7 +129,7 @@ async def test_workers_get_their_environment_and_no_secrets(
     assert body["environment"]["CUDA_VISIBLE_DEVICES"] == ""
     assert body["secrets"] == []
     assert body["settings"] == [
-        "device", "graphics", "max_pixels", "niceness", "profile", "worker_cache_bytes",
+        "device", "gamut", "graphics", "max_pixels", "niceness", "profile", "worker_cache_bytes",
     ]  # fmt: skip
     assert body["niceness"] == os.nice(0) + 3
     plain = await make_pool(workers=1)

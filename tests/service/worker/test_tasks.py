@@ -1,6 +1,7 @@
 """What a worker keeps: layers once decoded are not decoded again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -16,7 +17,7 @@ from service.messages.jobs import Rendered, Upload
 from service.settings import Settings, WorkerSettings
 from service.worker.tasks import Tasks
 from tests.service.jobs import rendering
-from tests.service.samples import encoded, pixels
+from tests.service.samples import adobe_rgb_profile, encoded, photo, pixels
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +224,20 @@ def test_a_hostile_graphic_is_damage(settings: WorkerSettings, graphic: bytes, k
     jobs = [rendering(str(n), s, 0, (320, 240)) for n, s in enumerate((forged, graphic, forged))]
     results = Tasks(settings).render_batch(jobs)
     assert [type(result) for result in results] == [DamagedStream, Rendered, DamagedStream]
+
+
+def test_a_wide_gamut_goes_through(drawing: Image.Image) -> None:
+    """As a photograph and as a graphic, whose stored file has no profile of its own."""
+    profile = adobe_rgb_profile()
+    tasks = Tasks(Settings(device="cpu", gamut="keep").for_worker)
+    for image in (photo(96, 64), drawing):
+        coded = tasks.upload(Upload("", encoded(image, "PNG", icc_profile=profile), 75, ()))
+        assert coded.profile == profile
+        for output in ("png", "webp", "avif", "jpeg"):
+            job = rendering(coded.thumbhash, coded.stream, 0, image.size, output)
+            body = tasks.render(replace(job, profile=coded.profile)).body
+            with Image.open(BytesIO(body)) as answer:
+                assert answer.info["icc_profile"] == profile
 
 
 def test_weights_that_are_missing_are_no_damage(settings: WorkerSettings) -> None:
