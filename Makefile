@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refining bench-refinement bench-training bench-ablations crops soak bench-answers bench-http
+.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refining bench-refinement bench-training bench-ablations crops soak bench-answers bench-http bench-drawings
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -70,6 +70,9 @@ bench-ablations: setup-dev ## the method without one of its parts (PHOTOS: to tr
 
 bench-answers: setup-dev ## bytes of default answers beside files of the original
 	$(BIN)/python -m benchmarks.quality.answers --data $(DATA) --profile $(PROFILE) --out $(OUT)/answers $(OPTIONS)
+
+bench-drawings: setup-dev ## what pictures that are no photographs are kept as
+	$(BIN)/python -m benchmarks.quality.drawings $(if $(filter file,$(origin DATA)),,--data $(DATA)) --profile $(PROFILE) --out $(OUT)/drawings $(OPTIONS)
 
 crops: setup-dev ## crops beside AVIF and JPEG for docs/images (DATA: Kodak)
 	$(BIN)/python -m benchmarks.quality.crops --data $(DATA) --profile $(PROFILE) --tables $(OUT)/crops $(OPTIONS)

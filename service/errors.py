@@ -16,6 +16,7 @@ ServiceError
 ├── NotImplementedHere 501  a valid request for something this service does not do
 ├── Replaced 503            the stored stream became another one while it was read, again and again
 ├── WeightsMissing 503      coded with weights that are not installed here
+├── UnknownFormat 503       stored in a version of the format that is not read here
 ├── WorkerFailed 503        the worker process ended, twice, before it answered
 │   └── Stopping 503        the service is stopping
 ├── Quarantined 503         this picture ended worker processes; it is not tried for some minutes
@@ -137,6 +138,12 @@ class WeightsMissing(ServiceError):
     """The picture was coded with weights that are not installed here."""
 
     status, title = 503, "Weights missing"
+
+
+class UnknownFormat(ServiceError):
+    """The picture is stored in a version of the stream's format that this program does not read."""
+
+    status, title = 503, "Format not supported"
 
 
 class WorkerFailed(ServiceError):

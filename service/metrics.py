@@ -36,6 +36,7 @@ class Metrics:
         self.bytes_read = counter("bytes_read", "Bytes of streams and alpha planes read from the store")
         self.bytes_served = counter("bytes_served", "Bytes of pictures sent to clients", ("format",))
         self.pictures_stored = counter("pictures_stored", "Uploads stored")
+        self.kinds_stored = counter("kinds_stored", "Uploads stored, by what they are kept as", ("kind",))
         self.renders = counter("renders", "Pictures rendered by workers")
         self.layers_decoded = counter("layers_decoded", "Layers decoded by workers")
         self.cache_hits = counter("cache_hits", "Answers found in memory", ("cache",))

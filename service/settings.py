@@ -20,6 +20,8 @@ Profile = Literal["lite", "paper"]
 """The networks there are: see model.network.config.PROFILES."""
 Device = Literal["auto", "cpu", "cuda"]
 """Where they run; auto takes CUDA if there is one."""
+Gamut = Literal["srgb", "keep"]
+"""The colours that pictures are kept in."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class WorkerSettings:
     """The settings that a worker needs, and nothing else: it touches hostile pictures.
 
     ``max_pixels`` bounds an upload, ``worker_cache_bytes`` the decoded layers that are kept;
-    ``niceness`` is how far the process stands back for others.
+    ``niceness`` is how far the process stands back for others; ``graphics``: whether drawings are kept as
+    picture files; ``gamut``: whether pictures keep their own colour profile.
     """
 
     profile: Profile
@@ -35,6 +38,8 @@ class WorkerSettings:
     max_pixels: int
     worker_cache_bytes: int
     niceness: int
+    graphics: bool
+    gamut: Gamut
 
 
 class Settings(BaseSettings):
@@ -83,6 +88,17 @@ class Settings(BaseSettings):
         default=512 * MIB,
         ge=0,
         description="bytes of uploads that wait in the store to be refined; beyond, pictures are not refined",
+    )
+    graphics: bool = Field(
+        default=True,
+        description="keep drawings, text and screenshots as one picture file where that takes fewer bytes; "
+        "on or off",
+    )
+
+    gamut: Gamut = Field(
+        default="srgb",
+        description="srgb converts all pictures; keep leaves those with another RGB display profile, such as "
+        "Display P3, in it, and gives the profile back in every format",
     )
 
     # limits on what comes in and goes out
@@ -227,7 +243,9 @@ class Settings(BaseSettings):
     def for_worker(self) -> WorkerSettings:
         """The part of the settings that a worker is told."""
         cache, niceness = self.worker_cache_bytes, self.worker_niceness
-        return WorkerSettings(self.profile, self.device, self.max_pixels, cache, niceness)
+        return WorkerSettings(
+            self.profile, self.device, self.max_pixels, cache, niceness, self.graphics, self.gamut
+        )
 
     def fixed_quality(self, name: str) -> int | None:
         """The quality of answers in a format, where the settings prescribe one."""

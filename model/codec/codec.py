@@ -4,6 +4,8 @@ encode   for every layer of the ladder, the smallest first: predict it from the 
          analyse what the prediction misses, code the latents tile by tile
 decode   entropy-decode the latents of the wanted layer and of all below it, exactly; then, layer by
          layer and block by block, predict, add what the synthesis makes of the latents, round to 8 bits
+
+Streams that are graphics are decoded by :mod:`model.codec.graphics`, whatever the weights.
 """
 
 import copy
@@ -20,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from model.clock import StageClock
+from model.codec import graphics
 from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
 from model.codec.pixels import Pixels, Source, source_of, squared_error, to_numbers, to_pixels
@@ -228,6 +231,8 @@ class Codec:
         clock = clock or StageClock()
         headers = [read_header(stream) for stream in streams]
         header = headers[0]
+        if header.is_graphic:
+            return _decode_graphics(headers, streams, layer or 0, region, start, clock)
         if header.model_id != self.model_id:
             return self._codec_of(header.model_id).decode_batch(streams, layer, region, start, clock)
         layer = len(header.layers) - 1 if layer is None else layer
@@ -255,6 +260,8 @@ class Codec:
         Raises a StreamError.
         """
         header = read_header(stream)
+        if header.is_graphic:
+            raise InvalidStream("a graphic has no latents")
         if header.model_id != self.model_id:
             return self._codec_of(header.model_id).latents(stream, layer)
         self._regions(header, layer, None, 0)
@@ -266,6 +273,8 @@ class Codec:
         Of ``stream`` only the header and the layers' indexes are looked at here. Raises a StreamError.
         """
         header = read_header(stream)
+        if header.is_graphic:
+            return [(0, header.total)]
         if header.model_id != self.model_id:
             return self._codec_of(header.model_id).reads(stream, layer, region)
         spans = [(0, header.length)]
@@ -510,8 +519,32 @@ class Codec:
 
 
 def batch_key(header: Header, layer: int) -> tuple[object, ...]:
-    """Equal for streams that :meth:`Codec.decode_batch` takes in one batch: weights, tiles, sizes."""
-    return header.model_id, header.tile, *header.sizes[: layer + 1]
+    """Equal for streams that :meth:`Codec.decode_batch` takes in one batch: kind, weights, tiles, sizes."""
+    return header.kind, header.model_id, header.tile, *header.sizes[: layer + 1]
+
+
+def _decode_graphics(
+    headers: Sequence[Header],
+    streams: Sequence[bytes],
+    layer: int,
+    region: Box | None,
+    start: tuple[int, Sequence[Pixels]] | None,
+    clock: StageClock,
+) -> list[Pixels]:
+    """As :meth:`Codec.decode_batch`, of graphics alone: they have one layer, which is decoded whole."""
+    if layer:
+        raise InvalidStream(f"there is no layer {layer}; a graphic has one")
+    if any(batch_key(other, 0) != batch_key(headers[0], 0) for other in headers):
+        raise ValueError("streams of different kinds or sizes cannot be decoded in one batch")
+    if start is not None:
+        raise ValueError("layer 0 cannot be decoded from another one")
+    (size,) = headers[0].sizes
+    box = whole(size) if region is None else region
+    if not box.within(size):
+        raise ValueError(f"{box} does not lie in a layer of {size} pixels")
+    with clock.stage("synthesis"):
+        decoded = [graphics.decode(stream, header) for stream, header in zip(streams, headers, strict=True)]
+    return [pixels if box == whole(size) else pixels[box.slices].copy() for pixels in decoded]
 
 
 def _continued(source: Source, size: Size) -> Source:

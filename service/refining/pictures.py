@@ -121,7 +121,10 @@ class Refining:
         stream = await self._store.prefix(record, len(record.header.layers) - 1)
         data = await self._store.waiting.original(taken)
         key = f"{taken.picture} {stream_name(record.header)}"
-        found = await self._search(Refine(key, data, stream, self._effort))
+        found = Refined(b"", 0.0)  # of a graphic
+        if not record.header.is_graphic:
+            keep_gamut = bool(record.facts.profile)
+            found = await self._search(Refine(key, data, stream, self._effort, keep_gamut))
         if found.stream:
             await asyncio.to_thread(_check, found.stream, record.header)
         kept = await self._store.replace(taken, record, found.stream or None, self._effort)

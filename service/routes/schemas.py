@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
+from model.stream.container import KindWord
 from service.storage.records import Record
 from service.web.access import sign
 
@@ -37,7 +38,10 @@ class PictureInfo(BaseModel):
     source_format: str = Field(description="format of the upload", examples=["JPEG"])
     quality: int = Field(description="1-100")
     alpha: bool = Field(description="whether it has transparency")
-    model: str = Field(description="id of the weights it was coded with")
+    kind: KindWord = Field(
+        description="what it is kept as: layers of the network, or one file, WebP without loss or AVIF"
+    )
+    model: str | None = Field(description="id of the weights it was coded with; null where none were needed")
     created: datetime
     expires: datetime | None = None
     refined: RefinedInfo | None = Field(
@@ -47,7 +51,8 @@ class PictureInfo(BaseModel):
     thumbhash: str = Field(description="blurred placeholder, base64; see evanw.github.io/thumbhash")
     average: str = Field(description="mean colour", examples=["#8899aa"])
     srcset: str = Field(
-        description="ready for <img srcset>: one candidate a layer, signed where it must be and a key asked"
+        description="ready for <img srcset>: one candidate for each width that the upload asked for, signed "
+        "where it must be and a key asked"
     )
 
 
@@ -65,6 +70,7 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
     facts, header = record.facts, record.header
     path = f"/images/{record.id}"
     url = public_url.rstrip("/") + path
+    widths = facts.widths or [layer.width for layer in header.layers]
     planes = facts.alpha or (0,) * len(header.layers)
     return PictureInfo(
         id=record.id,
@@ -76,7 +82,8 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
         source_format=facts.source_format,
         quality=facts.quality,
         alpha=bool(facts.alpha),
-        model=header.model_id.hex(),
+        kind=header.kind.word,
+        model=None if header.is_graphic else header.model_id.hex(),
         created=datetime.fromtimestamp(facts.created, UTC),
         expires=None if facts.expires is None else datetime.fromtimestamp(facts.expires, UTC),
         refined=None if facts.refined is None else RefinedInfo(**asdict(facts.refined)),
@@ -86,7 +93,7 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
         ],
         thumbhash=facts.thumbhash,
         average=facts.average,
-        srcset=", ".join(f"{url}?{_query(path, e.width, signing_key)} {e.width}w" for e in header.layers),
+        srcset=", ".join(f"{url}?{_query(path, width, signing_key)} {width}w" for width in widths),
     )
 
 

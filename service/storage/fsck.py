@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, suppress
 
 from tqdm import tqdm
 
-from service.errors import DamagedStream, NotFound, ServiceError
+from service.errors import DamagedStream, NotFound, ServiceError, UnknownFormat
 from service.settings import Settings
 from service.storage.by_hand import open_store
 from service.storage.store import Store
@@ -38,9 +38,12 @@ async def _run(settings: Settings, delete: bool) -> int:
 
 
 async def check(store: Store, delete: bool) -> int:
-    """Check all pictures; returns the exit code. Raises StoreUnavailable."""
+    """Check all pictures; returns the exit code. Raises StoreUnavailable.
+
+    Pictures of another version of the format are counted; they are neither damaged nor ever deleted.
+    """
     seen: set[str] = set()
-    damaged = relisted = 0
+    damaged = relisted = unknown = 0
     with tqdm(unit=" pictures", file=sys.stderr, disable=None) as progress:
         async for picture in store.ids():
             if picture in seen:
@@ -51,6 +54,9 @@ async def check(store: Store, delete: bool) -> int:
                 relisted += await check_one(store, picture)
             except NotFound:
                 continue  # deleted or expired meanwhile
+            except UnknownFormat as error:
+                unknown += 1
+                print(f"{picture}: {error}")
             except DamagedStream as error:
                 damaged += 1
                 print(f"{picture}: {error}")
@@ -70,13 +76,15 @@ async def check(store: Store, delete: bool) -> int:
     )
     if enlisted:
         print(f"{enlisted} kept uploads were missing from those that wait to be refined")
+    if unknown:
+        print(f"{unknown} pictures in another version of the format, which were left alone")
     return EXIT_DAMAGED if damaged else 0
 
 
 async def check_one(store: Store, picture: str) -> bool:
     """Read all of a picture and verify it; True if it was missing from the listing.
 
-    Raises DamagedStream, NotFound or StoreUnavailable.
+    Raises DamagedStream, UnknownFormat, NotFound or StoreUnavailable.
     """
     return await store.reindex(await store.verify(picture))
 
@@ -85,7 +93,7 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
     """Check the whole store once in ``hours``, for ever; damage is logged and told to ``found``."""
     while True:
         began = time.monotonic()
-        pictures = damaged = 0
+        pictures = damaged = unknown = 0
         try:
             async for picture in store.ids():
                 pictures += 1
@@ -93,6 +101,8 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     await check_one(store, picture)
                 except NotFound:
                     continue  # deleted or expired meanwhile
+                except UnknownFormat:
+                    unknown += 1
                 except DamagedStream as error:
                     damaged += 1
                     found()
@@ -106,6 +116,8 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
             await store.prune()
             await store.waiting.mend()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
+            if unknown:
+                log.warning("%d pictures are stored in another version of the format", unknown)
         except ServiceError as error:
             log.warning("the check of the store was broken off: %s", error)
         except Exception:  # unforeseen, and no reason never to check again

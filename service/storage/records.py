@@ -9,9 +9,9 @@ from zlib import crc32
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from model.errors import StreamError
-from model.stream.container import MAX_LAYERS, Header, read_header
-from service.errors import DamagedStream, NotFound
+from model.errors import StreamError, UnsupportedVersion
+from model.stream.container import MAX_EDGE, MAX_LAYERS, Header, read_header
+from service.errors import DamagedStream, NotFound, UnknownFormat
 
 Time = Annotated[float, Field(ge=0, lt=1e11)]
 """Seconds since 1970: the listing has room for those of 3,000 years."""
@@ -44,7 +44,9 @@ class Facts:
 
     ``refined`` is None where nobody has searched for a smaller stream. ``alpha`` is the length of each alpha
     plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored before there were any have none, and their
-    planes are checked by length alone.
+    planes are checked by length alone. ``widths`` are those that are offered of a graphic, which has one
+    layer, in pixels, smallest first. ``profile`` is the ICC profile of the stream's colours in base64, empty
+    for sRGB.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -59,6 +61,8 @@ class Facts:
     expires: Time | None = None
     alpha_crcs: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = ()
     refined: Refinement | None = None
+    widths: tuple[Annotated[int, Field(ge=1, le=MAX_EDGE)], ...] = ()
+    profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8192)] = ""
 
 
 _FACTS = TypeAdapter(Facts)
@@ -119,11 +123,16 @@ def picture_of_original(key: bytes) -> str | None:
 
 
 def assemble(picture: str, facts: bytes, start: bytes) -> Record:
-    """A record out of the stored facts and the stream's first bytes. Raises NotFound or DamagedStream."""
+    """A record out of the stored facts and the stream's first bytes.
+
+    Raises NotFound, DamagedStream or UnknownFormat.
+    """
     if not facts and not start:
         raise NotFound(f"no picture {picture}")
     try:
         record = Record(picture, read_header(start), parse_facts(facts))
+    except UnsupportedVersion as error:  # whole, for a program of another version
+        raise UnknownFormat(f"picture {picture}: {error}; upload it again") from error
     except StreamError as error:
         raise DamagedStream(f"the stored stream of {picture}: {error}") from error
     if record.facts.alpha and len(record.facts.alpha) != len(record.header.layers):

@@ -24,7 +24,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
 
 from model.errors import StreamError
-from model.stream.container import MAX_HEADER_BYTES, Header, read_header, read_layer, verify
+from model.stream.container import MAX_HEADER_BYTES, Header, read_header, verify, verify_layer
 from service.errors import (
     DamagedStream,
     NotFound,
@@ -32,6 +32,7 @@ from service.errors import (
     ServiceError,
     StoreFull,
     StoreUnavailable,
+    UnknownFormat,
 )
 from service.metrics import Metrics
 from service.settings import Settings
@@ -75,10 +76,13 @@ _FULL = ("MISCONF", "OOM")
 """What Redis says in refusing writes when its disk, or its memory, is full."""
 
 R = TypeVar("R")
+Found = Record | NotFound | DamagedStream | UnknownFormat
+"""What is known of a picture, or why nothing is."""
 
 
 class Store:
-    """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound or DamagedStream.
+    """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound, DamagedStream or
+    UnknownFormat.
 
     ``waiting`` are those that wait to be refined.
 
@@ -145,6 +149,7 @@ class Store:
             pipe.multi()
             pipe.set(stream_key(record.id), stream, px=left)
             pipe.set(facts_key(record.id), write_facts(facts), px=left)
+            pipe.delete(*alpha_keys(record.id)[len(alpha) :])  # of what was stored before, if anything
             for k, plane in enumerate(alpha):
                 pipe.set(alpha_key(record.id, k), plane, px=left)
             if kept:
@@ -224,7 +229,7 @@ class Store:
         """Whether this very record would be given now, without asking Redis."""
         return self._remembered(record.id) is record
 
-    async def _records_of(self, pictures: Sequence[str]) -> list[Record | NotFound | DamagedStream]:
+    async def _records_of(self, pictures: Sequence[str]) -> list[Found]:
         """What Redis knows of pictures, or why nothing is known of one; asked for all at once."""
         changes = self._changes
         commands: list[Callable[[Pipeline], object]] = []
@@ -232,13 +237,13 @@ class Store:
             commands.append(partial(_queue_facts, picture=picture))
             commands.append(partial(_queue_start, picture=picture))
         answers = await self._read(lambda: self._together(*commands))
-        found: list[Record | NotFound | DamagedStream] = []
+        found: list[Found] = []
         for picture, facts, start in zip(pictures, answers[::2], answers[1::2], strict=True):
             self._records.pop(picture, None)
             self._metrics.bytes_read.inc(len(_raw(start)))
             try:
                 record = assemble(picture, _checked(picture, facts), _checked(picture, start))
-            except (NotFound, DamagedStream) as error:
+            except (NotFound, DamagedStream, UnknownFormat) as error:
                 found.append(error)
                 continue
             found.append(record)
@@ -249,7 +254,7 @@ class Store:
     async def verify(self, picture: str) -> Record:
         """Read all of a picture and check it: its facts, every checksum and length, every alpha plane.
 
-        Raises DamagedStream or NotFound. What is read is not counted: it is in no answer.
+        Raises DamagedStream, UnknownFormat or NotFound. What is read is not counted: it is in no answer.
         """
         facts, stream, planes = await self._read(
             lambda: self._together(
@@ -379,7 +384,8 @@ class Store:
     async def page(self, cursor: str | None, limit: int) -> tuple[list[Record], str | None]:
         """Up to ``limit`` pictures, newest first, after ``cursor``; and the next cursor, if any.
 
-        Entries of pictures that are gone are removed; damaged pictures are left out.
+        Entries of pictures that are gone are removed; damaged pictures, and those of another version of the
+        format, are left out.
         """
         entries = await self._entries(cursor, limit)
         records = [found for found in await self._listed(entries) if isinstance(found, Record)]
@@ -403,12 +409,12 @@ class Store:
         )
         return [_raw(member) for member in members]
 
-    async def _listed(self, entries: Sequence[bytes]) -> list[Record | NotFound | DamagedStream]:
+    async def _listed(self, entries: Sequence[bytes]) -> list[Found]:
         """The records of entries of the listing, or why there is none; entries of what is gone are removed.
 
         A picture stored again after it had expired has a new entry, and the old one is nobody's.
         """
-        found: dict[bytes, Record | NotFound | DamagedStream] = {}
+        found: dict[bytes, Found] = {}
         for entry in entries:
             known = self._remembered(picture_of(entry))  # perhaps the picture's last life
             if known is not None and known.index_entry.encode() == entry:
@@ -568,7 +574,7 @@ class Store:
 def _verify_layers(header: Header, last: int, data: bytes) -> None:
     """Check every checksum up to the layer ``last``. Raises a StreamError."""
     for layer in range(last + 1):
-        read_layer(header, layer, data)
+        verify_layer(header, layer, data)
 
 
 def _queue_facts(pipe: Pipeline, picture: str) -> None:

@@ -129,7 +129,9 @@ async def test_workers_get_their_environment_and_no_secrets(
     assert body["environment"]["OMP_NUM_THREADS"] == "3"
     assert body["environment"]["CUDA_VISIBLE_DEVICES"] == ""
     assert body["secrets"] == []
-    assert body["settings"] == ["device", "max_pixels", "niceness", "profile", "worker_cache_bytes"]
+    assert body["settings"] == [
+        "device", "gamut", "graphics", "max_pixels", "niceness", "profile", "worker_cache_bytes",
+    ]  # fmt: skip
     assert body["niceness"] == os.nice(0) + 3
     plain = await make_pool(workers=1)
     assert (await answer(plain, render()))["niceness"] == os.nice(0)

@@ -1,21 +1,25 @@
 """What a worker keeps: layers once decoded are not decoded again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.measure.drawn import cartoon
 from model.codec.codec import Codec
-from model.codec.refine import EFFORTS, MOST_ERROR
-from model.stream.container import CodedLayer, read_header, verify, write
+from model.codec.refine import EFFORTS, MOST_ERROR, Effort
+from model.geometry import Size
+from model.stream.container import CodedLayer, Kind, read_header, verify, write, write_graphic
 from service.errors import BadParameter, BadPicture, DamagedStream, WeightsMissing
 from service.messages.jobs import Refine, Rendered, Upload
 from service.settings import Settings, WorkerSettings
 from service.worker.tasks import Tasks
 from tests.model.tiny import picture
 from tests.service.jobs import rendering
+from tests.service.samples import adobe_rgb_profile, encoded, photo, pixels
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +143,103 @@ def test_a_part_is_resized_with_its_transparency(settings: WorkerSettings) -> No
     job = rendering("key", coded.stream, 1, (30, 30), "png", 100, crop, alpha=coded.alpha[1])
     alpha = np.asarray(Image.open(BytesIO(Tasks(settings).render(job).body)).getchannel("A"))
     assert np.array_equal(alpha, planes[3][40:70, 90:120])
+
+
+@pytest.fixture(scope="module")
+def drawing() -> Image.Image:
+    return cartoon().crop((100, 100, 420, 340))
+
+
+@pytest.fixture(scope="module")
+def graphic(settings: WorkerSettings, drawing: Image.Image) -> bytes:
+    """A drawing of 320 x 240, asked for in three layers."""
+    return Tasks(settings).upload(Upload("", encoded(drawing, "PNG"), 75, (80, 160))).stream
+
+
+def test_a_drawing_is_given_back_exactly(
+    settings: WorkerSettings, graphic: bytes, drawing: Image.Image
+) -> None:
+    """Whole, in part and turned; it is decoded once."""
+    header = verify(graphic)
+    assert (header.kind, len(header.layers)) == (Kind.LOSSLESS, 1)
+    tasks = Tasks(settings)
+    whole = tasks.render(rendering("key", graphic, 0, (320, 240)))
+    assert np.array_equal(pixels(whole.body), pixels(encoded(drawing, "PNG")))
+    part = tasks.render(rendering("key", graphic, 0, (30, 20), crop=(10, 40, 40, 60)))
+    assert np.array_equal(pixels(part.body), np.asarray(drawing.crop((10, 40, 40, 60)), np.int32))
+    assert (whole.layers_decoded, part.layers_decoded) == (1, 0)
+    alone = Tasks(settings)  # of a graphic a part alone cannot be decoded: all of it is kept
+    assert alone.render(rendering("key", graphic, 0, (30, 20), crop=(10, 40, 40, 60))).body == part.body
+    assert alone.render(rendering("key", graphic, 0, (320, 240))).layers_decoded == 0
+
+
+def test_smaller_widths_of_a_drawing_are_resized(
+    settings: WorkerSettings, graphic: bytes, drawing: Image.Image
+) -> None:
+    small = Tasks(settings).render(rendering("key", graphic, 0, (100, 75)))
+    expected = drawing.resize((100, 75), Image.Resampling.LANCZOS)
+    assert np.array_equal(pixels(small.body), np.asarray(expected, np.int32))
+
+
+def test_no_answer_is_larger_than_the_file_that_is_stored(settings: WorkerSettings, graphic: bytes) -> None:
+    file = graphic[read_header(graphic).length :]
+    tasks = Tasks(settings)
+    assert tasks.render(rendering("key", graphic, 0, (320, 240), "webp", 100)).body == file
+    rough = tasks.render(rendering("key", graphic, 0, (320, 240), "webp", 1)).body
+    assert len(rough) < len(file)
+    assert tasks.render(rendering("key", graphic, 0, (319, 239), "webp", 100)).body != file
+
+
+def test_a_transparent_drawing(settings: WorkerSettings, drawing: Image.Image) -> None:
+    """One plane of transparency, for the one layer."""
+    image = drawing.copy()
+    image.putalpha(Image.radial_gradient("L").resize(image.size))
+    tasks = Tasks(settings)
+    coded = tasks.upload(Upload("", encoded(image, "PNG"), 75, (80, 160)))
+    assert read_header(coded.stream).kind is Kind.LOSSLESS
+    assert len(coded.alpha) == 1
+    for output in ("png", "webp"):
+        body = tasks.render(rendering("key", coded.stream, 0, (320, 240), output, alpha=coded.alpha[0])).body
+        assert np.array_equal(pixels(body)[..., 3], np.asarray(image, np.int32)[..., 3])
+        if output == "png":
+            assert np.array_equal(pixels(body), np.asarray(image, np.int32))
+
+
+def test_graphics_can_be_switched_off(drawing: Image.Image) -> None:
+    tasks = Tasks(Settings(device="cpu", graphics=False).for_worker)
+    coded = tasks.upload(Upload("", encoded(drawing, "PNG"), 75, (80, 160)))
+    header = read_header(coded.stream)
+    assert (header.kind, len(header.layers)) == (Kind.PHOTOGRAPH, 3)
+
+
+def test_effort_is_spent_on_photographs_alone(settings: WorkerSettings, drawing: Image.Image) -> None:
+    told: list[float] = []
+    job = Upload("", encoded(drawing, "PNG"), 75, (80, 160))
+    assert read_header(Tasks(settings).upload(job, Effort(2), told.append).stream).is_graphic
+    assert told == []
+
+
+@pytest.mark.parametrize("kind", [Kind.LOSSLESS, Kind.AVIF])
+def test_a_hostile_graphic_is_damage(settings: WorkerSettings, graphic: bytes, kind: Kind) -> None:
+    """Alone and among others."""
+    forged = write_graphic(kind, Size(240, 320), 100, b"RIFF" + bytes(40))
+    jobs = [rendering(str(n), s, 0, (320, 240)) for n, s in enumerate((forged, graphic, forged))]
+    results = Tasks(settings).render_batch(jobs)
+    assert [type(result) for result in results] == [DamagedStream, Rendered, DamagedStream]
+
+
+def test_a_wide_gamut_goes_through(drawing: Image.Image) -> None:
+    """As a photograph and as a graphic, whose stored file has no profile of its own."""
+    profile = adobe_rgb_profile()
+    tasks = Tasks(Settings(device="cpu", gamut="keep").for_worker)
+    for image in (photo(96, 64), drawing):
+        coded = tasks.upload(Upload("", encoded(image, "PNG", icc_profile=profile), 75, ()))
+        assert coded.profile == profile
+        for output in ("png", "webp", "avif", "jpeg"):
+            job = rendering(coded.thumbhash, coded.stream, 0, image.size, output)
+            body = tasks.render(replace(job, profile=coded.profile)).body
+            with Image.open(BytesIO(body)) as answer:
+                assert answer.info["icc_profile"] == profile
 
 
 def test_weights_that_are_missing_are_no_damage(settings: WorkerSettings) -> None:
