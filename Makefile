@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refinement bench-training bench-ablations crops soak bench-answers
+.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refining bench-refinement bench-training bench-ablations crops soak bench-answers bench-http bench-drawings
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,9 @@ bench-ablations: setup-dev ## the method without one of its parts (PHOTOS: to tr
 bench-answers: setup-dev ## bytes of default answers beside files of the original
 	$(BIN)/python -m benchmarks.quality.answers --data $(DATA) --profile $(PROFILE) --out $(OUT)/answers $(OPTIONS)
 
+bench-drawings: setup-dev ## what pictures that are no photographs are kept as
+	$(BIN)/python -m benchmarks.quality.drawings $(if $(filter file,$(origin DATA)),,--data $(DATA)) --profile $(PROFILE) --out $(OUT)/drawings $(OPTIONS)
+
 crops: setup-dev ## crops beside AVIF and JPEG for docs/images (DATA: Kodak)
 	$(BIN)/python -m benchmarks.quality.crops --data $(DATA) --profile $(PROFILE) --tables $(OUT)/crops $(OPTIONS)
 
@@ -89,8 +92,14 @@ bench-batches: setup-dev ## what batches bring on a GPU
 bench-scaling: setup-dev ## what the service adds to the codec, and a second worker brings
 	$(BIN)/python -m benchmarks.load.scaling --data $(DATA) --profile $(PROFILE) --out $(OUT)/scaling $(OPTIONS)
 
+bench-http: setup-dev ## what HTTP costs: answers from memory beside a bare route and nginx
+	$(BIN)/python -m benchmarks.load.http --profile $(PROFILE) --out $(OUT)/http $(OPTIONS)
+
 bench-serve: setup-dev ## a service under load
 	$(BIN)/python -m benchmarks.load.serve --data $(DATA) --profile $(PROFILE) --out $(OUT)/serve $(OPTIONS)
+
+bench-refining: setup-dev ## whether readings notice that pictures are refined
+	$(BIN)/python -m benchmarks.load.refining --data $(DATA) --profile $(PROFILE) --out $(OUT)/refining $(OPTIONS)
 
 openapi: setup-dev ## rewrite tests/service/openapi.json, when the HTTP API is meant to change
 	$(BIN)/python -m tests.service.write_openapi

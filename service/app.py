@@ -15,10 +15,12 @@ from service.engine.pool import Pool
 from service.library import Library
 from service.metrics import Metrics
 from service.planning.formats import readable_formats
+from service.refining.pictures import Refining
 from service.routes import delivery, health, iiif, images, page
 from service.settings import Settings
 from service.storage.disk import Disk
 from service.storage.fsck import watch
+from service.storage.records import Effort
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from service.web import problems
@@ -136,6 +138,9 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         stack.push_async_callback(checked.close)
         checking = asyncio.create_task(watch(checked, settings.check_hours, metrics.damaged.inc))
         stack.callback(checking.cancel)
+    if settings.refine != "off":
+        refining = asyncio.create_task(_refine(settings.refine, url, settings, metrics, disk, pool))
+        stack.push_async_callback(_cancelled, refining)
     library = Library(settings, store, pool, metrics)
     where = "Redis" if settings.redis_url else settings.data
     log.info("profile %s, storing in %s", settings.profile, where)
@@ -143,6 +148,22 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
     repeats = Repeats(library, outgoing)
     return Context(settings, metrics, store, pool, library, slots, incoming, outgoing, repeats)
+
+
+async def _refine(
+    effort: Effort, url: str, settings: Settings, metrics: Metrics, disk: Disk | None, pool: Pool
+) -> None:
+    """Refine what waits in the store, for ever. What it reads is no answer's bytes."""
+    store = Store(url, settings, Metrics(), disk)
+    try:
+        await Refining(store, metrics, effort, pool.refine).for_ever()
+    finally:
+        await store.close()
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _version() -> str:

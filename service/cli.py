@@ -9,8 +9,13 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from service.client.arguments import quality, whole, widths
+
+if TYPE_CHECKING:
+    from model.stream.container import Header
+    from service.planning.sizing import View
 
 STANDARD = Path("-")
 """Standard input or output instead of a file."""
@@ -109,6 +114,21 @@ def _parser() -> argparse.ArgumentParser:
     fsck.add_argument("--delete", action="store_true", help="delete damaged pictures")
     fsck.set_defaults(run=_fsck)
 
+    refine = commands.add_parser(
+        "refine", help="make stored pictures smaller, as COMPASS_REFINE does in the background"
+    )
+    refine.add_argument("pictures", nargs="*", metavar="ID", help="pictures; none: all that wait")
+    refine.add_argument(
+        "--effort", choices=("fast", "best"), help="unset: that of COMPASS_REFINE, best where that is off"
+    )
+    refine.add_argument(
+        "--from", dest="folder", type=Path, metavar="FOLDER", help="refine what was uploaded from a folder"
+    )
+    refine.add_argument("--quality", type=quality, help="with --from: the quality of the uploads, 1-100")
+    refine.add_argument("--widths", type=widths, help="with --from: their layer widths in pixels")
+    refine.add_argument("--max-width", type=whole, help="with --from: their max_width in pixels")
+    refine.set_defaults(run=_refine)
+
     sign = commands.add_parser(
         "sign", help="sign a picture's URL, whole or its path, with the first of COMPASS_URL_KEYS"
     )
@@ -157,6 +177,7 @@ def _encode(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
+    from model.stream.container import read_header
     from service.messages.jobs import Upload
     from service.settings import Settings
 
@@ -178,17 +199,13 @@ def _encode(options: argparse.Namespace) -> int:
     if coded.alpha:
         print("compass: the picture's transparency is not kept in the file", file=sys.stderr)
     told = f"{options.stream}: {coded.width} x {coded.height}, {len(coded.stream)} bytes of {len(data)}"
-    _write(options.stream, coded.stream, told)
+    _write(options.stream, coded.stream, f"{told}, {read_header(coded.stream).kind.word}")
     return 0
 
 
 def _decode(options: argparse.Namespace) -> int:
     from model.stream.container import layers_held, read_header
-    from service.messages.jobs import Render
-    from service.planning.plans import make_plan
     from service.planning.sizing import Wanted, choose_view
-    from service.settings import Settings
-    from service.worker.tasks import Tasks
 
     kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
     kind = options.format or kinds.get(options.picture.suffix.lower())
@@ -203,24 +220,45 @@ def _decode(options: argparse.Namespace) -> int:
             f"{options.stream}: {len(stream)} of {header.total} bytes are here, which hold {held} layers; "
             f"this width needs {view.layer + 1}"
         )
-    plan = make_plan(str(options.stream), header, view, kind, options.quality)
-    rendered = Tasks(Settings().for_worker).render(Render(plan, stream))
-    _write(
-        options.picture,
-        rendered.body,
-        f"{options.picture}: {rendered.width} x {rendered.height}, layer {view.layer}",
-    )
+    write = _written_graphic if header.is_graphic else _written_layer
+    width, height = view.size
+    told = f"{options.picture}: {width} x {height}, layer {view.layer}"
+    _write(options.picture, write(stream, header, view, kind, options.quality), told)
     return 0
 
 
+def _written_layer(stream: bytes, header: "Header", view: "View", kind: str, quality: int) -> bytes:
+    """A layer of the network as a picture file."""
+    from service.messages.jobs import Render
+    from service.planning.plans import make_plan
+    from service.settings import Settings
+    from service.worker.tasks import Tasks
+
+    plan = make_plan("file", header, view, kind, quality)
+    return Tasks(Settings().for_worker).render(Render(plan, stream)).body
+
+
+def _written_graphic(stream: bytes, header: "Header", view: "View", kind: str, quality: int) -> bytes:
+    """A graphic as a picture file, without any weights."""
+    from PIL import Image
+
+    from model.codec.graphics import decode
+    from service.worker.imagefile import write
+
+    image = Image.fromarray(decode(stream, header))
+    if image.size != view.size:
+        image = image.resize(view.size, Image.Resampling.LANCZOS)
+    return write(image, kind, quality, sharp=True)
+
+
 def _info(options: argparse.Namespace) -> int:
-    from model.stream.container import layers_held, read_header, read_layer
+    from model.stream.container import layers_held, read_header, verify_layer
 
     stream = _read(options.stream)
     header = read_header(stream)
     held = layers_held(header, len(stream))
     for k in range(held):
-        read_layer(header, k, stream)
+        verify_layer(header, k, stream)
     if len(stream) > header.total:
         raise CommandError(f"{len(stream) - header.total} bytes follow the last layer")
     if options.json:
@@ -236,14 +274,18 @@ def _info(options: argparse.Namespace) -> int:
             for k, e in enumerate(header.layers)
         ]
         found = {
-            "model": header.model_id.hex(),
+            "kind": header.kind.word,
+            "model": None if header.is_graphic else header.model_id.hex(),
             "tile": header.tile,
             "bytes": header.total,
             "here": len(stream),
         }
         print(json.dumps({**found, "layers": layers}))
         return 0
-    print(f"model {header.model_id.hex()}, tiles of {header.tile} pixels, {len(header.layers)} layers")
+    if header.is_graphic:
+        print(f"kind {header.kind.word}: one picture file")
+    else:
+        print(f"model {header.model_id.hex()}, tiles of {header.tile} pixels, {len(header.layers)} layers")
     print("layer      width  height  quality      bytes     prefix  bits/pixel")
     for k, layer in enumerate(header.layers):
         rate = 8 * layer.length / (layer.width * layer.height)
@@ -279,6 +321,12 @@ def _fsck(options: argparse.Namespace) -> int:
     from service.storage.fsck import run
 
     return run(options.delete)
+
+
+def _refine(options: argparse.Namespace) -> int:
+    from service.refining.command import run
+
+    return run(options)
 
 
 def _sign(options: argparse.Namespace) -> int:

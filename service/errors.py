@@ -14,8 +14,11 @@ ServiceError
 ├── Overloaded 429          the queue is full; come back after ``retry_after`` seconds
 ├── DamagedStream 500       the stored stream does not fit its checksums
 ├── NotImplementedHere 501  a valid request for something this service does not do
+├── Replaced 503            the stored stream became another one while it was read, again and again
 ├── WeightsMissing 503      coded with weights that are not installed here
+├── UnknownFormat 503       stored in a version of the format that is not read here
 ├── WorkerFailed 503        the worker process ended, twice, before it answered
+│   └── Stopping 503        the service is stopping
 ├── Quarantined 503         this picture ended worker processes; it is not tried for some minutes
 ├── DeadlineExceeded 503    no answer within the time allowed
 ├── StoreUnavailable 503    Redis does not answer
@@ -125,16 +128,34 @@ class DamagedStream(ServiceError):
     status, title = 500, "Stored picture is damaged"
 
 
+class Replaced(ServiceError):
+    """The stored stream became another one while it was read."""
+
+    status, title = 503, "Stored picture has changed"
+
+
 class WeightsMissing(ServiceError):
     """The picture was coded with weights that are not installed here."""
 
     status, title = 503, "Weights missing"
 
 
+class UnknownFormat(ServiceError):
+    """The picture is stored in a version of the stream's format that this program does not read."""
+
+    status, title = 503, "Format not supported"
+
+
 class WorkerFailed(ServiceError):
     """The worker process ended before it answered."""
 
     status, title = 503, "Worker failed"
+
+
+class Stopping(WorkerFailed):
+    """The service is stopping; nothing is wrong with the picture."""
+
+    title = "Service is stopping"
 
 
 class DeadlineExceeded(ServiceError):

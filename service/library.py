@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from zlib import crc32
 
-from model.stream.container import read_header
+from model.stream.container import Header, read_header
+from model.stream.ladder import layer_sizes
 from service.cache import BoundedCache
 from service.engine.pool import Pool
-from service.errors import BadParameter, DamagedStream, NotFound
+from service.errors import BadParameter, DamagedStream, NotFound, UnknownFormat
 from service.flights import Flights
 from service.messages.jobs import Render, Rendered, Upload
 from service.messages.plans import WHITE, RenderPlan
@@ -120,6 +122,9 @@ class Library:
         except DamagedStream as error:
             log.warning("picture %s is damaged and is stored again: %s", picture, error)
             return None
+        except UnknownFormat as error:
+            log.warning("%s: it is stored again", error)
+            return None
         if extended is not None:
             await self.store.reindex(extended)
         return extended
@@ -127,6 +132,7 @@ class Library:
     async def _code(self, picture: str, job: Upload, ttl: int | None) -> Record:
         cost = await asyncio.to_thread(upload_cost, job.data)
         coded = await self.pool.upload(job, cost)
+        header = read_header(coded.stream)
         facts = Facts(
             created=time.time(),
             source_bytes=len(job.data),
@@ -137,18 +143,23 @@ class Library:
             thumbhash=coded.thumbhash,
             average=coded.average,
             expires=_end(ttl),
+            profile=b64encode(coded.profile).decode(),
+            widths=_offered(header, job.widths) if header.is_graphic else (),
         )
-        record = Record(picture, read_header(coded.stream), facts)
+        record = Record(picture, header, facts)
         start = time.perf_counter()
-        record = await self.store.put(record, coded.stream, coded.alpha)
+        refined = self.settings.refine != "off" and not header.is_graphic
+        original = job.data if refined else None
+        record = await self.store.put(record, coded.stream, coded.alpha, original)
         self._observe({**coded.seconds, "store": time.perf_counter() - start})
         self.metrics.pictures_stored.inc()
+        self.metrics.kinds_stored.labels(record.header.kind.word).inc()
         self.metrics.source_bytes.inc(len(job.data))
         self.metrics.bytes_stored.inc(record.bytes)
         return record
 
     async def find(self, picture: str) -> Record:
-        """A stored picture's record. Raises NotFound, DamagedStream or StoreUnavailable."""
+        """A stored picture's record. Raises NotFound, DamagedStream, UnknownFormat or StoreUnavailable."""
         if not is_picture_id(picture):
             raise NotFound(f"no picture {picture[:64]}")
         return await self.store.record(picture)
@@ -217,7 +228,8 @@ class Library:
         alpha = await self.store.alpha(record, plan.layer)
         fetched = time.perf_counter()
         try:
-            rendered = await self.pool.render(Render(plan, stream, alpha), cost)
+            profile = b64decode(record.facts.profile)
+            rendered = await self.pool.render(Render(plan, stream, alpha, profile), cost)
         except DamagedStream as error:
             self.store.found_damaged(record.id)
             raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
@@ -234,6 +246,11 @@ class Library:
     def _observe(self, seconds: dict[str, float]) -> None:
         for stage, value in seconds.items():
             self.metrics.stage_seconds.labels(stage).observe(value)
+
+
+def _offered(header: Header, widths: Sequence[int]) -> tuple[int, ...]:
+    """The widths that a picture would have layers of, were it no graphic."""
+    return tuple(size.width for size in layer_sizes(header.sizes[-1], widths))
 
 
 def _end(ttl: int | None) -> float | None:

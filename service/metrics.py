@@ -7,6 +7,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 """Upper bounds of the latency histograms, in seconds."""
 
+OUTCOMES = ("refined", "kept", "failed", "retried", "gone", "unqueued")
+"""How the refining of a picture ends: with a smaller stream; without; given up; to be tried again; the
+picture was deleted meanwhile; its upload was not kept, because too many wait.
+"""
+
 
 class Metrics:
     """All metrics of one service, in a registry of their own."""
@@ -31,12 +36,20 @@ class Metrics:
         self.bytes_read = counter("bytes_read", "Bytes of streams and alpha planes read from the store")
         self.bytes_served = counter("bytes_served", "Bytes of pictures sent to clients", ("format",))
         self.pictures_stored = counter("pictures_stored", "Uploads stored")
+        self.kinds_stored = counter("kinds_stored", "Uploads stored, by what they are kept as", ("kind",))
         self.renders = counter("renders", "Pictures rendered by workers")
         self.layers_decoded = counter("layers_decoded", "Layers decoded by workers")
         self.cache_hits = counter("cache_hits", "Answers found in memory", ("cache",))
         self.coalesced = counter("coalesced_requests", "Requests that joined a rendering under way")
         self.store_errors = counter("store_errors", "Commands the store failed to carry out")
         self.damaged = counter("damaged_streams", "Stored pictures found not to fit their checksums")
+        self.refinements = counter("refinements", "Pictures whose refinement has ended", ("outcome",))
+        for outcome in OUTCOMES:
+            self.refinements.labels(outcome)
+        self.refinement_saved = counter("refinement_saved_bytes", "Bytes that refined pictures are smaller")
+        self.refinement_seconds = counter("refinement_seconds", "CPU seconds that workers spent refining")
+        self.refinements_waiting = gauge("refinements_waiting", "Pictures that wait to be refined")
+        self.refinements_waiting_bytes = gauge("refinements_waiting_bytes", "Bytes of their uploads")
         self.store_up = gauge("store_up", "1 if the store answered when metrics were asked for, else 0")
         self.store_memory = gauge("store_memory_bytes", "Memory that the store uses")
         self.store_limit = gauge("store_memory_limit_bytes", "Memory that the store may use; 0: no limit")

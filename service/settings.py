@@ -20,6 +20,8 @@ Profile = Literal["lite", "paper"]
 """The networks there are: see model.network.config.PROFILES."""
 Device = Literal["auto", "cpu", "cuda"]
 """Where they run; auto takes CUDA if there is one."""
+Gamut = Literal["srgb", "keep"]
+"""The colours that pictures are kept in."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class WorkerSettings:
     """The settings that a worker needs, and nothing else: it touches hostile pictures.
 
     ``max_pixels`` bounds an upload, ``worker_cache_bytes`` the decoded layers that are kept;
-    ``niceness`` is how far the process stands back for others.
+    ``niceness`` is how far the process stands back for others; ``graphics``: whether drawings are kept as
+    picture files; ``gamut``: whether pictures keep their own colour profile.
     """
 
     profile: Profile
@@ -35,6 +38,8 @@ class WorkerSettings:
     max_pixels: int
     worker_cache_bytes: int
     niceness: int
+    graphics: bool
+    gamut: Gamut
 
 
 class Settings(BaseSettings):
@@ -59,6 +64,9 @@ class Settings(BaseSettings):
         default=None,
         description="Redis to store in, as redis://, rediss:// or unix://; unset: the embedded Valkey",
     )
+    redis_password: SecretStr | None = Field(
+        default=None, description="password of that Redis, where the address itself has none"
+    )
     public_url: str = Field(
         default="", description="prefix of URLs in answers, such as https://img.example.org"
     )
@@ -70,6 +78,28 @@ class Settings(BaseSettings):
         default=(320, 640, 1280, 2560), description="layer widths of an upload that names none, in pixels"
     )
     quality: int = Field(default=80, ge=1, le=100, description="quality of an upload that names none, 1-100")
+
+    refine: Literal["off", "fast", "best"] = Field(
+        default="off",
+        description="search for a smaller stream of each upload while nothing else is to be done: some 30 "
+        "(fast) or 150 (best) seconds of a core per megapixel",
+    )
+    refine_bytes: int = Field(
+        default=512 * MIB,
+        ge=0,
+        description="bytes of uploads that wait in the store to be refined; beyond, pictures are not refined",
+    )
+    graphics: bool = Field(
+        default=True,
+        description="keep drawings, text and screenshots as one picture file where that takes fewer bytes; "
+        "on or off",
+    )
+
+    gamut: Gamut = Field(
+        default="srgb",
+        description="srgb converts all pictures; keep leaves those with another RGB display profile, such as "
+        "Display P3, in it, and gives the profile back in every format",
+    )
 
     # limits on what comes in and goes out
     max_upload_bytes: int = Field(default=64 * MIB, ge=1, description="largest upload, in bytes")
@@ -213,7 +243,9 @@ class Settings(BaseSettings):
     def for_worker(self) -> WorkerSettings:
         """The part of the settings that a worker is told."""
         cache, niceness = self.worker_cache_bytes, self.worker_niceness
-        return WorkerSettings(self.profile, self.device, self.max_pixels, cache, niceness)
+        return WorkerSettings(
+            self.profile, self.device, self.max_pixels, cache, niceness, self.graphics, self.gamut
+        )
 
     def fixed_quality(self, name: str) -> int | None:
         """The quality of answers in a format, where the settings prescribe one."""

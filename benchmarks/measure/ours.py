@@ -46,11 +46,16 @@ def decoded_layers(
     codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int
 ) -> Iterator[tuple[int, float, Pixels]]:
     """(Bytes from the stream's start, PSNR, pixels) of each layer, smallest first."""
-    stream = codec.encode(picture.pixels, list(sizes), quality)
+    return layers_of(codec, picture, codec.encode(picture.pixels, list(sizes), quality))
+
+
+def layers_of(codec: Codec, picture: Picture, stream: bytes) -> Iterator[tuple[int, float, Pixels]]:
+    """The same of a stream that the picture was coded as."""
+    header = read_header(stream)
     below = None
-    for number, layer in enumerate(read_header(stream).layers):
+    for number, layer in enumerate(header.layers):
         pixels = codec.decode(stream[: layer.end], number, start=below)
-        yield layer.end, psnr(scaled(picture, sizes[number]).pixels, pixels), pixels
+        yield layer.end, psnr(scaled(picture, header.sizes[number]).pixels, pixels), pixels
         below = number, pixels
 
 

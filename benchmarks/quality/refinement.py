@@ -6,6 +6,7 @@ with each effort of :data:`model.codec.refine.EFFORTS`. Real stream bytes, 8-bit
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
@@ -13,7 +14,8 @@ from benchmarks.measure import command
 from benchmarks.measure.bdrate import bd_rate
 from benchmarks.measure.cache import Measurement
 from benchmarks.measure.curves import curve_points
-from benchmarks.measure.ours import measure
+from benchmarks.measure.ours import layers_of
+from benchmarks.measure.pictures import Picture
 from benchmarks.measure.report import finish, table
 from benchmarks.quality.layers import ladder
 from model.codec.codec import Codec
@@ -23,18 +25,20 @@ from model.geometry import Size
 QUALITIES = (10, 35, 65, 95)
 
 
-class Searching(Codec):
-    """A codec that always makes an effort, and counts the seconds of a core that it takes."""
+@dataclass
+class Searching:
+    """Measures pictures coded with an effort, and counts the ``seconds`` of a core that coding takes."""
 
-    effort = Effort()
-    seconds = 0.0
+    codec: Codec
+    effort: Effort
+    seconds: float = 0.0
 
-    def encode(self, pixels, sizes, quality, clock=None, effort=None, told=None):  # type: ignore[no-untyped-def]
-        """As :meth:`Codec.encode`, with this codec's effort."""
+    def measure(self, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
+        """(Bytes from the stream's start, PSNR) of each layer, smallest first."""
         began = time.process_time()
-        stream = super().encode(pixels, sizes, quality, clock, self.effort)
+        stream = self.codec.encode(picture.pixels, sizes, quality, effort=self.effort)
         self.seconds += time.process_time() - began
-        return stream
+        return [[end, decibels] for end, decibels, _ in layers_of(self.codec, picture, stream)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,22 +47,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--efforts", nargs="+", choices=list(EFFORTS)[1:], default=list(EFFORTS)[1:])
     options = parser.parse_args(arguments)
     inputs = command.load(options)
-    codec = Searching.load(options.profile, inputs.device, threads=1)
-    assert isinstance(codec, Searching)
+    codec = Codec.load(options.profile, inputs.device, threads=1)
     megapixels = sum(picture.size.area for picture in inputs.pictures) * len(QUALITIES) / 1e6
     rows, rates = [], {}
     for name, sizes in (("one layer", _whole), ("1 : 2 : 4", ladder)):
         curves = {}
         for effort in ("none", *options.efforts):
-            codec.effort, codec.seconds = Effort(EFFORTS[effort]), 0.0
+            searching = Searching(codec, Effort(EFFORTS[effort]))
             measured: list[list[Measurement]] = [
-                [measure(codec, picture, sizes(picture.size), quality) for picture in inputs.pictures]
+                [searching.measure(picture, sizes(picture.size), quality) for picture in inputs.pictures]
                 for quality in tqdm(QUALITIES, f"{name}, {effort}", unit="quality")
             ]
             curves[effort] = curve_points(inputs.pictures, measured)
             rate = bd_rate(curves["none"], curves[effort])
             change = max(b[1] - a[1] for a, b in zip(curves[effort], curves["none"], strict=True))
-            rows.append((name, effort, f"{rate:+.2f} %", f"{change:.3f}", codec.seconds / megapixels))
+            rows.append((name, effort, f"{rate:+.2f} %", f"{change:.3f}", searching.seconds / megapixels))
             rates[f"{name}, {effort}"] = round(rate, 3)
     head = ["layers", "effort", "BD-rate", "largest loss of PSNR, dB", "seconds of a core per megapixel"]
     text = [

@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--profile", default="lite")
     parser.add_argument("--pictures", type=int, help="so many, spread evenly; default: all")
     options = parser.parse_args(arguments)
-    settings = Settings(profile=options.profile, device="cpu", worker_threads=1, worker_cache_bytes=0)
+    settings = Settings(
+        profile=options.profile, device="cpu", worker_threads=1, worker_cache_bytes=0, graphics=False
+    )
     files = picture_files(options.data, options.pictures)
     figures = measure(Tasks(settings.for_worker), settings, [file.read_bytes() for file in files])
     print(report(figures))

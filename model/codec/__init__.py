@@ -31,6 +31,8 @@ One layer of h x w pixels, from pixels to bytes (above) and back (below). N, M: 
                                               |  clamp to 0 ... 1, * 255, round
                                            picture, 8-bit (h, w, 3): what the next layer is predicted from
 
+A stream may also be a graphic, one picture file in place of all that (:mod:`model.codec.graphics`).
+
 A region of a layer needs the hyper-latents and the tiles below it alone, and of every step the part that
 :mod:`model.geometry` works out.
 """

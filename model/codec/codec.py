@@ -4,6 +4,8 @@ encode   for every layer of the ladder, the smallest first: predict it from the 
          analyse what the prediction misses, code the latents tile by tile
 decode   entropy-decode the latents of the wanted layer and of all below it, exactly; then, layer by
          layer and block by block, predict, add what the synthesis makes of the latents, round to 8 bits
+
+Streams that are graphics are decoded by :mod:`model.codec.graphics`, whatever the weights.
 """
 
 import copy
@@ -20,9 +22,10 @@ from PIL import Image
 from torch import Tensor
 
 from model.clock import StageClock
+from model.codec import graphics
 from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
-from model.codec.pixels import Pixels, Source, source_of, to_numbers, to_pixels
+from model.codec.pixels import Pixels, Source, source_of, squared_error, to_numbers, to_pixels
 from model.codec.refine import MOST_ERROR, NO_EFFORT, Effort, Latents, Target, refine
 from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile, scale_table
 from model.errors import EncodeError, InvalidStream
@@ -51,16 +54,10 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer as coded, and its latents (1, M, h, w) as the decoder will have them.
-
-    ``analysed`` are what the latents were rounded from, ``hyper_latents`` (1, N, h/4, w/4) the centred
-    hyper-latents, unrounded.
-    """
+    """A layer as coded, and its latents (1, M, h, w) as the decoder will have them."""
 
     coded: CodedLayer
     latents: Tensor
-    analysed: Tensor
-    hyper_latents: Tensor
 
     @classmethod
     def of(
@@ -69,7 +66,7 @@ class _Layer:
         """Code gained latents and centred hyper-latents, both unrounded, of a layer of ``size`` pixels."""
         hyper_latents, tiles, decoded = coder.encode(y[0], z[0], clock)
         coded = CodedLayer(size.width, size.height, quality, hyper_latents, tiles)
-        return cls(coded, decoded, y, z)
+        return cls(coded, decoded)
 
 
 class _Progress:
@@ -162,7 +159,8 @@ class Codec:
         _check_picture(pixels, sizes, quality)
         progress = _Progress(sizes, told)
         end = time.monotonic() + effort.seconds
-        layers: list[_Layer] = []
+        layers: list[CodedLayer] = []
+        latents: list[Tensor] = []
         below: Pixels | None = None
         for k, size in enumerate(sizes):
             prediction: Source | None = None
@@ -170,17 +168,24 @@ class Codec:
                 with clock.stage("prediction"):
                     prediction = self._predict_whole(below, size)
             picture = downscale(pixels, size)
-            layer = self._encode_layer(k, picture, quality, prediction, clock)
+            layer, y, z = self._encode_layer(k, picture, quality, prediction, clock)
+            refined: _Layer | None = None
+            decoded: Pixels | None = None
             if effort.steps:
                 own = replace(effort, seconds=end - time.monotonic(), seed=effort.seed + k)
-                layer = self._refined(k, layer, picture, prediction, own, progress.of(k), clock)
+                refined = self._refined(k, picture, quality, y, z, prediction, own, progress.of(k), clock)
+            del y  # 200 megabytes, of 50 megapixels
+            if refined is not None:
+                layer, decoded = self._better(k, layer, refined, picture, prediction, clock)
             if k < len(sizes) - 1:
-                below = self._reconstruct_whole(k, layer, prediction, clock)
-            layers.append(layer)
-        stream = write(self.model_id, TILE, [layer.coded for layer in layers])
+                below = self._reconstruct_whole(k, layer, prediction, clock) if decoded is None else decoded
+            layers.append(layer.coded)
+            latents.append(layer.latents)
+            del layer, refined
+        stream = write(self.model_id, TILE, layers)
         with clock.stage("check"):
-            for k, layer in enumerate(layers):
-                if not torch.equal(self.latents(stream, k), layer.latents):
+            for k, coded in enumerate(latents):
+                if not torch.equal(self.latents(stream, k), coded):
                     raise EncodeError(f"layer {k} does not decode back to the latents that were coded")
         return stream
 
@@ -226,6 +231,8 @@ class Codec:
         clock = clock or StageClock()
         headers = [read_header(stream) for stream in streams]
         header = headers[0]
+        if header.is_graphic:
+            return _decode_graphics(headers, streams, layer or 0, region, start, clock)
         if header.model_id != self.model_id:
             return self._codec_of(header.model_id).decode_batch(streams, layer, region, start, clock)
         layer = len(header.layers) - 1 if layer is None else layer
@@ -253,6 +260,8 @@ class Codec:
         Raises a StreamError.
         """
         header = read_header(stream)
+        if header.is_graphic:
+            raise InvalidStream("a graphic has no latents")
         if header.model_id != self.model_id:
             return self._codec_of(header.model_id).latents(stream, layer)
         self._regions(header, layer, None, 0)
@@ -264,6 +273,8 @@ class Codec:
         Of ``stream`` only the header and the layers' indexes are looked at here. Raises a StreamError.
         """
         header = read_header(stream)
+        if header.is_graphic:
+            return [(0, header.total)]
         if header.model_id != self.model_id:
             return self._codec_of(header.model_id).reads(stream, layer, region)
         spans = [(0, header.length)]
@@ -330,8 +341,10 @@ class Codec:
 
     def _encode_layer(
         self, k: int, picture: Pixels, quality: int, prediction: Source | None, clock: StageClock
-    ) -> "_Layer":
-        """Layer ``k``, whose pixels are ``picture``."""
+    ) -> tuple["_Layer", Tensor, Tensor]:
+        """Layer ``k``, whose pixels are ``picture``; and what its latents were rounded from, (1, M, h, w),
+        and its centred hyper-latents, unrounded, (1, N, h/4, w/4).
+        """
         hyperprior, coder = self._hyperprior(k), self.latent_coder(k, size_of(picture), TILE)
         with clock.stage("analysis"):
             gain, _ = self._gains(hyperprior, quality)
@@ -343,46 +356,57 @@ class Codec:
             if settled is None:
                 break
             z = settled
-        return layer
+        return layer, y, z
 
     def _refined(
         self,
         k: int,
-        layer: "_Layer",
         picture: Pixels,
+        quality: int,
+        y: Tensor,
+        z: Tensor,
         prediction: Source | None,
         effort: Effort,
         told: Callable[[float], None],
         clock: StageClock,
     ) -> "_Layer":
-        """The layer with latents searched for, or itself where that is no better."""
-        size, quality = size_of(picture), layer.coded.quality
-        coder = self.latent_coder(k, size, TILE)
+        """Layer ``k`` with latents searched for; ``y`` and ``z`` as :meth:`_encode_layer` gives them."""
+        size, coder = size_of(picture), self.latent_coder(k, size_of(picture), TILE)
         level = torch.tensor(quality_to_level(self.weights.config, quality))
-        multiplier = float(lagrange_multiplier(self.weights.config, level))
         target = Target(
             self._hyperprior(k).transforms,
             size,
             source_of(picture, self.device),
             prediction,
             self._gains(self._hyperprior(k), quality)[1],
-            multiplier,
+            float(lagrange_multiplier(self.weights.config, level)),
         )
         with clock.stage("search"):
-            index, mean = coder.priors(layer.hyper_latents[0])
+            index, mean = coder.priors(z[0])
             scales = torch.from_numpy(scale_table()).float().to(self.device)
-            coded = (index >= self.weights.latent_tables.skip)[None]
-            latents = Latents(layer.analysed, mean, scales[index.long()][None], coded)
+            latents = Latents(y, mean, index, scales, self.weights.latent_tables.skip)
             found = refine(target, latents, effort, told)
-        refined = _Layer.of(coder, size, quality, found, layer.hyper_latents, clock)
+            del index, mean, latents
+        return _Layer.of(coder, size, quality, found, z, clock)
 
-        def squares(candidate: _Layer) -> float:
-            """The error of the whole layer as the decoder will have it."""
-            pixels = self._reconstruct_whole(k, candidate, prediction, clock)
-            return float(np.square(pixels.astype(np.float32) - picture).sum(dtype=np.float64))
-
-        smaller = refined.coded.length < layer.coded.length
-        return refined if smaller and squares(refined) <= MOST_ERROR * squares(layer) else layer
+    def _better(
+        self,
+        k: int,
+        layer: "_Layer",
+        refined: "_Layer",
+        picture: Pixels,
+        prediction: Source | None,
+        clock: StageClock,
+    ) -> tuple["_Layer", Pixels | None]:
+        """The refined layer where it is smaller and as good, else the other; and its pixels (h, w, 3) as
+        decoded, where they are known.
+        """
+        if refined.coded.length >= layer.coded.length:
+            return layer, None
+        before = squared_error(self._reconstruct_whole(k, layer, prediction, clock), picture)
+        pixels = self._reconstruct_whole(k, refined, prediction, clock)
+        worse = squared_error(pixels, picture) > MOST_ERROR * before
+        return (layer, None) if worse else (refined, pixels)
 
     def _decode_latents(
         self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock
@@ -495,8 +519,32 @@ class Codec:
 
 
 def batch_key(header: Header, layer: int) -> tuple[object, ...]:
-    """Equal for streams that :meth:`Codec.decode_batch` takes in one batch: weights, tiles, sizes."""
-    return header.model_id, header.tile, *header.sizes[: layer + 1]
+    """Equal for streams that :meth:`Codec.decode_batch` takes in one batch: kind, weights, tiles, sizes."""
+    return header.kind, header.model_id, header.tile, *header.sizes[: layer + 1]
+
+
+def _decode_graphics(
+    headers: Sequence[Header],
+    streams: Sequence[bytes],
+    layer: int,
+    region: Box | None,
+    start: tuple[int, Sequence[Pixels]] | None,
+    clock: StageClock,
+) -> list[Pixels]:
+    """As :meth:`Codec.decode_batch`, of graphics alone: they have one layer, which is decoded whole."""
+    if layer:
+        raise InvalidStream(f"there is no layer {layer}; a graphic has one")
+    if any(batch_key(other, 0) != batch_key(headers[0], 0) for other in headers):
+        raise ValueError("streams of different kinds or sizes cannot be decoded in one batch")
+    if start is not None:
+        raise ValueError("layer 0 cannot be decoded from another one")
+    (size,) = headers[0].sizes
+    box = whole(size) if region is None else region
+    if not box.within(size):
+        raise ValueError(f"{box} does not lie in a layer of {size} pixels")
+    with clock.stage("synthesis"):
+        decoded = [graphics.decode(stream, header) for stream, header in zip(streams, headers, strict=True)]
+    return [pixels if box == whole(size) else pixels[box.slices].copy() for pixels in decoded]
 
 
 def _continued(source: Source, size: Size) -> Source:

@@ -15,6 +15,8 @@ Pixels = NDArray[np.uint8]
 """sRGB pixels (height, width, 3), of a batch (B, height, width, 3)."""
 Source = Callable[[Box], Tensor]
 """Gives the values (B, 3, h, w) of a box of a picture, about 0 to 1."""
+_STRIP = 2**20
+"""Pixels that are compared at a time."""
 
 
 def source_of(pixels: Pixels, device: torch.device) -> Source:
@@ -39,6 +41,16 @@ def to_pixels(x: Tensor, prediction: Tensor | None = None) -> Pixels:
         return out
     rounded = torch.round((x + prediction).clamp(0, 1) * 255).to(torch.uint8)
     return rounded.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def squared_error(one: Pixels, other: Pixels) -> float:
+    """The sum of the squared differences of two pictures (height, width, 3), in units of 8 bits."""
+    rows = max(1, _STRIP // one.shape[1])
+    total = 0.0
+    for top in range(0, len(one), rows):
+        difference = one[top : top + rows].astype(np.int32) - other[top : top + rows]
+        total += float(np.square(difference).sum(dtype=np.int64))
+    return total
 
 
 _ANY = types.Array(float32, 3, "A", readonly=True)

@@ -84,13 +84,23 @@ class Target:
 class Latents:
     """A layer's latents (1, M, h, w) in units of the quantiser's step, and their priors of the same shape.
 
-    ``coded``: the latents that are coded at all; the others are their means.
+    ``index`` (M, h, w) says which of ``scales`` a latent has; those whose index is smaller than
+    ``first_coded`` are not coded, but are their means.
     """
 
     values: Tensor
     mean: Tensor
-    scale: Tensor
-    coded: Tensor
+    index: Tensor
+    scales: Tensor
+    first_coded: int
+
+    def scale(self, box: Box) -> Tensor:
+        """The scales (1, M, h, w) of a box."""
+        return self.scales[self.index[:, *box.slices].long()][None]
+
+    def coded(self, box: Box) -> Tensor:
+        """Which latents (1, M, h, w) of a box are coded."""
+        return (self.index[:, *box.slices] >= self.first_coded)[None]
 
 
 def refine(target: Target, latents: Latents, effort: Effort, told: Callable[[float], None]) -> Tensor:
@@ -98,10 +108,11 @@ def refine(target: Target, latents: Latents, effort: Effort, told: Callable[[flo
 
     ``told`` is called with the share of the steps that is over, 0 to 1.
     """
-    windows = list(divide(whole(halved(target.size, 4)), WINDOW))
+    everything = whole(halved(target.size, 4))
+    windows = list(divide(everything, WINDOW))
     end = time.monotonic() + effort.seconds
     with torch.inference_mode(False), torch.enable_grad():
-        rounded = torch.where(latents.coded, torch.round(latents.values - latents.mean), 0.0)
+        rounded = (latents.values - latents.mean).round_().mul_(latents.coded(everything))
         generator = torch.Generator(rounded.device).manual_seed(effort.seed)
         for number, window in enumerate(windows):
 
@@ -111,7 +122,7 @@ def refine(target: Target, latents: Latents, effort: Effort, told: Callable[[flo
 
             search = _Window(target, latents, rounded, window)
             rounded[..., *window.slices] = search.best(effort.steps, generator, step_told)
-        return rounded + latents.mean
+        return rounded.add_(latents.mean)
 
 
 class _Window:
@@ -125,9 +136,8 @@ class _Window:
         self._target, self._inner = target, window.inside(self._seen)
         self._mean = latents.mean[..., *self._seen.slices].clone()
         self._around = rounded[..., *self._seen.slices].clone()
-        self._scale = latents.scale[..., *window.slices].clone()
-        self._coded = latents.coded[..., *window.slices].clone()
-        self._start = (latents.values - latents.mean)[..., *window.slices].clone()
+        self._scale, self._coded = latents.scale(window).clone(), latents.coded(window).clone()
+        self._start = latents.values[..., *window.slices] - latents.mean[..., *window.slices]
         self._original = target.original(self._pixels).clone()
         self._gain = target.inverse_gain.clone()
         self._prediction, self._own = None, None

@@ -1,19 +1,22 @@
 """The byte layout of a COMPASS stream: header, layers, tiles. No torch, no numpy.
 
-    header   "CMPS", version, layer count, tile edge, flags, model id,
+    header   "CMPS", version, layer count, tile edge, kind, model id,
              one entry per layer (size, quality, length, CRC), CRC of all of it
     layer    index of its substreams (CRC and length of each), then their bytes: the
              hyper-latents of the whole layer, then the latents tile by tile
+    graphic  instead of layers of the network: one layer that is a picture file
 
 Checksums form a chain: the header's CRC covers the layer entries, an entry's CRC covers that
 layer's index, and the index holds the CRC of each substream. So a prefix of the stream, or a
-single tile of it, can be verified without reading the rest. ``docs/bitstream.md`` is the full
-description.
+single tile of it, can be verified without reading the rest. A graphic has no index: the entry's CRC covers
+its file. ``docs/bitstream.md`` is the full description.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal, cast
 from zlib import crc32
 
 from model.errors import (
@@ -27,7 +30,7 @@ from model.errors import (
 from model.geometry import Size
 
 MAGIC = b"CMPS"
-VERSION = 2
+VERSION = 3
 MAX_LAYERS = 16
 MAX_EDGE = 65535
 """Largest width or height in pixels."""
@@ -37,8 +40,8 @@ MAX_SUBSTREAM_BYTES = 2**24 - 1
 MAX_LAYER_BYTES = 2**32 - 1
 MODEL_ID_BYTES = 8
 
-_FIXED = struct.Struct("<4sBBBB8s")  # magic, version, layers, tile units, flags, model id
-_ENTRY = struct.Struct("<HHBII")  # width, height, quality, length, crc of the index
+_FIXED = struct.Struct("<4sBBBB8s")  # magic, version, layers, tile units, kind, model id
+_ENTRY = struct.Struct("<HHBII")  # width, height, quality, length, crc of the index, or of a graphic's file
 _CRC = struct.Struct("<I")
 _INDEX_ENTRY_BYTES = 7  # crc32, 24-bit length
 
@@ -47,13 +50,35 @@ FIXED_HEADER_BYTES = _FIXED.size
 MAX_HEADER_BYTES = _FIXED.size + MAX_LAYERS * _ENTRY.size + _CRC.size
 
 
+NO_MODEL = bytes(MODEL_ID_BYTES)
+"""The model id of graphics, which no weights are needed for."""
+
+
+KindWord = Literal["photograph", "lossless", "avif"]
+"""What users call the kinds of streams."""
+
+
+class Kind(IntEnum):
+    """What the layers of a stream are: the network's, which suit photographs, or one picture file."""
+
+    PHOTOGRAPH = 0
+    LOSSLESS = 1
+    """A WebP file without loss."""
+    AVIF = 2
+
+    @property
+    def word(self) -> KindWord:
+        """As users read it."""
+        return cast(KindWord, self.name.lower())
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer of a stream.
 
     ``width`` and ``height`` in pixels, ``quality`` 1-100; ``offset`` and ``length`` in bytes
     from the stream's first byte (the offset is not stored: layers follow one another);
-    ``crc`` is the CRC-32 of the layer's index.
+    ``crc`` is the CRC-32 of the layer's index, or of the file that it is.
     """
 
     width: int
@@ -76,16 +101,22 @@ class Layer:
 
 @dataclass(frozen=True)
 class Header:
-    """A parsed and checked stream header; ``tile`` is the tile edge in pixels."""
+    """A parsed and checked stream header; ``tile`` is the tile edge in pixels, 0 of a graphic."""
 
     model_id: bytes
     tile: int
     layers: tuple[Layer, ...]
+    kind: Kind = Kind.PHOTOGRAPH
 
     @property
     def length(self) -> int:
         """Bytes of the header itself."""
         return self.layers[0].offset
+
+    @property
+    def is_graphic(self) -> bool:
+        """Whether its one layer is a picture file."""
+        return self.kind is not Kind.PHOTOGRAPH
 
     @property
     def total(self) -> int:
@@ -161,18 +192,20 @@ def read_header(data: bytes) -> Header:
     (stored,) = _CRC.unpack_from(data, length - _CRC.size)
     if crc32(data[: length - _CRC.size]) != stored:
         raise ChecksumMismatch("the header's CRC does not match")
-    _, _, count, tile_units, flags, model_id = _FIXED.unpack_from(data)
-    if flags:
-        raise InvalidStream(f"unknown flags 0x{flags:02x}")
-    if not tile_units:
+    _, _, count, tile_units, kind, model_id = _FIXED.unpack_from(data)
+    if kind not in Kind.__members__.values():
+        raise InvalidStream(f"unknown kind {kind}")
+    if kind == Kind.PHOTOGRAPH and not tile_units:
         raise InvalidStream("a tile edge of 0 pixels")
+    if kind != Kind.PHOTOGRAPH and (count, tile_units, model_id) != (1, 0, NO_MODEL):
+        raise InvalidStream("a graphic has one layer, no tiles and no model")
     layers: list[Layer] = []
     offset = length
     for k in range(count):
         width, height, quality, size, crc = _ENTRY.unpack_from(data, _FIXED.size + k * _ENTRY.size)
         layers.append(Layer(width, height, quality, offset, size, crc))
         offset += size
-    header = Header(model_id, tile_units * TILE_UNIT, tuple(layers))
+    header = Header(model_id, tile_units * TILE_UNIT, tuple(layers), Kind(kind))
     _check_layers(header)
     return header
 
@@ -181,7 +214,10 @@ def _check_layers(header: Header) -> None:
     for k, layer in enumerate(header.layers):
         if not (layer.width and layer.height and 1 <= layer.quality <= 100):
             raise InvalidStream(f"layer {k}: size {layer.size}, quality {layer.quality}")
-        if layer.length < header.index_length(k):
+        if header.is_graphic:
+            if not layer.length:
+                raise InvalidStream("a graphic of 0 bytes")
+        elif layer.length < header.index_length(k):
             raise InvalidStream(f"layer {k}: {layer.length} bytes cannot hold its index")
         if k:
             below = header.layers[k - 1]
@@ -197,6 +233,8 @@ def read_index(header: Header, layer: int, stream: bytes) -> Index:
     ``stream`` is the stream or any prefix that holds the index. Raises TruncatedStream,
     ChecksumMismatch or InvalidStream.
     """
+    if header.is_graphic:
+        raise InvalidStream("a graphic has no index")
     entry = header.layers[layer]
     length = header.index_length(layer)
     index = stream[entry.offset : entry.offset + length]
@@ -230,6 +268,28 @@ def read_layer(header: Header, layer: int, stream: bytes) -> tuple[bytes, list[b
     return hyper_latents, [tile.cut(stream, f"layer {layer}, tile {n}") for n, tile in enumerate(index.tiles)]
 
 
+def read_graphic(header: Header, stream: bytes) -> bytes:
+    """The verified bytes of a graphic's file, which are still a stranger's.
+
+    Raises a :class:`model.errors.StreamError`.
+    """
+    if not header.is_graphic:
+        raise InvalidStream("the stream is no graphic")
+    (entry,) = header.layers
+    return Substream(entry.offset, entry.length, entry.crc).cut(stream, f"the {header.kind.word} graphic")
+
+
+def verify_layer(header: Header, layer: int, stream: bytes) -> None:
+    """Check every checksum of a layer; ``stream`` is the stream or any prefix that holds it.
+
+    Raises a :class:`model.errors.StreamError`.
+    """
+    if header.is_graphic:
+        read_graphic(header, stream)
+    else:
+        read_layer(header, layer, stream)
+
+
 def layers_held(header: Header, size: int) -> int:
     """How many whole layers the first ``size`` bytes of the stream hold."""
     return sum(layer.end <= size for layer in header.layers)
@@ -242,7 +302,7 @@ def verify(data: bytes) -> Header:
     """
     header = read_header(data)
     for k in range(len(header.layers)):
-        read_layer(header, k, data)
+        verify_layer(header, k, data)
     if len(data) != header.total:
         raise InvalidStream(f"{len(data) - header.total} bytes follow the last layer")
     return header
@@ -282,18 +342,38 @@ def write(model_id: bytes, tile: int, layers: Sequence[CodedLayer]) -> bytes:
     if len(model_id) != MODEL_ID_BYTES:
         raise EncodeError("a model id has 8 bytes")
     bodies = [b"".join(_layer_parts(layer)) for layer in layers]
-    fixed = _FIXED.pack(MAGIC, VERSION, len(layers), tile // TILE_UNIT, 0, model_id)
+    fixed = _FIXED.pack(MAGIC, VERSION, len(layers), tile // TILE_UNIT, Kind.PHOTOGRAPH, model_id)
     entries = b""
     for layer, body in zip(layers, bodies, strict=True):
-        if not (1 <= layer.width <= MAX_EDGE and 1 <= layer.height <= MAX_EDGE):
-            raise EncodeError(f"a layer of {layer.width}x{layer.height} pixels; the limit is {MAX_EDGE}")
-        if not 1 <= layer.quality <= 100 or len(body) > MAX_LAYER_BYTES:
-            raise EncodeError(f"a layer of quality {layer.quality} and {len(body)} bytes")
         if len(layer.tiles) != -(-layer.width // tile) * -(-layer.height // tile):
             raise EncodeError(f"{len(layer.tiles)} tiles do not cover {layer.width}x{layer.height} pixels")
         index = body[: len(layer.substreams) * _INDEX_ENTRY_BYTES]
-        entries += _ENTRY.pack(layer.width, layer.height, layer.quality, len(body), crc32(index))
-    head = fixed + entries
+        entries += _entry(Size(layer.height, layer.width), layer.quality, body, index)
+    return _assemble(fixed + entries, bodies)
+
+
+def write_graphic(kind: Kind, size: Size, quality: int, file: bytes) -> bytes:
+    """Assemble the stream of a graphic: ``file`` is a picture of ``size`` pixels, ``quality`` 1-100.
+
+    Raises EncodeError if a value does not fit its field.
+    """
+    if kind is Kind.PHOTOGRAPH:
+        raise EncodeError("a graphic is no photograph")
+    fixed = _FIXED.pack(MAGIC, VERSION, 1, 0, kind, NO_MODEL)
+    return _assemble(fixed + _entry(size, quality, file, file), [file])
+
+
+def _entry(size: Size, quality: int, body: bytes, protected: bytes) -> bytes:
+    """The entry of a layer, with the CRC of what it protects itself."""
+    if not 1 <= min(size) <= max(size) <= MAX_EDGE:
+        raise EncodeError(f"a layer of {size} pixels; the limit is {MAX_EDGE}")
+    if not 1 <= quality <= 100 or len(body) > MAX_LAYER_BYTES:
+        raise EncodeError(f"a layer of quality {quality} and {len(body)} bytes")
+    return _ENTRY.pack(size.width, size.height, quality, len(body), crc32(protected))
+
+
+def _assemble(head: bytes, bodies: Sequence[bytes]) -> bytes:
+    """Header without its CRC, and layers, as a stream that reads back."""
     stream = b"".join([head, _CRC.pack(crc32(head)), *bodies])
     try:
         read_header(stream)

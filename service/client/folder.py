@@ -43,7 +43,8 @@ class Tally:
         saved = self.source_bytes - self.bytes
         share = 100 * saved / self.source_bytes if self.source_bytes else 0
         text = f"{self.stored} pictures stored, {self.before} of them before"
-        text += f": {_size(self.bytes)} of {_size(self.source_bytes)}, {_size(saved)} ({share:.1f} %) saved"
+        text += f": {in_words(self.bytes)} of {in_words(self.source_bytes)}"
+        text += f", {in_words(saved)} ({share:.1f} %) saved"
         text += f"; {self.failed} failed" if self.failed else ""
         return text + ("; interrupted: the same command goes on" if self.interrupted else "")
 
@@ -59,7 +60,7 @@ def import_folder(client: Client, folder: Path, jobs: int = 2, **coding: Any) ->
     tally = Tally()
     known = _read_list(folder / LIST_NAME)
     todo = []
-    for file in _picture_files(folder):
+    for file in picture_files(folder):
         mark = _mark(client, folder, file, coding)
         done = known.get(json.dumps(mark))
         if done is None:
@@ -102,7 +103,8 @@ def import_folder(client: Client, folder: Path, jobs: int = 2, **coding: Any) ->
                 bar.update(mark["size"])
 
 
-def _picture_files(folder: Path) -> Iterator[Path]:
+def picture_files(folder: Path) -> Iterator[Path]:
+    """The files below a folder that are named like pictures, in order; hidden ones are left out."""
     for file in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
         if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
@@ -157,5 +159,6 @@ def _read_list(path: Path) -> dict[str, dict[str, Any]]:
     return known
 
 
-def _size(count: int) -> str:
+def in_words(count: int) -> str:
+    """A number of bytes as people read it."""
     return f"{count / 1e6:.1f} MB" if abs(count) >= 1e6 else f"{count / 1e3:.1f} kB"

@@ -19,7 +19,8 @@ CUDA_BATCH = 16
 class Place:
     """One worker's place: its number, its environment, and how much work it takes at once.
 
-    ``spare`` places are filled last, and work only while another has no worker.
+    ``spare`` places are filled last, and work only while another has no worker. What is at an ``idle`` place
+    runs only when no other process wants the core, and may be made to stand still.
     """
 
     index: int
@@ -27,6 +28,7 @@ class Place:
     pipelines: int = 1
     batch: int = 1
     spare: bool = False
+    idle: bool = False
 
 
 def places(
@@ -58,6 +60,13 @@ def places(
         else:
             found.append(Place(index, own, spare=index >= count))
     return tuple(found)
+
+
+def refining_place(settings: Settings, environment: Mapping[str, str]) -> Place:
+    """The place of the process that refines: where the first worker is, with one thread."""
+    ordinary = places(settings, environment)
+    one = {name: "1" for name in ordinary[0].environment if name.endswith("_THREADS")}
+    return Place(len(ordinary), {**ordinary[0].environment, **one}, idle=True)
 
 
 def cuda_devices(environment: Mapping[str, str], dev: Path = Path("/dev")) -> list[str]:

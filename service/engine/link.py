@@ -1,6 +1,7 @@
 """One worker process as the pool sees it: started, given work, watched, ended."""
 
 import asyncio
+import ctypes
 import logging
 import math
 import os
@@ -13,14 +14,19 @@ from contextlib import suppress
 
 import psutil
 
+from service import errors
 from service.engine.devices import Place
 from service.engine.ticket import Ticket
+from service.errors import ServiceError
 from service.messages import protocol
-from service.messages.jobs import Render, Upload
+from service.messages.jobs import Refine, Render, Upload
 from service.messages.protocol import (
     Begin,
     Failure,
+    Progress,
     Ready,
+    RefineAnswer,
+    RefineWork,
     RenderAnswer,
     RenderWork,
     UploadAnswer,
@@ -37,7 +43,7 @@ STILL_SECONDS = 5.0
 MEMORY_IN_JOB = 1.5
 """A worker whose job takes this many times the memory limit is killed at once."""
 
-WorkerAnswer = UploadAnswer | RenderAnswer | Failure
+WorkerAnswer = UploadAnswer | RenderAnswer | RefineAnswer | Failure
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +52,9 @@ class WorkerLink:
     """A running worker process and the socket to it.
 
     ``running`` holds the tickets that it works on, ``born`` when it was started, ``ready`` whether it has
-    loaded its codec, ``retiring`` whether it gets no more work because it has grown too large,
-    ``answered`` how many jobs it has done, and ``reason`` why it was ended, if we did it.
+    loaded its codec, ``retiring`` whether it gets no more work because it has grown too large, ``paused``
+    whether it is made to stand still, ``answered`` how many jobs it has done, and ``reason`` why it was
+    ended, if we did it.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class WorkerLink:
         self.born = time.monotonic()
         self.ready = False
         self.retiring = False
+        self.paused = False
         self.answered = 0
         self.reason: str | None = None
         self.running: dict[int, Ticket] = {}
@@ -84,6 +92,7 @@ class WorkerLink:
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
+                preexec_fn=_idle_child() if place.idle else None,
             )
         except BaseException:
             ours.close()
@@ -144,8 +153,18 @@ class WorkerLink:
             self._write(RenderWork(tuple(tickets), tuple(renders)))
             return
         job = tickets[first].job
-        assert isinstance(job, Upload)
-        self._write(UploadWork(first, job))
+        assert isinstance(job, Upload | Refine)
+        self._write(UploadWork(first, job) if isinstance(job, Upload) else RefineWork(first, job))
+
+    def pause(self) -> None:
+        """Make the process stand still, wherever it is, until :meth:`go_on`."""
+        self.paused = True
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on where it stands."""
+        self.paused = False
+        self._signal(signal.SIGCONT)
 
     async def serve(
         self,
@@ -162,32 +181,40 @@ class WorkerLink:
                 elif isinstance(message, WorkerAnswer) and message.number in self.running:
                     ticket = self._answered(message.number)
                     on_answer(ticket, message)
+                elif isinstance(message, Progress) and message.number in self.running:
+                    self.running[message.number].told(message.share)
                 else:
                     raise protocol.ProtocolError(f"unexpected {type(message).__name__}")
         except protocol.ProtocolError as error:
             log.error("worker %d: %s", self.place.index, error)
             self.kill("protocol")
 
-    async def watch(self, max_seconds: Callable[[Ticket], float], max_memory: int) -> None:
+    async def watch(
+        self, max_seconds: Callable[[Ticket], float], max_memory: int, still_seconds: float = STILL_SECONDS
+    ) -> None:
         """Kill the worker when it hangs, or takes too much memory (bytes, 0: no limit). Never returns.
 
-        It hangs if it has had a job for longer than ``max_seconds`` and either stands still or has used that
-        much of the CPU. One that merely gets little of the CPU is left to get on.
+        It hangs if it has had a job for longer than ``max_seconds`` and either has stood still for
+        ``still_seconds`` or has used that much of the CPU. One that merely gets little of the CPU is left to
+        get on, and while it is paused no time passes.
         """
-        used, moved = 0.0, time.monotonic()
+        used = still = loading = 0.0
+        before = time.monotonic()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             now = time.monotonic()
+            passed, before = 0.0 if self.paused else now - before, now
             seconds = self.cpu_seconds
+            still, loading = still + passed, loading + passed
             if seconds > used or not self.running:
-                used, moved = seconds, now
+                used, still = seconds, 0.0
             memory = self.memory if max_memory else 0
-            if not self.ready and now - self.born > LOAD_SECONDS:
+            if not self.ready and loading > LOAD_SECONDS:
                 self.kill("not ready")
             elif any(
                 now - ticket.started > max_seconds(ticket)
                 and (
-                    now - moved > STILL_SECONDS
+                    still > still_seconds
                     or seconds - self._used_before[number] > self._threads * max_seconds(ticket)
                 )
                 for number, ticket in self.running.items()
@@ -213,10 +240,13 @@ class WorkerLink:
         return status
 
     def _kill(self) -> None:
-        # Not Process.kill: it may reap the process itself, and then its exit status is lost.
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Not Process.send_signal: it may reap the process itself, and then its exit status is lost.
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
 
     def _answered(self, number: int) -> Ticket:
         self.answered += 1
@@ -230,6 +260,31 @@ class WorkerLink:
 
     def _write(self, message: protocol.Message) -> None:
         self._writer.writelines(protocol.encode(message))
+
+
+def _idle_child() -> Callable[[], None]:
+    """What a child calls between fork and exec to run only when its core is idle, and to die with us from its
+    very beginning: one that stands still cannot see to that itself.
+    """
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+    pr_set_pdeathsig = 1
+
+    def in_child() -> None:
+        prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+    return in_child
+
+
+def error_of(failure: Failure) -> ServiceError:
+    """The error that a worker named, if it is one of ours, else a plain ServiceError."""
+    kind = getattr(errors, failure.error, ServiceError)
+    if not (isinstance(kind, type) and issubclass(kind, ServiceError)):
+        kind = ServiceError
+    return kind(failure.detail, failure.retry_after)
 
 
 def worker_environment(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

@@ -13,15 +13,21 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from service import errors
 from service.engine.admission import HEAVY_COST, Admission, rendering_lane
-from service.engine.devices import Place, places
+from service.engine.devices import Place, places, refining_place
 from service.engine.dispatch import Dispatcher
-from service.engine.link import WorkerAnswer, WorkerLink
+from service.engine.link import WorkerAnswer, WorkerLink, error_of
 from service.engine.quarantine import Quarantine
+from service.engine.refiner import Refiner
 from service.engine.ticket import LaneName, Ticket
-from service.errors import DeadlineExceeded, Overloaded, Quarantined, ServiceError, WorkerFailed
-from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.errors import (
+    DeadlineExceeded,
+    Overloaded,
+    Quarantined,
+    Stopping,
+    WorkerFailed,
+)
+from service.messages.jobs import Refine, Refined, Render, Rendered, Result, Upload, Uploaded
 from service.messages.plans import RenderPlan
 from service.messages.protocol import Begin, Failure
 from service.settings import MIB, Settings
@@ -36,8 +42,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PoolState:
-    """What the pool is doing (``waiting`` and ``running`` by lane, ready workers with the spare ones,
-    their resident bytes) and what has happened since its start (``restarts`` by reason, and counts of jobs).
+    """What the pool is doing (``waiting`` and ``running`` by lane, ready workers with the spare ones, bytes
+    resident in these and in the process that refines) and what has happened since its start (``restarts`` by
+    reason, and counts of jobs).
     """
 
     waiting: dict[LaneName, int]
@@ -69,6 +76,7 @@ class Pool:
         self._quarantine = Quarantine()
         self._links: dict[int, WorkerLink] = {}
         self._dispatcher = Dispatcher(self._admission, self._links, len(self._places))
+        self._refiner = Refiner(settings, refining_place(settings, os.environ), tasks, lambda: self.busy)
         self._supervisors: list[asyncio.Task[None]] = []
         self._model_id: asyncio.Future[bytes] | None = None
         self._stopping = False
@@ -81,6 +89,11 @@ class Pool:
     def ready(self) -> bool:
         """True while at least one worker can take work."""
         return any(link.ready for link in self._links.values())
+
+    @property
+    def busy(self) -> bool:
+        """True while a rendering or an upload waits or is worked on."""
+        return any(lane.active for lane in self._admission.lanes.values())
 
     @property
     def model_id(self) -> bytes:
@@ -97,7 +110,7 @@ class Pool:
             waiting={name: len(lane.waiting) for name, lane in lanes},
             running={name: len(lane.running) for name, lane in lanes},
             workers=sum(link.ready for link in self._links.values()),
-            memory=sum(link.memory for link in self._links.values()),
+            memory=sum(link.memory for link in self._links.values()) + self._refiner.memory,
             restarts=dict(self._restarts),
             retried=self._events["retried"],
             refused=self._events["refused"],
@@ -123,6 +136,7 @@ class Pool:
     async def drain(self) -> None:
         """Refuse new jobs, wait for those accepted (at most ``drain_seconds``), fail the rest."""
         self._stopping = True
+        await self._refiner.stop()
         accepted = [ticket.answer for ticket in self._accepted()]
         if accepted and not self._drained:
             await asyncio.wait(accepted, timeout=self._settings.drain_seconds)
@@ -165,15 +179,21 @@ class Pool:
             raise WorkerFailed("the worker gave an answer of another kind")
         return result
 
+    async def refine(self, job: Refine) -> Refined:
+        """Search for a smaller stream while nobody else has work for the pool. Raises a ServiceError."""
+        return await self._refiner.refine(job)
+
     def check(self, plan: RenderPlan, cost: float) -> None:
         """Raises what :meth:`render` would raise at once (Overloaded, Quarantined, WorkerFailed), so that
         nothing need be fetched for a job that will not be taken.
         """
+        self._refiner.make_way()
         self._refuse(rendering_lane(cost), plan.key, plan.layer, cost)
 
     # one job
 
-    async def _run(self, job: Upload | Render, lane: LaneName, cost: float) -> Uploaded | Rendered:
+    async def _run(self, job: Upload | Render, lane: LaneName, cost: float) -> Result:
+        self._refiner.make_way()
         now = time.monotonic()
         ticket = Ticket(job, lane, cost, now, now + self._seconds_allowed(lane, cost))
         self._refuse(lane, job.key, job.layer, cost)
@@ -190,6 +210,8 @@ class Pool:
             raise
         finally:
             self._admission.leave(ticket)
+        if isinstance(result, Refined):
+            return result
         return replace(result, seconds={**result.seconds, "queue": ticket.started - ticket.arrived})
 
     def _refuse(self, lane: LaneName, key: str, layer: int, cost: float) -> None:
@@ -296,12 +318,4 @@ class Pool:
 
 
 def _stopping() -> WorkerFailed:
-    return WorkerFailed("the service is stopping", retry_after=5)
-
-
-def error_of(failure: Failure) -> ServiceError:
-    """The error that a worker named, if it is one of ours, else a plain ServiceError."""
-    kind = getattr(errors, failure.error, ServiceError)
-    if not (isinstance(kind, type) and issubclass(kind, ServiceError)):
-        kind = ServiceError
-    return kind(failure.detail, failure.retry_after)
+    return Stopping("the service is stopping", retry_after=5)

@@ -1,12 +1,14 @@
 """A job on its way through the pool: where it stands, which only it itself writes down."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Literal
 
 from service.errors import ServiceError
-from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.messages.jobs import Job, Result
 
-LaneName = Literal["light", "heavy", "upload"]
+LaneName = Literal["light", "heavy", "upload", "refine"]
+"""The three lanes of :mod:`service.engine.admission`; what refines waits in none."""
 
 
 class Ticket:
@@ -19,15 +21,24 @@ class Ticket:
     """
 
     def __init__(
-        self, job: Upload | Render, lane: LaneName, cost: float, arrived: float, deadline: float
+        self,
+        job: Job,
+        lane: LaneName,
+        cost: float,
+        arrived: float,
+        deadline: float,
+        told: Callable[[float], None] = lambda share: None,
     ) -> None:
-        """``cost`` is as :mod:`service.planning.cost` tells it. Needs a running loop."""
+        """``cost`` is as :mod:`service.planning.cost` tells it; ``told`` hears what share of the job is done,
+        where its worker tells. Needs a running loop.
+        """
         self.job = job
         self.lane = lane
         self.cost = cost
         self.arrived = arrived
         self.deadline = deadline
-        self.answer: asyncio.Future[Uploaded | Rendered] = asyncio.get_running_loop().create_future()
+        self.told = told
+        self.answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._rank = 0.0
         self._started = 0.0
         self._attempts = 0
@@ -51,8 +62,8 @@ class Ticket:
 
     @property
     def repeatable(self) -> bool:
-        """Whether it may be tried again: an upload may not, its client is told."""
-        return self.lane != "upload"
+        """Whether it may be tried again: an upload may not, its client is told; nor what refines."""
+        return self.lane in ("light", "heavy")
 
     @property
     def rank(self) -> float:
@@ -97,7 +108,7 @@ class Ticket:
         """The worker at that place ended with it: another one must try."""
         self._avoid = place
 
-    def resolve(self, result: Uploaded | Rendered) -> None:
+    def resolve(self, result: Result) -> None:
         """It is done; nothing happens if nobody waits for it any more."""
         if not self.answer.done():
             self.answer.set_result(result)

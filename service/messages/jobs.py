@@ -34,6 +34,7 @@ class Uploaded:
 
     ``width`` and ``height`` after EXIF orientation; ``alpha`` holds one losslessly coded grey
     picture per layer where the source had transparency, else nothing; ``average`` is "#rrggbb".
+    ``profile`` is the ICC profile of the stream's colours, nothing for sRGB.
     """
 
     stream: bytes
@@ -43,18 +44,48 @@ class Uploaded:
     alpha: tuple[bytes, ...] = ()
     thumbhash: str = ""
     average: str = ""
+    profile: bytes = b""
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refine:
+    """Search for a smaller stream of a stored picture: ``data`` is its upload, ``stream`` what is stored, and
+    ``effort`` a name of :data:`model.codec.refine.EFFORTS`.
+
+    ``key`` names the stream; ``keep_gamut`` tells that it is in the colours of the upload's own profile.
+    """
+
+    key: str
+    data: bytes
+    stream: bytes
+    effort: str
+    keep_gamut: bool = False
+
+    @property
+    def layer(self) -> int:
+        """A picture is refined as a whole: 0."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The smaller stream, empty if none was found, and the CPU seconds of the search."""
+
+    stream: bytes
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Render:
     """Carry out a plan: ``stream`` is the prefix that holds its layer, ``alpha`` the layer's coded alpha
-    plane, if the picture has any.
+    plane, if the picture has any, ``profile`` the ICC profile of its colours, nothing for sRGB.
     """
 
     plan: RenderPlan
     stream: bytes
     alpha: bytes | None = None
+    profile: bytes = b""
 
     @property
     def key(self) -> str:
@@ -77,3 +108,7 @@ class Rendered:
     height: int
     layers_decoded: int
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+Job = Upload | Render | Refine
+Result = Uploaded | Rendered | Refined

@@ -11,11 +11,11 @@ import asyncio
 import json
 import struct
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.messages.jobs import Refine, Refined, Render, Rendered, Upload, Uploaded
 from service.settings import WorkerSettings
 
 MAX_HEADER_BYTES = 2**20
@@ -65,6 +65,22 @@ class RenderWork:
 
 
 @dataclass(frozen=True)
+class RefineWork:
+    """One picture to refine; ``number`` comes back with the answer."""
+
+    number: int
+    job: Refine
+
+
+@dataclass(frozen=True)
+class Progress:
+    """So much of the job of that number is done, 0 to 1."""
+
+    number: int
+    share: float
+
+
+@dataclass(frozen=True)
 class UploadAnswer:
     """The upload of that number is coded."""
 
@@ -81,6 +97,14 @@ class RenderAnswer:
 
 
 @dataclass(frozen=True)
+class RefineAnswer:
+    """The search of that number has ended."""
+
+    number: int
+    result: Refined
+
+
+@dataclass(frozen=True)
 class Failure:
     """The job of that number raised ``error``, the name of a class in :mod:`service.errors`."""
 
@@ -90,12 +114,20 @@ class Failure:
     retry_after: float | None = None
 
 
-Message = Begin | Ready | UploadWork | RenderWork | UploadAnswer | RenderAnswer | Failure
+Message = (
+    Begin
+    | Ready
+    | UploadWork
+    | RenderWork
+    | RefineWork
+    | Progress
+    | UploadAnswer
+    | RenderAnswer
+    | RefineAnswer
+    | Failure
+)
 
-_KINDS: dict[str, TypeAdapter[Message]] = {
-    kind.__name__: TypeAdapter(kind)
-    for kind in (Begin, Ready, UploadWork, RenderWork, UploadAnswer, RenderAnswer, Failure)
-}
+_KINDS: dict[str, TypeAdapter[Message]] = {kind.__name__: TypeAdapter(kind) for kind in get_args(Message)}
 
 
 def encode(message: Message) -> list[bytes]:

@@ -1,10 +1,11 @@
 """From an order to a response: 304, HEAD, body, headers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import Request, Response
 
+from service.errors import Replaced
 from service.library import FinishedOrder, Order
 from service.storage.records import Record
 from service.web.access import seconds_valid, signed_target
@@ -20,6 +21,21 @@ PRIVATE = "private, no-cache"
 """Cache-Control of what only the client itself may keep, if it asks each time whether it is still right."""
 STAGES = ("queue", "fetch", "priors", "entropy", "synthesis", "prediction", "resize", "encode")
 """Stages of the work in the order in which Server-Timing names them."""
+
+_TRIES = 3
+"""A refined stream takes the place of the first once in a picture's life, or twice."""
+
+
+async def of_one_stream(answer: Callable[[], Awaitable[Response]]) -> Response:
+    """What ``answer`` makes of a picture, begun anew if a refined stream took the place of the one that it
+    had begun with: so tag, length and body are of one stream.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return await answer()
+        except Replaced:
+            continue
+    return await answer()
 
 
 async def respond(request: Request, context: Context, order: Order, headers: dict[str, str]) -> Response:

@@ -14,7 +14,7 @@ from service.planning.formats import MEDIA_TYPES
 from service.planning.identity import stream_tag
 from service.planning.quality import QualityWish
 from service.planning.sizing import View, choose, choose_view
-from service.routes.answers import cache_control, picture_headers, respond
+from service.routes.answers import cache_control, of_one_stream, picture_headers, respond
 from service.routes.parameters import PictureId, PictureParameters, StreamParameters
 from service.web.conditional import Unsatisfiable, matches, requested_span
 from service.web.context import Context, ServiceContext, may_read
@@ -64,19 +64,23 @@ async def picture_at_size(
 ) -> Response:
     """Only the layers that the size needs are read and decoded. Never larger than the original,
     unless `upscale` is set."""
-    record = await context.library.find(picture)
-    hints = parameters.hinted(request.headers if context.settings.client_hints else None)
-    order = context.library.order(
-        record,
-        choose_view(record.header.sizes, hints.wanted),
-        parameters.output(),
-        request.headers.get("accept"),
-        QualityWish(parameters.q, hints.saving),
-        parameters.finish(),
-    )
-    headers = picture_headers(request, context, order, hints.vary)
-    headers |= _canonical_link(context, order, parameters.q)
-    return await respond(request, context, order, headers)
+
+    async def answer() -> Response:
+        record = await context.library.find(picture)
+        hints = parameters.hinted(request.headers if context.settings.client_hints else None)
+        order = context.library.order(
+            record,
+            choose_view(record.header.sizes, hints.wanted),
+            parameters.output(),
+            request.headers.get("accept"),
+            QualityWish(parameters.q, hints.saving),
+            parameters.finish(),
+        )
+        headers = picture_headers(request, context, order, hints.vary)
+        headers |= _canonical_link(context, order, parameters.q)
+        return await respond(request, context, order, headers)
+
+    return await of_one_stream(answer)
 
 
 @router.head(
@@ -103,31 +107,35 @@ async def stream(
 ) -> Response:
     """Any prefix that ends with a layer is a valid smaller stream: to get from one width to a larger
     one, ask for the missing bytes with Range."""
-    record = await context.library.find(picture)
-    layer = _last_layer(record.header, parameters)
-    size = record.header.layers[layer].end
-    etag = stream_tag(record.header, layer)
-    headers = {
-        "ETag": etag,
-        "Accept-Ranges": "bytes",
-        "Cache-Control": cache_control(request, context, record),
-    }
-    if matches(etag, request.headers.get("if-none-match")):
-        return Response(status_code=304, headers=headers)
-    if request.method == "HEAD":
-        return Response(headers={**headers, "Content-Length": str(size)}, media_type=STREAM_TYPE)
-    try:
-        span = requested_span(size, etag, request.headers.get("range"), request.headers.get("if-range"))
-    except Unsatisfiable:
-        detail = f"the stream has {size} bytes"
-        return problem(416, "Range not satisfiable", detail, {"Content-Range": f"bytes */{size}"})
-    body = await context.store.prefix(record, layer)
-    status = 200
-    if span is not None:
-        body, status = body[span.start : span.end], 206
-        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
-    context.metrics.bytes_served.labels("compass").inc(len(body))
-    return BodyResponse(body, context.outgoing, status, headers, STREAM_TYPE)
+
+    async def answer() -> Response:
+        record = await context.library.find(picture)
+        layer = _last_layer(record.header, parameters)
+        size = record.header.layers[layer].end
+        etag = stream_tag(record.header, layer)
+        headers = {
+            "ETag": etag,
+            "Accept-Ranges": "bytes",
+            "Cache-Control": cache_control(request, context, record),
+        }
+        if matches(etag, request.headers.get("if-none-match")):
+            return Response(status_code=304, headers=headers)
+        if request.method == "HEAD":
+            return Response(headers={**headers, "Content-Length": str(size)}, media_type=STREAM_TYPE)
+        try:
+            span = requested_span(size, etag, request.headers.get("range"), request.headers.get("if-range"))
+        except Unsatisfiable:
+            detail = f"the stream has {size} bytes"
+            return problem(416, "Range not satisfiable", detail, {"Content-Range": f"bytes */{size}"})
+        body = await context.store.prefix(record, layer)
+        status = 200
+        if span is not None:
+            body, status = body[span.start : span.end], 206
+            headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
+        context.metrics.bytes_served.labels("compass").inc(len(body))
+        return BodyResponse(body, context.outgoing, status, headers, STREAM_TYPE)
+
+    return await of_one_stream(answer)
 
 
 def _canonical_link(context: Context, order: Order, quality: int | None) -> dict[str, str]:

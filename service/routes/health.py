@@ -49,10 +49,13 @@ async def metrics(context: ServiceContext) -> Response:
     try:
         async with asyncio.timeout(STORE_SECONDS):
             used, limit = await context.store.memory()
+            waiting, bytes_waiting = await context.store.waiting.counts()
     except (ServiceError, TimeoutError):
         measured.store_up.set(0)
     else:
         measured.store_up.set(1)
         measured.store_memory.set(used)
         measured.store_limit.set(limit)
+        measured.refinements_waiting.set(waiting)
+        measured.refinements_waiting_bytes.set(bytes_waiting)
     return Response(measured.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

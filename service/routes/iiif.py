@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from model.geometry import Size
 from service.planning import iiif
-from service.routes.answers import PRIVATE, picture_headers, respond
+from service.routes.answers import PRIVATE, of_one_stream, picture_headers, respond
 from service.routes.parameters import PictureId
 from service.web.context import Context, ServiceContext, Trusted, may_read
 from service.web.problems import documented
@@ -74,15 +74,19 @@ async def image(
     file: Annotated[str, Path(description="quality.format", examples=["default.jpg"])],
 ) -> Response:
     """See iiif.io/api/image/3.0."""
-    record = await context.library.find(picture)
-    layers = record.header.sizes
-    wanted = iiif.parse(layers[-1], _limits(context, layers[-1], trusted), region, size, rotation, file)
-    order = context.library.order(record, wanted.view(layers), wanted.format, finish=wanted.finish)
-    canonical = f"{_address(context, picture)}/{wanted.canonical(layers[-1])}"
-    links = f'<{canonical}>;rel="canonical", <{iiif.PROFILE}>;rel="profile"'
-    known = picture_headers(request, context, order)
-    headers = {**known, **OPEN, "Link": links}
-    return await respond(request, context, order, headers)
+
+    async def answer() -> Response:
+        record = await context.library.find(picture)
+        layers = record.header.sizes
+        wanted = iiif.parse(layers[-1], _limits(context, layers[-1], trusted), region, size, rotation, file)
+        order = context.library.order(record, wanted.view(layers), wanted.format, finish=wanted.finish)
+        canonical = f"{_address(context, picture)}/{wanted.canonical(layers[-1])}"
+        links = f'<{canonical}>;rel="canonical", <{iiif.PROFILE}>;rel="profile"'
+        known = picture_headers(request, context, order)
+        headers = {**known, **OPEN, "Link": links}
+        return await respond(request, context, order, headers)
+
+    return await of_one_stream(answer)
 
 
 def _limits(context: Context, picture: Size, trusted: bool = False) -> iiif.Limits:

@@ -1,9 +1,11 @@
 """The JSON answers of the service, and how they follow from a stored record."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
+from model.stream.container import KindWord
 from service.storage.records import Record
 from service.web.access import sign
 
@@ -15,6 +17,13 @@ class LayerInfo(BaseModel):
     height: int = Field(description="pixels")
     bytes: int = Field(description="bytes of this layer alone, alpha included")
     prefix: int = Field(description="bytes of the stream up to the end of this layer")
+
+
+class RefinedInfo(BaseModel):
+    """A search for a smaller stream, after the upload."""
+
+    effort: str = Field(description="how much was searched", examples=["fast", "best"])
+    before_bytes: int = Field(description="bytes that were stored before")
 
 
 class PictureInfo(BaseModel):
@@ -29,14 +38,21 @@ class PictureInfo(BaseModel):
     source_format: str = Field(description="format of the upload", examples=["JPEG"])
     quality: int = Field(description="1-100")
     alpha: bool = Field(description="whether it has transparency")
-    model: str = Field(description="id of the weights it was coded with")
+    kind: KindWord = Field(
+        description="what it is kept as: layers of the network, or one file, WebP without loss or AVIF"
+    )
+    model: str | None = Field(description="id of the weights it was coded with; null where none were needed")
     created: datetime
     expires: datetime | None = None
+    refined: RefinedInfo | None = Field(
+        default=None, description="null: nobody has searched for a smaller stream"
+    )
     layers: list[LayerInfo] = Field(description="smallest first; the last is the picture's own size")
     thumbhash: str = Field(description="blurred placeholder, base64; see evanw.github.io/thumbhash")
     average: str = Field(description="mean colour", examples=["#8899aa"])
     srcset: str = Field(
-        description="ready for <img srcset>: one candidate a layer, signed where it must be and a key asked"
+        description="ready for <img srcset>: one candidate for each width that the upload asked for, signed "
+        "where it must be and a key asked"
     )
 
 
@@ -54,6 +70,7 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
     facts, header = record.facts, record.header
     path = f"/images/{record.id}"
     url = public_url.rstrip("/") + path
+    widths = facts.widths or [layer.width for layer in header.layers]
     planes = facts.alpha or (0,) * len(header.layers)
     return PictureInfo(
         id=record.id,
@@ -65,16 +82,18 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
         source_format=facts.source_format,
         quality=facts.quality,
         alpha=bool(facts.alpha),
-        model=header.model_id.hex(),
+        kind=header.kind.word,
+        model=None if header.is_graphic else header.model_id.hex(),
         created=datetime.fromtimestamp(facts.created, UTC),
         expires=None if facts.expires is None else datetime.fromtimestamp(facts.expires, UTC),
+        refined=None if facts.refined is None else RefinedInfo(**asdict(facts.refined)),
         layers=[
             LayerInfo(width=e.width, height=e.height, bytes=e.length + plane, prefix=e.end)
             for e, plane in zip(header.layers, planes, strict=True)
         ],
         thumbhash=facts.thumbhash,
         average=facts.average,
-        srcset=", ".join(f"{url}?{_query(path, e.width, signing_key)} {e.width}w" for e in header.layers),
+        srcset=", ".join(f"{url}?{_query(path, width, signing_key)} {width}w" for width in widths),
     )
 
 

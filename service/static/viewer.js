@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { showFacts, showLayers } from "./facts.js";
 import { placeholder } from "./thumbhash.js";
-import { bytes, element, size } from "./words.js";
+import { bytes, element, kindText, size } from "./words.js";
 
 const SMALLEST = 32;
 const PATIENCE = 180; // milliseconds without a movement of the slider before a width is asked for
@@ -15,6 +15,13 @@ const QUALITIES = [
 ];
 
 const find = (id) => document.getElementById(id);
+
+/** Bytes that are stored, and what they were before a refined stream took the first one's place. */
+function storedBytes({ bytes: now, refined }) {
+  return refined && refined.before_bytes > now
+    ? `Stored ${bytes(refined.before_bytes)}, refined to ${bytes(now)},`
+    : bytes(now);
+}
 
 export class Viewer {
   #root = find("viewer");
@@ -57,14 +64,15 @@ export class Viewer {
     find("snippet").textContent = markup(info);
     const saved = info.source_bytes > info.bytes ? `, ${(info.source_bytes / info.bytes).toFixed(1)} times less` : "";
     find("stored").textContent =
-      `${bytes(info.bytes)} of a ${info.source_format} of ${bytes(info.source_bytes)}${saved}; quality ${info.quality}`;
+      `${storedBytes(info)} of a ${info.source_format} of ${bytes(info.source_bytes)}${saved}; ${kindText(info)}`;
     showLayers(info, (width) => this.show(width));
+    const widths = candidates(info).map(([, width]) => parseInt(width, 10));
     for (const side of SIDES) {
-      find(`${side}-width`).replaceChildren(...info.layers.map((layer) =>
-        element("option", { value: layer.width, textContent: `${layer.width} px` })));
+      find(`${side}-width`).replaceChildren(...widths.map((width) =>
+        element("option", { value: width, textContent: `${width} px` })));
     }
     find("left-width").selectedIndex = 0;
-    find("right-width").selectedIndex = info.layers.length - 1;
+    find("right-width").selectedIndex = widths.length - 1;
     this.#root.querySelector("[name=mode][value=one]").checked = true;
     const pixels = Math.round(find("stage").clientWidth * Math.min(2, window.devicePixelRatio));
     this.#mode(Math.min(info.width, pixels));
@@ -221,12 +229,16 @@ async function put(image, blob) {
   if (before.startsWith("blob:")) URL.revokeObjectURL(before);
 }
 
+/** The [address, "123w"] of every width that is offered, smallest first. */
+function candidates(info) {
+  return info.srcset.split(", ").map((candidate) => candidate.split(" "));
+}
+
 function markup(info) {
   const absolute = (path) => new URL(path, location.origin).href;
-  const candidates = info.srcset.split(", ").map((candidate) => candidate.split(" "));
-  const srcset = candidates.map(([url, width]) => `${absolute(url)} ${width}`);
+  const srcset = candidates(info).map(([url, width]) => `${absolute(url)} ${width}`);
   return [
-    `<img src="${absolute(candidates.at(-1)[0])}"`,
+    `<img src="${absolute(candidates(info).at(-1)[0])}"`,
     `     srcset="${srcset.join(",\n             ")}"`,
     `     sizes="(max-width: 60rem) 100vw, 60rem"`,
     `     width="${info.width}" height="${info.height}" loading="lazy" alt="">`,

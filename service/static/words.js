@@ -20,6 +20,12 @@ export function size({ width, height }) {
   return `${width} × ${height}`;
 }
 
+/** What a picture is kept as. */
+export function kindText(info) {
+  if (info.kind === "lossless") return "kept without loss, as one WebP file";
+  return info.kind === "avif" ? "kept as one AVIF file" : `quality ${info.quality}`;
+}
+
 /** A new element with properties, and children (nodes or text). */
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);

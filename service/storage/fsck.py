@@ -1,4 +1,4 @@
-"""Check every checksum of every picture in the store, and the listing.
+"""Check every checksum of every picture in the store, the listing, and what waits to be refined.
 
 ``compass fsck`` does it once; a running service does it again and again in the background.
 """
@@ -12,11 +12,10 @@ from contextlib import AsyncExitStack, suppress
 
 from tqdm import tqdm
 
-from service.errors import DamagedStream, NotFound, ServiceError, StoreUnavailable
-from service.metrics import Metrics
+from service.errors import DamagedStream, NotFound, ServiceError, UnknownFormat
 from service.settings import Settings
+from service.storage.by_hand import open_store
 from service.storage.store import Store
-from service.storage.valkey import EmbeddedValkey
 
 EXIT_DAMAGED = 3
 _PAUSE = 0.05
@@ -35,26 +34,16 @@ def run(delete: bool) -> int:
 
 async def _run(settings: Settings, delete: bool) -> int:
     async with AsyncExitStack() as stack:
-        url = settings.redis_url
-        if url is None:
-            if not (settings.data / "appendonlydir").is_dir():
-                raise StoreUnavailable(
-                    f"{settings.data} holds no store: set COMPASS_DATA or COMPASS_REDIS_URL"
-                )
-            valkey = EmbeddedValkey(settings.data)
-            url = valkey.url
-            if not await valkey.answers():
-                stack.push_async_callback(valkey.stop)
-                await valkey.start()
-        store = Store(url, settings, Metrics())
-        stack.push_async_callback(store.close)
-        return await check(store, delete)
+        return await check(await open_store(settings, stack), delete)
 
 
 async def check(store: Store, delete: bool) -> int:
-    """Check all pictures; returns the exit code. Raises StoreUnavailable."""
+    """Check all pictures; returns the exit code. Raises StoreUnavailable.
+
+    Pictures of another version of the format are counted; they are neither damaged nor ever deleted.
+    """
     seen: set[str] = set()
-    damaged = relisted = 0
+    damaged = relisted = unknown = 0
     with tqdm(unit=" pictures", file=sys.stderr, disable=None) as progress:
         async for picture in store.ids():
             if picture in seen:
@@ -65,6 +54,9 @@ async def check(store: Store, delete: bool) -> int:
                 relisted += await check_one(store, picture)
             except NotFound:
                 continue  # deleted or expired meanwhile
+            except UnknownFormat as error:
+                unknown += 1
+                print(f"{picture}: {error}")
             except DamagedStream as error:
                 damaged += 1
                 print(f"{picture}: {error}")
@@ -77,17 +69,22 @@ async def check(store: Store, delete: bool) -> int:
                 damaged += 1
                 print(f"{picture}: {error!r}")
     removed = await store.prune()
+    enlisted = await store.waiting.mend()
     print(
         f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "
         f"{removed} entries of it removed"
     )
+    if enlisted:
+        print(f"{enlisted} kept uploads were missing from those that wait to be refined")
+    if unknown:
+        print(f"{unknown} pictures in another version of the format, which were left alone")
     return EXIT_DAMAGED if damaged else 0
 
 
 async def check_one(store: Store, picture: str) -> bool:
     """Read all of a picture and verify it; True if it was missing from the listing.
 
-    Raises DamagedStream, NotFound or StoreUnavailable.
+    Raises DamagedStream, UnknownFormat, NotFound or StoreUnavailable.
     """
     return await store.reindex(await store.verify(picture))
 
@@ -96,7 +93,7 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
     """Check the whole store once in ``hours``, for ever; damage is logged and told to ``found``."""
     while True:
         began = time.monotonic()
-        pictures = damaged = 0
+        pictures = damaged = unknown = 0
         try:
             async for picture in store.ids():
                 pictures += 1
@@ -104,6 +101,8 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     await check_one(store, picture)
                 except NotFound:
                     continue  # deleted or expired meanwhile
+                except UnknownFormat:
+                    unknown += 1
                 except DamagedStream as error:
                     damaged += 1
                     found()
@@ -115,7 +114,10 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
                     log.exception("picture %s cannot be checked", picture)
                 await asyncio.sleep(_PAUSE)
             await store.prune()
+            await store.waiting.mend()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
+            if unknown:
+                log.warning("%d pictures are stored in another version of the format", unknown)
         except ServiceError as error:
             log.warning("the check of the store was broken off: %s", error)
         except Exception:  # unforeseen, and no reason never to check again

@@ -4,14 +4,14 @@ import json
 import re
 import time
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zlib import crc32
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from model.errors import StreamError
-from model.stream.container import MAX_LAYERS, Header, read_header
-from service.errors import DamagedStream, NotFound
+from model.errors import StreamError, UnsupportedVersion
+from model.stream.container import MAX_EDGE, MAX_LAYERS, Header, read_header
+from service.errors import DamagedStream, NotFound, UnknownFormat
 
 Time = Annotated[float, Field(ge=0, lt=1e11)]
 """Seconds since 1970: the listing has room for those of 3,000 years."""
@@ -19,16 +19,34 @@ Time = Annotated[float, Field(ge=0, lt=1e11)]
 _PICTURE = rb"[a-z2-7]{32}"
 _ENTRY = re.compile(rb"[0-9]{14}:" + _PICTURE)
 _KEY = re.compile(rb"\{(" + _PICTURE + rb")\}:stream")
+_ORIGINAL = re.compile(rb"\{(" + _PICTURE + rb")\}:original")
 _CHECKSUM = "crc"
 """The field of the stored facts that checks the others."""
+
+
+Effort = Literal["fast", "best"]
+"""How much was searched for a smaller stream."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A search for a smaller stream: its effort, and the bytes that were stored before the first one."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    effort: Effort
+    before_bytes: Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
 class Facts:
     """What is stored beside a stream; times in seconds since 1970.
 
-    ``alpha`` is the length of each alpha plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored
-    before there were any have none, and their planes are checked by length alone.
+    ``refined`` is None where nobody has searched for a smaller stream. ``alpha`` is the length of each alpha
+    plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored before there were any have none, and their
+    planes are checked by length alone. ``widths`` are those that are offered of a graphic, which has one
+    layer, in pixels, smallest first. ``profile`` is the ICC profile of the stream's colours in base64, empty
+    for sRGB.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -42,6 +60,9 @@ class Facts:
     average: Annotated[str, Field(pattern=r"^(#[0-9a-f]{6})?$")] = ""
     expires: Time | None = None
     alpha_crcs: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = ()
+    refined: Refinement | None = None
+    widths: tuple[Annotated[int, Field(ge=1, le=MAX_EDGE)], ...] = ()
+    profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8192)] = ""
 
 
 _FACTS = TypeAdapter(Facts)
@@ -95,12 +116,23 @@ def picture_of_key(key: bytes) -> str | None:
     return found[1].decode() if found else None
 
 
+def picture_of_original(key: bytes) -> str | None:
+    """The picture whose upload a key names; None if it is no such key."""
+    found = _ORIGINAL.fullmatch(key)
+    return found[1].decode() if found else None
+
+
 def assemble(picture: str, facts: bytes, start: bytes) -> Record:
-    """A record out of the stored facts and the stream's first bytes. Raises NotFound or DamagedStream."""
+    """A record out of the stored facts and the stream's first bytes.
+
+    Raises NotFound, DamagedStream or UnknownFormat.
+    """
     if not facts and not start:
         raise NotFound(f"no picture {picture}")
     try:
         record = Record(picture, read_header(start), parse_facts(facts))
+    except UnsupportedVersion as error:  # whole, for a program of another version
+        raise UnknownFormat(f"picture {picture}: {error}; upload it again") from error
     except StreamError as error:
         raise DamagedStream(f"the stored stream of {picture}: {error}") from error
     if record.facts.alpha and len(record.facts.alpha) != len(record.header.layers):
@@ -119,8 +151,12 @@ def check_alpha(record: Record, layer: int, data: bytes) -> None:
 
 
 def write_facts(facts: Facts) -> str:
-    """Facts as JSON, with their own CRC-32 as ``crc``."""
+    """Facts as JSON, with their own CRC-32 as ``crc``; those of a picture that nobody refined name no
+    refinement, so that earlier versions can read them.
+    """
     values = asdict(facts)
+    if facts.refined is None:
+        del values["refined"]
     return json.dumps({**values, _CHECKSUM: _crc(values)})
 
 
@@ -155,6 +191,10 @@ def facts_key(picture: str) -> str:
     return f"{{{picture}}}:facts"
 
 
+def original_key(picture: str) -> str:
+    return f"{{{picture}}}:original"
+
+
 def alpha_key(picture: str, layer: int) -> str:
     return f"{{{picture}}}:alpha:{layer}"
 
@@ -165,5 +205,5 @@ def alpha_keys(picture: str) -> list[str]:
 
 
 def all_keys(picture: str) -> list[str]:
-    """All keys that a picture may have."""
+    """All keys that a picture may have, its upload's apart."""
     return [stream_key(picture), facts_key(picture), *alpha_keys(picture)]

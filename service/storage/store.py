@@ -3,7 +3,8 @@
 Keys of a picture: ``{id}:stream``, ``{id}:facts`` (JSON) and ``{id}:alpha:<layer>``, written in one
 MULTI; the braces keep them together in a cluster. Who writes watches ``{id}:facts``, so that of several
 times to live the longest holds, whoever comes last. ``compass:index`` is a sorted set that lists
-pictures by age; it only serves listing and can be rebuilt from the rest (``compass fsck``).
+pictures by age; it only serves listing and can be rebuilt from the rest (``compass fsck``). What waits to be
+refined is told by :mod:`service.storage.waiting`.
 """
 
 import asyncio
@@ -23,13 +24,23 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
 
 from model.errors import StreamError
-from model.stream.container import MAX_HEADER_BYTES, Header, read_header, read_layer, verify
-from service.errors import DamagedStream, NotFound, ServiceError, StoreFull, StoreUnavailable
+from model.stream.container import MAX_HEADER_BYTES, Header, read_header, verify, verify_layer
+from service.errors import (
+    DamagedStream,
+    NotFound,
+    Replaced,
+    ServiceError,
+    StoreFull,
+    StoreUnavailable,
+    UnknownFormat,
+)
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.disk import Disk
 from service.storage.records import (
+    Effort,
     Record,
+    Refinement,
     all_keys,
     alpha_key,
     alpha_keys,
@@ -40,12 +51,14 @@ from service.storage.records import (
     index_entry,
     is_index_entry,
     later,
+    original_key,
     parse_facts,
     picture_of,
     picture_of_key,
     stream_key,
     write_facts,
 )
+from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, queue_offer, watch_lease
 
 INDEX = "compass:index"
 RECORD_SECONDS = 3.0
@@ -56,14 +69,22 @@ _BATCH = 500
 _BESIDE = 64 * 1024
 """Bytes of facts, keys and listing that are written with a picture, and more."""
 
+_COPIES = 3
+"""So often an upload is in the store's memory while it arrives there."""
+
 _FULL = ("MISCONF", "OOM")
 """What Redis says in refusing writes when its disk, or its memory, is full."""
 
 R = TypeVar("R")
+Found = Record | NotFound | DamagedStream | UnknownFormat
+"""What is known of a picture, or why nothing is."""
 
 
 class Store:
-    """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound or DamagedStream.
+    """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound, DamagedStream or
+    UnknownFormat.
+
+    ``waiting`` are those that wait to be refined.
 
     Each errand has ``store_timeout`` seconds in all, whatever it waits for. Readings are tried again when
     their connection is lost, writes are not: a write may be what ends the server, on a full disk.
@@ -77,8 +98,10 @@ class Store:
         self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
         self._remembers = settings.header_cache > 0
         self._changes = 0  # of the store through this object; no read begun before one is remembered
+        password = settings.redis_password
         pool = redis.BlockingConnectionPool.from_url(
             url,
+            password=password.get_secret_value() if password else None,
             max_connections=settings.store_connections,
             timeout=settings.store_timeout,
             socket_timeout=None,  # with one, redis-py swallows cancellations; errands have deadlines instead
@@ -86,6 +109,8 @@ class Store:
         )
         self._redis = redis.Redis.from_pool(pool)
         self._redis.set_retry(Retry(NoBackoff(), 0))
+        self._waiting_bytes = settings.refine_bytes
+        self.waiting = Waiting(self._redis, self._errand)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -100,12 +125,18 @@ class Store:
         facts = await self._read(lambda: self._redis.info("memory"))
         return int(facts["used_memory"]), int(facts["maxmemory"])
 
-    async def put(self, record: Record, stream: bytes, alpha: tuple[bytes, ...]) -> Record:
+    async def put(
+        self, record: Record, stream: bytes, alpha: tuple[bytes, ...], original: bytes | None = None
+    ) -> Record:
         """Store a picture, whole or not at all; returns its record as it is stored.
 
         A picture that is there already, whatever its state, is written anew, keeps its age and lives as
-        long as the longer of both lives.
+        long as the longer of both lives. ``original``, the upload's bytes, lets it wait to be refined; where
+        there is no room for them, that is counted.
         """
+        size = len(stream) + sum(map(len, alpha))
+        self._require_room(size)
+        kept = original if original and await self._has_room(size, len(original)) else None
 
         async def write(pipe: Pipeline) -> Record:
             facts = record.facts
@@ -118,14 +149,69 @@ class Store:
             pipe.multi()
             pipe.set(stream_key(record.id), stream, px=left)
             pipe.set(facts_key(record.id), write_facts(facts), px=left)
+            pipe.delete(*alpha_keys(record.id)[len(alpha) :])  # of what was stored before, if anything
             for k, plane in enumerate(alpha):
                 pipe.set(alpha_key(record.id, k), plane, px=left)
+            if kept:
+                queue_offer(pipe, record.id, kept, left, self._waiting_bytes)
             return replace(record, facts=facts)
 
-        self._require_room(len(stream) + sum(map(len, alpha)))
-        kept = await self._transaction(record.id, write)
-        await self.reindex(kept)
-        return kept
+        stored, answers = await self._transaction(record.id, write)
+        if original and not (kept and answers[-1]):
+            self._metrics.refinements.labels("unqueued").inc()
+        await self.reindex(stored)
+        return stored
+
+    async def offer(self, record: Record, original: bytes) -> bool:
+        """Let a stored picture wait to be refined, however much waits already; False if it is gone, or if the
+        store has no room for its upload.
+        """
+
+        async def write(pipe: Pipeline) -> bool:
+            if not await pipe.get(facts_key(record.id)):
+                return False
+            left = int(await pipe.pttl(stream_key(record.id)))
+            pipe.multi()
+            queue_offer(pipe, record.id, original, left if left > 0 else None, None)
+            return True
+
+        self._require_room(len(original))
+        there, answers = await self._transaction(record.id, write)
+        return there and bool(answers[-1])
+
+    async def replace(
+        self, taken: Taken, record: Record, stream: bytes | None, effort: Effort
+    ) -> Record | None:
+        """Put a smaller stream of the same picture in the place of the one that ``record`` tells of, whole or
+        not at all; None for ``stream``: no smaller one was found, and that alone is noted. The picture then
+        waits no more.
+
+        Returns the new record; None if nothing was written, because the picture is gone, has another stream
+        by now, or is no longer ours to refine. Its life, age and alpha planes stay.
+        """
+        header = record.header if stream is None else read_header(stream)
+
+        async def write(pipe: Pipeline) -> Record | None:
+            ours = await watch_lease(pipe, taken)
+            start = _raw(await pipe.getrange(stream_key(record.id), 0, MAX_HEADER_BYTES - 1))
+            text = _raw(await pipe.get(facts_key(record.id)))
+            if not ours or assemble(record.id, text, start).header != record.header:
+                return None
+            facts = parse_facts(text)
+            before = facts.refined.before_bytes if facts.refined else record.bytes
+            facts = replace(facts, refined=Refinement(effort, before))
+            pipe.multi()
+            if stream is not None:
+                pipe.set(stream_key(record.id), stream, xx=True, keepttl=True)
+            pipe.set(facts_key(record.id), write_facts(facts), xx=True, keepttl=True)
+            queue_drop(pipe, record.id)
+            return Record(record.id, header, facts)
+
+        self._require_room(len(stream or b""))
+        try:
+            return (await self._transaction(record.id, write))[0]
+        except NotFound:
+            return None
 
     async def record(self, picture: str, fresh: bool = False) -> Record:
         """What is known of a picture; ``fresh`` asks Redis even if the answer is in memory."""
@@ -143,7 +229,7 @@ class Store:
         """Whether this very record would be given now, without asking Redis."""
         return self._remembered(record.id) is record
 
-    async def _records_of(self, pictures: Sequence[str]) -> list[Record | NotFound | DamagedStream]:
+    async def _records_of(self, pictures: Sequence[str]) -> list[Found]:
         """What Redis knows of pictures, or why nothing is known of one; asked for all at once."""
         changes = self._changes
         commands: list[Callable[[Pipeline], object]] = []
@@ -151,13 +237,13 @@ class Store:
             commands.append(partial(_queue_facts, picture=picture))
             commands.append(partial(_queue_start, picture=picture))
         answers = await self._read(lambda: self._together(*commands))
-        found: list[Record | NotFound | DamagedStream] = []
+        found: list[Found] = []
         for picture, facts, start in zip(pictures, answers[::2], answers[1::2], strict=True):
             self._records.pop(picture, None)
             self._metrics.bytes_read.inc(len(_raw(start)))
             try:
                 record = assemble(picture, _checked(picture, facts), _checked(picture, start))
-            except (NotFound, DamagedStream) as error:
+            except (NotFound, DamagedStream, UnknownFormat) as error:
                 found.append(error)
                 continue
             found.append(record)
@@ -168,7 +254,7 @@ class Store:
     async def verify(self, picture: str) -> Record:
         """Read all of a picture and check it: its facts, every checksum and length, every alpha plane.
 
-        Raises DamagedStream or NotFound. What is read is not counted: it is in no answer.
+        Raises DamagedStream, UnknownFormat or NotFound. What is read is not counted: it is in no answer.
         """
         facts, stream, planes = await self._read(
             lambda: self._together(
@@ -200,7 +286,8 @@ class Store:
         return data
 
     async def unverified_prefix(self, record: Record, layer: int) -> bytes:
-        """As :meth:`prefix`, with no more than its header and its length checked.
+        """As :meth:`prefix`, with no more than its header and its length checked. Raises Replaced, too: then
+        the picture has another stream than ``record`` tells of, and a fresh record tells of that.
 
         For those who verify what they decode, and tell :meth:`found_damaged` what they find.
         """
@@ -213,13 +300,13 @@ class Store:
         with self._errors():
             try:
                 if read_header(data) != record.header:
-                    raise DamagedStream(f"the stream of {record.id} has another header than expected")
+                    raise Replaced(f"the stream of {record.id} is another one by now")
                 if len(data) < end:
                     raise DamagedStream(f"the stream of {record.id} ends at byte {len(data)}, not {end}")
             except StreamError as error:
                 self._records.pop(record.id, None)
                 raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
-            except DamagedStream:
+            except (DamagedStream, Replaced):
                 self._records.pop(record.id, None)
                 raise
         return data
@@ -246,9 +333,10 @@ class Store:
         """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing."""
         async with self._errand():
             with self._changing(picture):
-                facts, deleted = await self._together(
+                facts, deleted, _ = await self._together(
                     lambda pipe: pipe.get(facts_key(picture)),
                     lambda pipe: pipe.delete(*all_keys(picture)),
+                    lambda pipe: queue_drop(pipe, picture),
                 )
             if not deleted:
                 raise NotFound(f"no picture {picture}")
@@ -267,6 +355,7 @@ class Store:
             except DamagedStream:
                 pipe.multi()
                 pipe.delete(*all_keys(picture))
+                queue_drop(pipe, picture)
 
         await self._transaction(picture, write)
 
@@ -286,16 +375,17 @@ class Store:
             left = _milliseconds_left(facts.expires)
             pipe.multi()
             pipe.set(facts_key(record.id), write_facts(facts), px=left)
-            for key in keys:
+            for key in (*keys, original_key(record.id)):
                 pipe.persist(key) if left is None else pipe.pexpire(key, left)
             return replace(record, facts=facts)
 
-        return await self._transaction(record.id, write)
+        return (await self._transaction(record.id, write))[0]
 
     async def page(self, cursor: str | None, limit: int) -> tuple[list[Record], str | None]:
         """Up to ``limit`` pictures, newest first, after ``cursor``; and the next cursor, if any.
 
-        Entries of pictures that are gone are removed; damaged pictures are left out.
+        Entries of pictures that are gone are removed; damaged pictures, and those of another version of the
+        format, are left out.
         """
         entries = await self._entries(cursor, limit)
         records = [found for found in await self._listed(entries) if isinstance(found, Record)]
@@ -319,12 +409,12 @@ class Store:
         )
         return [_raw(member) for member in members]
 
-    async def _listed(self, entries: Sequence[bytes]) -> list[Record | NotFound | DamagedStream]:
+    async def _listed(self, entries: Sequence[bytes]) -> list[Found]:
         """The records of entries of the listing, or why there is none; entries of what is gone are removed.
 
         A picture stored again after it had expired has a new entry, and the old one is nobody's.
         """
-        found: dict[bytes, Record | NotFound | DamagedStream] = {}
+        found: dict[bytes, Found] = {}
         for entry in entries:
             known = self._remembered(picture_of(entry))  # perhaps the picture's last life
             if known is not None and known.index_entry.encode() == entry:
@@ -372,8 +462,20 @@ class Store:
         if self._disk is not None:
             self._disk.require(size + _BESIDE)
 
-    async def _transaction(self, picture: str, write: Callable[[Pipeline], Awaitable[R]]) -> R:
-        """Run ``write``, again whenever another client has changed the picture's facts meanwhile.
+    async def _has_room(self, size: int, original: int) -> bool:
+        """Whether disk and memory have room for an upload of ``original`` bytes, too, on its way there."""
+        try:
+            self._require_room(size + original)
+        except StoreFull:
+            return False
+        used, limit = await self.memory()
+        return not limit or used + size + _COPIES * original < MOST_MEMORY * limit
+
+    async def _transaction(
+        self, picture: str, write: Callable[[Pipeline], Awaitable[R]]
+    ) -> tuple[R, list[Any]]:
+        """Run ``write``, again whenever another client has changed the picture's facts meanwhile; returns
+        what it returned, and the answers to its commands.
 
         ``write`` reads what it needs, calls ``multi`` and queues its commands, which are carried out
         together or not at all. Raises StoreUnavailable if that does not succeed in time, or if the
@@ -386,12 +488,12 @@ class Store:
                         try:
                             await pipe.watch(facts_key(picture))
                             result = await write(pipe)
-                            await pipe.execute()
+                            answers = await pipe.execute()
                         except WatchError as error:
                             if isinstance(error.__context__, RedisError):  # the connection was lost
                                 raise
                         else:
-                            return result
+                            return result, answers
 
     async def _read(self, ask: Callable[[], Awaitable[R]]) -> R:
         """A reading errand, which may be asked again."""
@@ -472,7 +574,7 @@ class Store:
 def _verify_layers(header: Header, last: int, data: bytes) -> None:
     """Check every checksum up to the layer ``last``. Raises a StreamError."""
     for layer in range(last + 1):
-        read_layer(header, layer, data)
+        verify_layer(header, layer, data)
 
 
 def _queue_facts(pipe: Pipeline, picture: str) -> None:

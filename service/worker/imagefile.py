@@ -18,20 +18,27 @@ _BROKEN = (
 )  # fmt: skip
 """What Pillow's readers raise on damaged files."""
 
+MAX_PROFILE_BYTES = 4096
+"""Larger ICC profiles are not kept: those of Display P3 and Adobe RGB have some 550 bytes."""
+
 PngImagePlugin.MAX_TEXT_CHUNK = 32 * 2**20  # of its limit for all texts, 64 MiB; by itself 1 MiB
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An opened upload: ``rgb`` is upright sRGB, ``alpha`` a grey picture or None if opaque."""
+    """An opened upload: ``rgb`` is upright, ``alpha`` a grey picture or None if opaque. ``profile`` is
+    the ICC profile of its colours, nothing for sRGB."""
 
     rgb: Image.Image
     alpha: Image.Image | None
     format: str
+    profile: bytes = b""
 
 
-def read(data: bytes, max_pixels: int, max_width: int | None = None) -> Picture:
+def read(data: bytes, max_pixels: int, max_width: int | None = None, keep_gamut: bool = False) -> Picture:
     """Decode an upload: first frame, upright, in sRGB, 8 bits; at most ``max_width`` wide.
+
+    With ``keep_gamut`` RGB pictures with a usable profile of another display stay in its colours.
 
     What is too large is refused by its header, before any pixel is decoded. Even so a small file can take
     gigabytes and half a minute to parse: for workers only, which are watched and can be ended.
@@ -44,7 +51,8 @@ def read(data: bytes, max_pixels: int, max_width: int | None = None) -> Picture:
             image.load()
             upright = ImageOps.exif_transpose(image)
             alpha = _alpha(upright)
-            rgb = _srgb(upright)
+            profile = _kept_profile(upright) if keep_gamut else b""
+            rgb = upright.convert("RGB") if profile else _srgb(upright)
         except Image.DecompressionBombError as error:  # a frame larger than the header said
             raise PictureTooLarge(f"the limit is {max_pixels} pixels") from error
         except _BROKEN as error:
@@ -53,7 +61,7 @@ def read(data: bytes, max_pixels: int, max_width: int | None = None) -> Picture:
         size = (max_width, max(1, round(rgb.height * max_width / rgb.width)))
         rgb = rgb.resize(size, Image.Resampling.LANCZOS)
         alpha = alpha and alpha.resize(size, Image.Resampling.LANCZOS)
-    return Picture(rgb, alpha, name)
+    return Picture(rgb, alpha, name, profile)
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
@@ -104,6 +112,25 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(((samples + 128) // 257).astype(np.uint8))
 
 
+def _kept_profile(image: Image.Image) -> bytes:
+    """The picture's ICC profile where it is a small one of an RGB display that is not sRGB, else nothing."""
+    icc = image.info.get("icc_profile") or b""
+    if image.mode not in ("RGB", "RGBA") or not 128 < len(icc) <= MAX_PROFILE_BYTES:
+        return b""
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        facts = profile.profile
+        if (facts.device_class.strip(), facts.xcolor_space.strip()) != ("mntr", "RGB"):
+            return b""
+        if ImageCms.getProfileDescription(profile).startswith("sRGB"):
+            return b""
+        srgb = ImageCms.createProfile("sRGB")
+        ImageCms.buildTransform(profile, srgb, "RGB", "RGB")  # it can be used
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return b""
+    return bytes(icc)
+
+
 def _by_profile(image: Image.Image) -> Image.Image | None:
     """The picture in sRGB by its embedded ICC profile; None without a usable one."""
     icc = image.info.get("icc_profile")
@@ -122,21 +149,34 @@ def _by_profile(image: Image.Image) -> Image.Image | None:
         return None
 
 
-def write(image: Image.Image, name: str, quality: int, background: str = "#ffffff") -> bytes:
-    """Write a picture without metadata; ``name`` is one of :data:`service.planning.formats.MEDIA_TYPES`.
+def write(
+    image: Image.Image,
+    name: str,
+    quality: int,
+    background: str = "#ffffff",
+    sharp: bool = False,
+    profile: bytes = b"",
+) -> bytes:
+    """Write a picture without metadata but the ICC ``profile`` of its colours, if any.
 
-    ``quality`` is 1-100. Transparency is flattened on ``background`` where the format has none.
+    ``name`` is one of :data:`service.planning.formats.MEDIA_TYPES`.
+    ``quality`` is 1-100. Transparency is flattened on ``background`` where the format has none. ``sharp``
+    keeps colours as sharp as brightness where the format can: letters and lines need it.
     """
     if image.mode == "RGBA" and name not in ALPHA_FORMATS:
         flat = Image.new("RGB", image.size, background)
         flat.paste(image, mask=image.getchannel("A"))
         image = flat
     options: dict[str, Any] = {
-        "jpeg": {"quality": quality, "progressive": True, "subsampling": 0 if quality >= 90 else 2},
+        "jpeg": {"quality": quality, "progressive": True, "subsampling": 0 if sharp or quality >= 90 else 2},
         "webp": {"quality": quality, "method": 3},
         "avif": {"quality": quality, "speed": 8, "max_threads": 1},
         "png": {"compress_level": 6},
     }[name]
+    if profile and image.mode in ("RGB", "RGBA"):
+        options["icc_profile"] = profile
+    if sharp and name == "avif" and image.mode != "L":
+        options["subsampling"] = "4:4:4"
     out = BytesIO()
     try:
         image.save(out, name, **options)

@@ -7,11 +7,13 @@ HTTP process: the kernel kills it when its parent dies, and it ends itself when 
 import argparse
 import ctypes
 import logging
+import math
 import os
 import queue
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -26,6 +28,9 @@ from service.messages.protocol import (
     Begin,
     Failure,
     Message,
+    Progress,
+    RefineAnswer,
+    RefineWork,
     RenderAnswer,
     RenderWork,
     UploadAnswer,
@@ -35,6 +40,7 @@ from service.settings import WorkerSettings
 
 EXIT_DEVICE_FAULT = 70
 EXIT_BROKEN = 71
+PROGRESS_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +71,8 @@ class Connection:
 class Worker:
     """Runs jobs with ``tasks``, a :class:`service.worker.tasks.Tasks`, and sends the answers.
 
-    Its ``render_batch(jobs)`` gives a Rendered or a ServiceError for each job. Tasks may have
-    ``warm_up()``, called before they get work.
+    Its ``render_batch(jobs)`` gives a Rendered or a ServiceError for each job, its ``refine(job, told)``
+    tells what share of the search is over. Tasks may have ``warm_up()``, called before they get work.
     """
 
     def __init__(self, tasks: Any, send: Callable[[Message], None]) -> None:
@@ -79,12 +85,29 @@ class Worker:
             result = self._guarded(self._tasks.upload, message.job)
             answer = _failure(message.number, result) if isinstance(result, ServiceError) else None
             self._send(answer or UploadAnswer(message.number, result))
+        elif isinstance(message, RefineWork):
+            told = self._progress(message.number)
+            result = self._guarded(lambda job: self._tasks.refine(job, told), message.job)
+            failure = _failure(message.number, result) if isinstance(result, ServiceError) else None
+            self._send(failure or RefineAnswer(message.number, result))
         elif isinstance(message, RenderWork):
             for number, rendered in zip(message.numbers, self._render(message.jobs), strict=True):
                 if isinstance(rendered, ServiceError):
                     self._send(_failure(number, rendered))
                 else:
                     self._send(RenderAnswer(number, rendered))
+
+    def _progress(self, number: int) -> Callable[[float], None]:
+        """Tells how far a job is, at most once in PROGRESS_SECONDS."""
+        last = -math.inf
+
+        def told(share: float) -> None:
+            nonlocal last
+            if time.monotonic() - last >= PROGRESS_SECONDS:
+                last = time.monotonic()
+                self._send(Progress(number, share))
+
+        return told
 
     def _render(self, jobs: Sequence[Render]) -> Iterator[Rendered | ServiceError]:
         results = self._guarded(self._tasks.render_batch, jobs)

@@ -1,5 +1,6 @@
 """What a worker does with its jobs: a picture in, its stream out; stream prefixes in, pictures out."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,21 +11,24 @@ import torch
 from PIL import Image
 
 from model.clock import StageClock
-from model.codec.codec import Codec, batch_key
+from model.codec.codec import Codec, batch_key, downscale, size_of
+from model.codec.graphics import FORMATS
 from model.codec.parallel import Threads
-from model.codec.refine import NO_EFFORT, Effort
+from model.codec.pixels import squared_error
+from model.codec.refine import EFFORTS, MOST_ERROR, NO_EFFORT, Effort
 from model.errors import CompassError, StreamError, UnknownModel
 from model.geometry import Box, Size, whole
-from model.stream.container import Header, read_header, verify
+from model.stream.container import Header, read_graphic, read_header, verify
 from model.stream.ladder import layer_sizes
 from service.cache import BoundedCache
 from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError, WeightsMissing
-from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.messages.jobs import Refine, Refined, Render, Rendered, Upload, Uploaded
 from service.planning.formats import MEDIA_TYPES
 from service.planning.sizing import decoded_alone
 from service.settings import WorkerSettings
 from service.worker import imagefile
 from service.worker.canvas import resized, turned
+from service.worker.graphics import best_stream
 from service.worker.thumbhash import average_colour, thumbhash
 
 BATCH_WRITERS = 8
@@ -73,6 +77,8 @@ class Tasks:
         self._in_use = {self.model_id}
         self._loading = Lock()
         self._max_pixels = settings.max_pixels
+        self._graphics = settings.graphics
+        self._keeps_gamut = settings.gamut == "keep"
         self._writers = Threads(BATCH_WRITERS)
         self._layers: BoundedCache[tuple[str, int], np.ndarray] = BoundedCache(settings.worker_cache_bytes)
 
@@ -87,25 +93,29 @@ class Tasks:
     ) -> Uploaded:
         """Code an upload. Raises a :class:`service.errors.ServiceError` for bad input.
 
-        With ``effort`` latents are searched for, and ``told`` is called with the share of it that is over.
+        With ``effort`` latents are searched for, unless the picture is kept as a graphic, and ``told`` is
+        called with the share of the search that is over.
         """
         clock = StageClock()
         with clock.stage("open"):
-            picture = imagefile.read(job.data, self._max_pixels, job.max_width)
+            picture = imagefile.read(job.data, self._max_pixels, job.max_width, self._keeps_gamut)
         sizes = layer_sizes(Size(picture.rgb.height, picture.rgb.width), job.widths)
-        with clock.stage("code"):
-            try:
-                stream = self._codec.encode(
-                    np.asarray(picture.rgb), sizes, job.quality, effort=effort, told=told
-                )
-                verify(stream)
-            except StreamError as error:
-                raise DamagedStream(f"the coded stream is not whole: {error}") from error
-            except CompassError as error:
-                raise BadPicture(str(error)) from error
+        try:
+            stream = self._coded(np.asarray(picture.rgb), sizes, job.quality, clock)
+            if effort.steps and not read_header(stream).is_graphic:
+                with clock.stage("code"):
+                    pixels = np.asarray(picture.rgb)
+                    stream = self._codec.encode(pixels, sizes, job.quality, effort=effort, told=told)
+            verify(stream)
+        except StreamError as error:
+            raise DamagedStream(f"the coded stream is not whole: {error}") from error
+        except CompassError as error:
+            raise BadPicture(str(error)) from error
+        header = read_header(stream)
         with clock.stage("extras"):
             alpha = picture.alpha
-            planes = tuple(imagefile.write_alpha(alpha, (s.width, s.height)) for s in sizes) if alpha else ()
+            sizes_kept = [(size.width, size.height) for size in header.sizes]
+            planes = tuple(imagefile.write_alpha(alpha, size) for size in sizes_kept) if alpha else ()
             return Uploaded(
                 stream=stream,
                 width=picture.rgb.width,
@@ -114,8 +124,61 @@ class Tasks:
                 alpha=planes,
                 thumbhash=thumbhash(picture.rgb, alpha),
                 average=average_colour(picture.rgb, alpha),
+                profile=picture.profile,
                 seconds=clock.seconds,
             )
+
+    def refine(self, job: Refine, told: Callable[[float], None] = lambda share: None) -> Refined:
+        """Search for a stream that is smaller than the stored one, has the same layers at the same quality,
+        and none of them worse than the stored one by more than 0.05 dB of PSNR. ``told`` is called with the
+        share of the search that is over.
+
+        Raises BadPicture if ``data`` is not what the stream was coded from, DamagedStream if the stream is
+        damaged, and WeightsMissing if it was not coded with the weights of this worker.
+        """
+        began = time.process_time()
+        try:
+            header = read_header(job.stream)
+            if header.model_id != self.model_id:
+                raise WeightsMissing("pictures are refined with the weights that coded them")
+            top = header.sizes[-1]
+            picture = np.asarray(imagefile.read(job.data, self._max_pixels, top.width, job.keep_gamut).rgb)
+            if size_of(picture) != top:
+                raise BadPicture(f"the upload has {size_of(picture)} pixels, its stream {top}")
+            effort = Effort(EFFORTS[job.effort])
+            quality = header.layers[-1].quality
+            found = self._codec.encode(picture, header.sizes, quality, effort=effort, told=told)
+            verify(found)
+            better = len(found) < len(job.stream) and self._as_good(found, job.stream, header, picture)
+        except StreamError as error:
+            raise DamagedStream(str(error)) from error
+        except CompassError as error:
+            raise BadPicture(str(error)) from error
+        return Refined(found if better else b"", time.process_time() - began)
+
+    def _as_good(self, stream: bytes, other: bytes, header: Header, picture: np.ndarray) -> bool:
+        """Whether no layer of a stream, decoded, is further from the picture than in another stream of the
+        same layers, but for MOST_ERROR.
+        """
+        start: tuple[int, np.ndarray] | None = None
+        start_of_other: tuple[int, np.ndarray] | None = None
+        for k, size in enumerate(header.sizes):
+            original = downscale(picture, size)
+            start = k, self._codec.decode(stream, k, start=start)
+            start_of_other = k, self._codec.decode(other, k, start=start_of_other)
+            most = MOST_ERROR * squared_error(start_of_other[1], original)
+            if squared_error(start[1], original) > most:
+                return False
+        return True
+
+    def _coded(self, pixels: np.ndarray, sizes: Sequence[Size], quality: int, clock: StageClock) -> bytes:
+        """The stream to keep of a picture: the network's, or a graphic's."""
+        with clock.stage("code"):
+            stream = self._codec.encode(pixels, sizes, quality)
+        if not self._graphics:
+            return stream
+        with clock.stage("graphics"):
+            return best_stream(pixels, stream, quality, self._codec.decode)
 
     def render(self, job: Render) -> Rendered:
         """Decode and write a layer. Raises a :class:`service.errors.ServiceError` for bad input."""
@@ -153,7 +216,8 @@ class Tasks:
         size = header.sizes[job.layer]
         part, alone = whole(size), False
         crop = job.plan.crop
-        if crop is not None and first <= job.layer and decoded_alone(crop, size):
+        in_parts = first <= job.layer and not header.is_graphic
+        if crop is not None and in_parts and decoded_alone(crop, size):
             part, alone = crop, True
         return _Rendering(job, header, part, alone, first, pixels)
 
@@ -215,7 +279,12 @@ class Tasks:
             shown = resized(decoded, rendering.part, plan, rendering.job.alpha, self._codec.enlarge)
             image = turned(shown, plan)
         with clock.stage("encode"):
-            body = imagefile.write(image, plan.format, plan.quality, plan.background)
+            graphic = rendering.header.is_graphic
+            body = imagefile.write(
+                image, plan.format, plan.quality, plan.background, graphic, rendering.job.profile
+            )
+            if image is decoded and rendering.job.alpha is None and not rendering.job.profile:
+                body = min(body, _stored_file(rendering) or body, key=len)
         return Rendered(
             body=body,
             media_type=MEDIA_TYPES[plan.format],
@@ -224,3 +293,9 @@ class Tasks:
             layers_decoded=plan.layer + 1 - rendering.first,
             seconds=clock.seconds,
         )
+
+
+def _stored_file(rendering: _Rendering) -> bytes | None:
+    """The file of a graphic that is asked for in the format that it is stored in."""
+    header, job = rendering.header, rendering.job
+    return read_graphic(header, job.stream) if FORMATS.get(header.kind) == job.plan.format else None

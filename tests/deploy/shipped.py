@@ -42,12 +42,14 @@ class ShippedRedis:
         config = self.folder.parent / f"{self.folder.name}.conf"
         here = shipped.replace("\ndir /data\n", f"\ndir {self.folder}\n")
         config.write_text(here + f"\nport {self.port}\nbind 127.0.0.1\n")
+        secret = self.folder.parent / "redis_password"
+        secret.write_text(PASSWORD)
         server = shutil.which("redis-server") or str(get_binary_path())
         self._process = subprocess.Popen(
             ["sh", str(DOCKER / "redis-start.sh"), str(config)],
             env={
                 **os.environ,
-                "REDIS_PASSWORD": PASSWORD,
+                "REDIS_PASSWORD_FILE": str(secret),
                 "REDIS_MEMORY": "256mb",
                 "REDIS_SERVER": server,
             },

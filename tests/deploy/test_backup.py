@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.shipped import DOCKER, PASSWORD, ShippedRedis
+from tests.deploy.shipped import DOCKER, ShippedRedis
 from tests.service.running import ROOT, RunningService
 from tests.service.samples import encoded, photo
 
@@ -21,7 +21,8 @@ def by_replication(server: ShippedRedis, file: Path) -> None:
     """As the manual does it in a container."""
     if shutil.which("redis-cli") is None:
         pytest.skip("redis-cli is not installed (Debian: apt-get install redis-tools)")
-    environment = {**os.environ, "REDISCLI_AUTH": PASSWORD, "BACKUP_FOLDER": str(file.parent)}
+    secret = server.folder.parent / "redis_password"
+    environment = {**os.environ, "REDIS_PASSWORD_FILE": str(secret), "BACKUP_FOLDER": str(file.parent)}
     command = ["sh", str(DOCKER / "backup.sh"), "-p", str(server.port)]
     with file.open("wb") as out:
         subprocess.run(command, env=environment, stdout=out, check=True)

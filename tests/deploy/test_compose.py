@@ -14,7 +14,7 @@ from tests.service.running import ROOT
 
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
-PASSWORDS = ("REDIS_PASSWORD", "GRAFANA_PASSWORD")
+PASSWORDS = ("REDIS_PASSWORD", "GRAFANA_PASSWORD", "METRICS_KEY")
 IMAGE = ("compass", "compass-gpu")
 """The services of our own image, which brings its health check."""
 
@@ -86,21 +86,28 @@ def test_cpu_and_gpu_differ_in_the_device_only():
 def test_no_password_has_a_default():
     for name in PASSWORDS:
         uses = re.findall(rf"\$\{{{name}[^}}]*\}}", TEXT)
-        assert uses
+        assert len(uses) == 1  # where it is asked for; no container's environment has it
         assert all(use.startswith(f"${{{name}:?") and "docker/example.env" in use for use in uses)
         assert f"\n{name}=\n" in (ROOT / "docker/example.env").read_text()
 
 
 def test_secrets_are_files():
-    """Prometheus has a key that opens the metrics and nothing else."""
-    secrets = yaml.safe_load(TEXT)["secrets"]
-    assert secrets == {"metrics_key": {"environment": "METRICS_KEY"}}
+    """No container's environment has a password; Prometheus has a key that opens the metrics alone."""
+    assert yaml.safe_load(TEXT)["secrets"] == {
+        name.lower(): {"environment": name} for name in ("METRICS_KEY", "REDIS_PASSWORD", "GRAFANA_PASSWORD")
+    }
     for name in IMAGE:
-        assert SERVICES[name]["secrets"] == [{"source": "metrics_key", "target": "compass_metrics_keys"}]
+        assert SERVICES[name]["secrets"] == [
+            {"source": "metrics_key", "target": "compass_metrics_keys"},
+            {"source": "redis_password", "target": "compass_redis_password"},
+        ]
+    assert SERVICES["redis"]["secrets"] == ["redis_password"]
+    assert SERVICES["grafana"]["secrets"] == ["grafana_password"]
+    grafana = SERVICES["grafana"]["environment"]
+    assert grafana["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_password"
     assert SERVICES["prometheus"]["secrets"] == ["metrics_key"]
     config = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
     assert config["scrape_configs"][0]["authorization"] == {"credentials_file": "/run/secrets/metrics_key"}
-    assert "\nMETRICS_KEY=\n" in (ROOT / "docker/example.env").read_text()
 
 
 def test_mounted_files_exist():
@@ -134,7 +141,7 @@ def test_docker_compose_accepts_it(profile, tmp_path):
         tmp_path, REDIS_PASSWORD="a1", GRAFANA_PASSWORD="b2", METRICS_KEY="c3", COMPOSE_PROFILES=profile
     )
     assert done.returncode == 0, done.stderr
-    assert "redis://:a1@redis:6379/0" in done.stdout
+    assert "redis://redis:6379/0" in done.stdout
 
 
 @pytest.mark.slow

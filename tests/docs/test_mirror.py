@@ -16,6 +16,7 @@ TESTED_ELSEWHERE = {
     "service/messages/jobs.py": "messages/test_protocol.py: plain data, tested on its way through the frames",
     "service/metrics.py": "deploy/test_metric_names.py: names, against the dashboard and the documentation",
     "service/server.py": "test_restart.py: a process that is told to end, with uploads under way",
+    "service/storage/by_hand.py": "refining/test_command.py: by a command that opens a store so",
     "service/storage/disk.py": "storage/test_valkey.py: a disk that runs full under a real server",
     "service/web/compression.py": "routes/test_images.py: descriptions as a browser asks for them",
     "service/web/methods.py": "routes/test_images.py: each address with each method",
@@ -27,7 +28,9 @@ TESTED_ELSEWHERE = {
     "benchmarks/quality/scalable.py": "quality/test_rd.py: both are run on one set of pictures and weights",
     "benchmarks/speed/plain.py": "speed/test_codec.py: what the codec is compared with, beside the codec",
     "benchmarks/speed/entropy.py": "model/stream/test_entropy.py: the coder; its seconds: make bench-entropy",
+    "benchmarks/load/bare_server.py": "load/test_http.py: with the benchmark that it is measured for",
     "benchmarks/load/serve.py": "minutes of load: make bench-serve; its parts have tests",
+    "benchmarks/load/refining.py": "minutes of load: make bench-refining; its parts have tests",
     "benchmarks/load/scaling.py": "minutes of load: make bench-scaling; its parts have tests",
 }
 """Modules without a test file of their own, and where, or why not, they are tested."""

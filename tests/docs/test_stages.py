@@ -8,7 +8,7 @@ from pathlib import Path
 from service.routes.answers import STAGES
 from tests.service.running import ROOT
 
-OF_AN_UPLOAD = {"queue", "open", "code", "extras", "store"}
+OF_AN_UPLOAD = {"queue", "open", "code", "graphics", "extras", "store"}
 
 
 def clocked(folder: Path) -> Iterator[str]:

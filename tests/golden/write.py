@@ -6,7 +6,9 @@ python -m tests.golden.write FOLDER STREAM [STREAM ...]
 import argparse
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ import torch
 from PIL import Image
 
 from model.codec.codec import Codec
+from model.codec.graphics import Pixels, decode, encode_avif, encode_lossless
 from model.geometry import Size
 from model.network.config import Config
 from model.network.priors import FRACTION
@@ -49,6 +52,13 @@ WEIGHTS = {"tiny": CONFIG, "patches": PATCHES}
 LAYERS = [Size(15, 23), Size(41, 61), Size(61, 97)]
 
 
+GRAPHICS: dict[str, Callable[[Pixels], bytes]] = {
+    "lossless": encode_lossless,
+    "avif": partial(encode_avif, quality=75, file_quality=60),
+}
+"""Streams that are picture files, of 50 x 40 pixels."""
+
+
 class Golden(NamedTuple):
     """A stream: its weights, its layers, its quality, whether its pixels are kept."""
 
@@ -73,17 +83,29 @@ def latents_digest(codec: Codec, stream: bytes, layer: int) -> str:
     return hashlib.sha256(y.contiguous().numpy().astype("<i4").tobytes()).hexdigest()
 
 
+def write_graphic(folder: Path, name: str) -> dict[str, object]:
+    """Write the stream of a graphic and its pixels; returns its entry in the manifest."""
+    drawing = picture_of(Size(40, 50), len(name)) & np.uint8(192)
+    stream = GRAPHICS[name](drawing)
+    (folder / f"{name}.cmps").write_bytes(stream)
+    Image.fromarray(decode(stream)).save(folder / f"{name}-0.png", optimize=True)
+    return {"weights": None, "sha256": hashlib.sha256(stream).hexdigest(), "latents": []}
+
+
 def main() -> None:
     """Write streams, their weights if not there yet, pixels and the manifest into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("streams", nargs="+", choices=STREAMS)
+    parser.add_argument("streams", nargs="+", choices=[*STREAMS, *GRAPHICS])
     options = parser.parse_args()
     folder: Path = options.folder
     manifest_file = folder / "manifest.json"
     manifest = json.loads(manifest_file.read_text()) if manifest_file.exists() else {}
     torch.set_num_threads(1)
     for name in options.streams:
+        if name in GRAPHICS:
+            manifest[name] = write_graphic(folder, name)
+            continue
         golden = STREAMS[name]
         weights = folder / f"{golden.weights}.safetensors"
         if not weights.exists():

@@ -77,6 +77,7 @@ class Header:
     """The header of a stream."""
 
     tile: int
+    kind: int
     model_id: bytes
     layers: list[Layer]
 
@@ -84,14 +85,18 @@ class Header:
 def read_header(stream: bytes) -> Header:
     """Read and check the header."""
     check(stream[:4] == b"CMPS", "magic number")
-    check(stream[4] == 2, "version")
+    check(stream[4] == 3, "version")
     count = stream[5]
     check(1 <= count <= 16, "number of layers")
     length = 16 + 13 * count + 4
     check(len(stream) >= length, "length of the header")
     check(crc32(stream[: length - 4]) == number(stream[length - 4 : length]), "CRC of the header")
-    check(stream[7] == 0, "flags")
-    check(stream[6] >= 1, "tile edge")
+    kind = stream[7]
+    check(kind <= 2, "kind")
+    if kind:
+        check(count == 1 and stream[6] == 0 and stream[8:16] == bytes(8), "a graphic's header")
+    else:
+        check(stream[6] >= 1, "tile edge")
     layers: list[Layer] = []
     offset = length
     for at in range(16, 16 + 13 * count, 13):
@@ -100,9 +105,10 @@ def read_header(stream: bytes) -> Header:
             number(entry[0:2]), number(entry[2:4]), entry[4], number(entry[5:9]), number(entry[9:13]), offset
         )
         check(layer.width >= 1 and layer.height >= 1 and 1 <= layer.quality <= 100, "a layer's entry")
+        check(not kind or layer.length >= 1, "a graphic's entry")
         layers.append(layer)
         offset += layer.length
-    return Header(64 * stream[6], stream[8:16], layers)
+    return Header(64 * stream[6], kind, stream[8:16], layers)
 
 
 def read_substreams(stream: bytes, header: Header, layer: Layer) -> list[bytes]:
@@ -122,6 +128,114 @@ def read_substreams(stream: bytes, header: Header, layer: Layer) -> list[bytes]:
         at += size
     check(at == layer.length, "sum of the lengths")
     return substreams
+
+
+# ---------------------------------------------------------------- Graphics
+
+
+def read_graphic(stream: bytes) -> tuple[str, bytes]:
+    """The format and the file of a graphic, which is a plain one of the layer's size."""
+    header = read_header(stream)
+    check(header.kind in (1, 2), "a graphic")
+    (layer,) = header.layers
+    file = stream[layer.offset : layer.offset + layer.length]
+    check(len(file) == layer.length, "length of the layer")
+    check(crc32(file) == layer.crc, "CRC of the file")
+    check(
+        max(layer.width, layer.height) <= 16383 and layer.width * layer.height <= 2**26, "size of a graphic"
+    )
+    try:
+        size = size_of_webp(file) if header.kind == 1 else size_of_avif(file)
+    except IndexError:
+        raise Refused("a file that is cut off") from None
+    check(size == (layer.width, layer.height), "another size in the file")
+    return ("WEBP" if header.kind == 1 else "AVIF"), file
+
+
+def size_of_webp(file: bytes) -> tuple[int, int]:
+    """Width and height of a file that is one VP8L chunk."""
+    check(file[:4] == b"RIFF" and file[8:16] == b"WEBPVP8L", "a lossless WebP file")
+    length = number(file[16:20])
+    check(number(file[4:8]) == len(file) - 8 == 12 + length + length % 2, "lengths of a WebP file")
+    bits = number(file[21:25])
+    check(file[20] == 0x2F and bits >> 28 == 0, "signature, alpha or version")
+    return bits % 2**14 + 1, (bits >> 14) % 2**14 + 1
+
+
+def boxes(data: bytes) -> list[tuple[bytes, bytes]]:
+    """The boxes that ``data`` consists of: name and content."""
+    found, at = [], 0
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        check(8 <= length <= len(data) - at, "length of a box")
+        found.append((data[at + 4 : at + 8], data[at + 8 : at + length]))
+        at += length
+    return found
+
+
+def names(found: list[tuple[bytes, bytes]]) -> list[bytes]:
+    """Their names."""
+    return [name for name, _ in found]
+
+
+def size_of_avif(file: bytes) -> tuple[int, int]:
+    """Width and height of a file of one still picture."""
+    outer = boxes(file)
+    check(names(outer) == [b"ftyp", b"meta", b"mdat"], "boxes of the file")
+    (_, brands), (_, meta), (_, mdat) = outer
+    check(brands[:4] == b"avif" and b"avis" not in brands, "brands")
+    inner = boxes(meta[4:])
+    check(sorted(names(inner)) == [b"hdlr", b"iinf", b"iloc", b"iprp", b"pitm"], "boxes of meta")
+    parts = dict(inner)
+    item = parts[b"pitm"][4:]
+    check(parts[b"pitm"][:4] == bytes(4) and len(item) == 2, "pitm")
+    extent = (len(file) - len(mdat)).to_bytes(4, "big") + len(mdat).to_bytes(4, "big")
+    check(parts[b"iloc"] == bytes(4) + b"\x44\0\0\1" + item + b"\0\0\0\1" + extent, "iloc")
+    check(parts[b"iinf"][:6] == bytes(5) + b"\1", "number of items")
+    entries = boxes(parts[b"iinf"][6:])
+    check(names(entries) == [b"infe"], "iinf")
+    check(entries[0][1][:12] == b"\2\0\0\0" + item + b"\0\0av01", "infe")
+    iprp = boxes(parts[b"iprp"])
+    check(names(iprp) == [b"ipco", b"ipma"], "iprp")
+    properties = boxes(iprp[0][1])
+    check(sorted(names(properties)) == [b"av1C", b"colr", b"ispe", b"pixi"], "ipco")
+    content = dict(properties)
+    check(content[b"colr"][:4] == b"nclx" and content[b"pixi"] == bytes(4) + b"\3\x08\x08\x08", "samples")
+    ispe = content[b"ispe"]
+    check(len(ispe) == 12, "ispe")
+    size = int.from_bytes(ispe[4:8], "big"), int.from_bytes(ispe[8:12], "big")
+    check(size_of_sequence(mdat) == size, "size of the sequence")
+    return size
+
+
+def size_of_sequence(data: bytes) -> tuple[int, int]:
+    """Width and height in the sequence header of an AV1 stream of one frame."""
+    kinds, contents, at = [], [], 0
+    while at < len(data):
+        check(data[at] & 0x87 == 2, "form of an OBU")
+        kinds.append(data[at] >> 3)
+        length = shift = 0
+        while True:
+            at += 1
+            check(shift < 28, "length of an OBU")
+            length |= (data[at] & 127) << shift
+            shift += 7
+            if data[at] < 128:
+                break
+        at += 1
+        contents.append(data[at : at + length])
+        check(len(contents[-1]) == length, "length of an OBU")
+        at += length
+    check(kinds == [2, 1, 6], "OBUs")
+    sequence = contents[1].ljust(8, b"\0")
+    value = int.from_bytes(sequence[:8], "big")
+
+    def bits(first: int, count: int) -> int:
+        return value >> (64 - first - count) & (2**count - 1)
+
+    check(bits(3, 2) == 3, "a reduced still picture header")
+    a, b = bits(10, 4) + 1, bits(14, 4) + 1
+    return bits(18, a) + 1, bits(18 + a, b) + 1
 
 
 # ---------------------------------------------------------------- Entropy coding
@@ -289,6 +403,7 @@ def priors(weights: Weights, part: str, layer: Layer, z: Array) -> tuple[Array, 
 def decode_latents(stream: bytes, weights: Weights, k: int) -> Array:
     """The latents (M, h/16, w/16) of layer ``k`` before the inverse gain, int64 in units of 2^-8."""
     header = read_header(stream)
+    check(header.kind == 0, "a graphic has no latents")
     check(header.model_id == weights.model_id, "another model")
     layer, part = header.layers[k], "enhancement" if k else "base"
     hyper_latents, *tiles = read_substreams(stream, header, layer)

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from random import Random
 from zlib import crc32
 
+import numpy as np
+
 from model.codec.codec import Codec
+from model.codec.graphics import encode_avif, encode_lossless
 from model.geometry import Size
 from tests.model.tiny import picture_of
 
@@ -19,8 +22,10 @@ SIZES = (
 
 
 def whole_streams(codec: Codec) -> list[bytes]:
-    """The streams that are made wrong: one for each of ``SIZES``."""
-    return [codec.encode(picture_of(sizes[-1]), sizes, 30 + 20 * i) for i, sizes in enumerate(SIZES)]
+    """The streams that are made wrong: one for each of ``SIZES``, and a graphic of each kind."""
+    coded = [codec.encode(picture_of(sizes[-1]), sizes, 30 + 20 * i) for i, sizes in enumerate(SIZES)]
+    drawing = picture_of(Size(20, 30)) & np.uint8(192)
+    return [*coded, encode_lossless(drawing), encode_avif(drawing, 50, 60)]
 
 
 def repair(stream: bytes) -> bytes:
@@ -31,6 +36,10 @@ def repair(stream: bytes) -> bytes:
     layers, edge = data[5], 64 * data[6]
     end = FIXED + ENTRY * layers
     offset = end + 4
+    if data[7] and end + 4 <= len(data) and layers:  # a graphic: one layer, which is a file
+        (length,) = struct.unpack_from("<I", data, FIXED + 5)
+        struct.pack_into("<I", data, FIXED + 9, crc32(data[offset : offset + length]))
+        layers = 0
     for k in range(layers):
         at = FIXED + ENTRY * k
         if at + ENTRY > len(data) or not edge:

@@ -66,6 +66,18 @@ def test_repaired_streams_are_whole(streams):
         verify(repair(stream))
 
 
+@pytest.mark.parametrize("graphic", [-2, -1])
+def test_graphics_whose_files_lie(tiny_codec, streams, graphic):
+    """Bytes of the file changed, with checksums that fit again."""
+    seen = Counter()
+    for seed in range(300):
+        random, stream = Random(seed), bytearray(streams[graphic])
+        for _ in range(random.randint(1, 3)):
+            stream[random.randrange(33, len(stream))] = random.randrange(256)
+        seen[outcome(tiny_codec, repair(bytes(stream)))] += 1
+    assert seen.keys() == {"decoded", "InvalidStream"}
+
+
 def test_the_mutations_reach_every_error(tiny_codec, streams):
     """Fixed seeds: the deep errors come up, and some mutated streams decode."""
     seen = Counter(outcome(tiny_codec, mutate(Random(seed), streams)) for seed in range(400))

@@ -34,6 +34,14 @@ def stream(*sizes: tuple[int, int], quality: int = 55) -> bytes:
     return write(MODEL_ID, 256, layers)
 
 
+class Line:
+    """Nothing waits to be refined."""
+
+    async def counts(self) -> tuple[int, int]:
+        """None, and no bytes."""
+        return 0, 0
+
+
 class Shelf(Store):
     """A store that is never connected: it lists the pictures of a fake library, and may be ``down``."""
 
@@ -51,6 +59,11 @@ class Shelf(Store):
         """Raises StoreUnavailable while it is ``down``."""
         if self.down:
             raise StoreUnavailable("the store does not answer")
+
+    @property
+    def waiting(self) -> "Line":  # type: ignore[override]
+        """Nothing waits."""
+        return Line()
 
     async def memory(self) -> tuple[int, int]:
         """Raises StoreUnavailable while it is ``down``."""

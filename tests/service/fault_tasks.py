@@ -1,19 +1,20 @@
 """Tasks that do what a job tells them to, in a real worker process: answer, crash, hang, swell.
 
-A rendering's stream, or an upload's data, is a JSON object: ``do`` names the act, ``seconds`` its
-length; ``once`` is a path: the act happens only while that file does not exist (it is then made).
+A rendering's stream, or the data of an upload or a refinement, is a JSON object: ``do`` names the act,
+``seconds`` its length; ``once`` is a path: the act happens only while that file does not exist (it is then
+made).
 """
 
 import ctypes
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from service.errors import BadPicture, ServiceError
-from service.messages.jobs import Render, Rendered, Upload, Uploaded
+from service.messages.jobs import Refine, Refined, Render, Rendered, Upload, Uploaded
 from service.settings import WorkerSettings
 
 
@@ -29,6 +30,19 @@ class FaultTasks:
     def upload(self, job: Upload) -> Uploaded:
         self._act(json.loads(job.data))
         return Uploaded(job.data, 4, 3, "jpeg", alpha=(b"a", b"b"), seconds={"encode": 0.5})
+
+    def refine(self, job: Refine, told: Callable[[float], None]) -> Refined:
+        """``steps``: so many steps of a hundredth of a second, the beginning of each in the file ``log``."""
+        order = json.loads(job.data)
+        for step in range(order.get("steps", 0)):
+            begin = time.monotonic()
+            with Path(order["log"]).open("a") as log:
+                print(begin, file=log)
+            while time.monotonic() < begin + 0.01:
+                sum(range(1000))
+            told((step + 1) / order["steps"])
+        self._act(order)
+        return Refined(job.stream[:-1], 0.5)
 
     def render(self, job: Render) -> Rendered:
         """The body tells the process, its thread and environment, and the job's key."""

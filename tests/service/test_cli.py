@@ -8,9 +8,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.measure.drawn import cartoon
+from model.codec.graphics import encode_lossless
 from model.stream.container import CodedLayer, write
 from service.cli import main
 from tests.service.running import ROOT
@@ -71,6 +74,26 @@ def test_info(tmp_path):
     path.write_bytes(b"rubbish")
     assert "magic" in failed(compass("info", path))
     assert "No such file" in failed(compass("info", tmp_path / "none"))
+
+
+def test_a_graphic_is_decoded_without_weights(tmp_path, capsys):
+    drawing = cartoon().crop((0, 0, 120, 80))
+    path, out = tmp_path / "a.cmps", tmp_path / "a.png"
+    path.write_bytes(encode_lossless(np.asarray(drawing)))
+    command = (
+        "import sys; from service.cli import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
+    )
+    arguments = [sys.executable, "-c", command, "decode", str(path), str(out)]
+    assert subprocess.run(arguments, cwd=ROOT, check=False).returncode == 0
+    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(drawing))
+    assert compass_here(capsys, "decode", path, tmp_path / "b.webp", "--width", "60").returncode == 0
+    assert Image.open(tmp_path / "b.webp").size == (60, 40)
+    assert "kind lossless" in compass_here(capsys, "info", path).stdout
+    found = json.loads(compass_here(capsys, "info", "--json", path).stdout)
+    assert (found["kind"], found["model"], found["layers"][0]["width"]) == ("lossless", None, 120)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "which hold 0 layers" in failed(compass_here(capsys, "decode", path, out))
+    assert "not in this file" in compass_here(capsys, "info", path).stdout
 
 
 def test_usage():

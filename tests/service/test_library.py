@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import redis.asyncio as redis
 
 from model.geometry import Size
+from model.stream.container import Kind, write_graphic
 from service.engine.pool import Pool
 from service.errors import BadParameter, DamagedStream, NotFound, WorkerFailed
 from service.library import Library, Order
@@ -16,6 +18,7 @@ from service.metrics import Metrics
 from service.planning.plans import Finish
 from service.planning.quality import QualityWish
 from service.planning.sizing import View
+from service.routes.schemas import picture_info
 from service.settings import Settings
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
@@ -35,13 +38,15 @@ class Workers(Pool):
         self.uploads: list[Upload] = []
         self.renders: list[Render] = []
         self.failure: Exception | None = None
+        self.stream = STREAM
+        self.profile = b""
         self.alpha: tuple[bytes, ...] = ()
 
     async def upload(self, job: Upload, cost: float) -> Uploaded:
-        """A stream of two layers."""
+        """The ``stream``: of two layers, unless a test says otherwise."""
         self.uploads.append(job)
         await self._work()
-        return Uploaded(STREAM, 100, 80, "PNG", self.alpha, seconds={"code": 0.5})
+        return Uploaded(self.stream, 100, 80, "PNG", self.alpha, profile=self.profile, seconds={"code": 0.5})
 
     async def render(self, job: Render, cost: float) -> Rendered:
         """Ten bytes."""
@@ -110,6 +115,38 @@ async def test_an_upload_is_coded_with_the_settings_and_stored_once(make: Make) 
     assert value(library, "compass_bytes_stored_total") == len(STREAM)
 
 
+async def test_what_is_stored_in_another_version_is_coded_anew(make: Make, valkey: EmbeddedValkey) -> None:
+    library = make()
+    record, _ = await library.keep(b"picture")
+    async with redis.Redis.from_url(valkey.url) as raw:
+        await raw.setrange(f"{{{record.id}}}:stream", 4, b"\2")
+    assert await library.keep(b"picture") == (record, True)
+    assert await library.store.prefix(record, 1) == STREAM
+
+
+async def test_a_profile_is_stored_with_the_facts_and_given_to_who_renders(make: Make) -> None:
+    library = make()
+    workers(library).profile = bytes(range(256)) * 2
+    order = await ordered(library)
+    await library.answer(order)
+    assert workers(library).renders[0].profile == bytes(range(256)) * 2
+    stored = await library.store.record(order.record.id, fresh=True)
+    assert stored.facts.profile == order.record.facts.profile != ""
+
+
+async def test_a_graphic_offers_the_widths_that_were_asked_for(make: Make) -> None:
+    library = make()
+    graphic = write_graphic(Kind.LOSSLESS, Size(200, 300), 100, b"file")
+    workers(library).stream = graphic
+    record, _ = await library.keep(b"picture", widths=(50, 100, 290))
+    assert record.header.is_graphic
+    assert (await library.find(record.id)).facts.widths == (50, 100, 300)
+    info = picture_info(record)
+    assert (info.kind, info.model, len(info.layers)) == ("lossless", None, 1)
+    assert info.srcset == ", ".join(f"/images/{record.id}?width={w} {w}w" for w in (50, 100, 300))
+    assert value(library, "compass_kinds_stored_total", kind="lossless") == 1
+
+
 async def test_equal_uploads_at_once_are_coded_once(make: Make) -> None:
     library = make()
     workers(library).open.clear()
@@ -121,6 +158,16 @@ async def test_equal_uploads_at_once_are_coded_once(make: Make) -> None:
     (one, _), (other, _) = await asyncio.gather(*both)
     assert one == other
     assert len(workers(library).uploads) == 1
+
+
+async def test_uploads_wait_to_be_refined_where_that_is_wanted(make: Make) -> None:
+    library = make(refine="fast")
+    await library.keep(b"picture")
+    await library.keep(b"picture")
+    assert await library.store.waiting.counts() == (1, 7)
+    other = make()
+    await other.keep(b"another")
+    assert await other.store.waiting.counts() == (1, 7)
 
 
 async def test_alpha_planes_are_stored_and_named_in_the_facts(make: Make) -> None:

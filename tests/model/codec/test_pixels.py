@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.codec.pixels import to_numbers, to_pixels
+from model.codec.pixels import squared_error, to_numbers, to_pixels
 
 X = torch.rand((2, 3, 7, 9), generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2
 PREDICTION = torch.rand((2, 3, 7, 9), generator=torch.Generator().manual_seed(1)) * 0.5
@@ -33,3 +33,13 @@ def test_pixels_become_themselves():
     numbers = to_numbers(pixels[:, ::2], torch.device("cpu"))
     assert numbers.shape == (2, 3, 4, 16)
     assert np.array_equal(to_pixels(numbers), pixels[:, ::2])
+
+
+def test_errors_of_whole_pictures_are_summed_strip_by_strip(monkeypatch):
+    random = np.random.default_rng(0)
+    one, other = (random.integers(0, 256, (23, 17, 3)).astype(np.uint8) for _ in range(2))
+    expected = float(np.square(one.astype(float) - other).sum())
+    assert squared_error(one, other) == expected
+    monkeypatch.setattr("model.codec.pixels._STRIP", 40)
+    assert squared_error(one, other) == expected
+    assert squared_error(one, one) == 0

@@ -64,6 +64,25 @@ def test_layers_are_refined_one_on_the_other(lite):
     assert error(lite, refined, pixels) < 1.03 * error(lite, plain, pixels)
 
 
+def test_no_layer_is_decoded_more_often_than_it_is_needed(lite, monkeypatch):
+    """Twice where it got smaller, before and after, and once where the next layer alone needs it."""
+    decoded = []
+    reconstruct = Codec._reconstruct_whole
+
+    def counted(codec, k, *rest):
+        decoded.append(k)
+        return reconstruct(codec, k, *rest)
+
+    monkeypatch.setattr(Codec, "_reconstruct_whole", counted)
+    pixels, sizes = picture(200, 140), [Size(70, 100), Size(140, 200)]
+    lite.encode(pixels, sizes, 60, effort=Effort(30))
+    assert decoded.count(0) == 2, decoded
+    assert decoded.count(1) in (0, 2)
+    decoded.clear()
+    lite.encode(pixels, sizes, 60)
+    assert decoded == [0]
+
+
 def test_a_seed_makes_it_repeatable(lite):
     pixels = picture(100, 70)
     first, again = (lite.encode(pixels, SIZES, 60, effort=Effort(20, seed=3)) for _ in range(2))

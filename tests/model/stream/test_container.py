@@ -16,21 +16,27 @@ from model.errors import (
     TruncatedStream,
     UnsupportedVersion,
 )
+from model.geometry import Size
 from model.stream.container import (
     FIXED_HEADER_BYTES,
     MAX_EDGE,
     MAX_HEADER_BYTES,
     MAX_LAYERS,
     MAX_SUBSTREAM_BYTES,
+    NO_MODEL,
     CodedLayer,
+    Kind,
     Substream,
     header_length,
     layers_held,
+    read_graphic,
     read_header,
     read_index,
     read_layer,
     verify,
+    verify_layer,
     write,
+    write_graphic,
 )
 
 MODEL = b"modelid8"
@@ -67,7 +73,7 @@ def test_what_is_written_is_read():
 def test_layout_byte_by_byte():
     stream = write(MODEL, 64, [CodedLayer(3, 2, 7, b"h", [b"xyz"])])
     index = struct.pack("<I", crc32(b"h")) + b"\1\0\0" + struct.pack("<I", crc32(b"xyz")) + b"\3\0\0"
-    head = b"CMPS" + bytes([2, 1, 1, 0]) + MODEL + struct.pack("<HHBII", 3, 2, 7, 18, crc32(index))
+    head = b"CMPS" + bytes([3, 1, 1, 0]) + MODEL + struct.pack("<HHBII", 3, 2, 7, 18, crc32(index))
     assert stream == head + struct.pack("<I", crc32(head)) + index + b"hxyz"
 
 
@@ -119,7 +125,7 @@ def test_other_data_is_not_a_stream(data):
         read_header(data)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, 255])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, 255])
 def test_unknown_versions(version):
     with pytest.raises(UnsupportedVersion):
         read_header(patched(4, bytes([version])))
@@ -139,7 +145,8 @@ def test_every_byte_is_protected(position):
         (5, b"\0"),  # no layers
         (5, bytes([MAX_LAYERS + 1])),
         (6, b"\0"),  # tile edge 0
-        (7, b"\1"),  # an unknown flag
+        (7, b"\1"),  # a graphic of three layers
+        (7, b"\3"),  # an unknown kind
         (16, b"\0\0"),  # width 0
         (18, b"\0\0"),  # height 0
         (20, b"\0"),  # quality 0
@@ -242,3 +249,71 @@ def test_the_index_tells_places():
     index = read_index(read_header(STREAM), 0, STREAM)
     assert index.hyper_latents == Substream(HEADER_BYTES + 14, 1, crc32(b"h"))
     assert index.tiles == (Substream(HEADER_BYTES + 15, 4, crc32(b"base")),)
+
+
+GRAPHIC = write_graphic(Kind.LOSSLESS, Size(40, 60), 100, b"the file")
+
+
+def test_a_graphic_byte_by_byte():
+    """Its layer is a file, which its entry's CRC covers."""
+    head = (
+        b"CMPS" + bytes([3, 1, 0, 1]) + bytes(8) + struct.pack("<HHBII", 60, 40, 100, 8, crc32(b"the file"))
+    )
+    assert head + struct.pack("<I", crc32(head)) + b"the file" == GRAPHIC
+    header = verify(GRAPHIC)
+    assert (header.kind, header.model_id, header.is_graphic, header.sizes) == (
+        Kind.LOSSLESS, NO_MODEL, True, (Size(40, 60),),
+    )  # fmt: skip
+    assert read_graphic(header, GRAPHIC) == b"the file"
+    assert [kind.word for kind in Kind] == ["photograph", "lossless", "avif"]
+    assert not read_header(STREAM).is_graphic
+
+
+@pytest.mark.parametrize("position", range(5, len(GRAPHIC)))
+def test_every_byte_of_a_graphic_is_protected(position):
+    changed = bytearray(GRAPHIC)
+    changed[position] ^= 1
+    with pytest.raises(StreamError):
+        verify(bytes(changed))
+
+
+@pytest.mark.parametrize(
+    ("offset", "data"),
+    [
+        (6, b"\1"),  # tiles
+        (7, b"\0"),  # no tiles, but layers of the network
+        (7, b"\3"),
+        (8, b"\1"),  # a model
+        (16, b"\0\0"),
+        (20, b"\0"),
+        (21, bytes(4)),  # no bytes
+    ],
+)
+def test_fields_of_a_graphic_that_contradict_each_other(offset, data):
+    with pytest.raises(InvalidStream):
+        read_header(patched(offset, data, GRAPHIC))
+
+
+def test_a_graphic_has_no_index_and_a_photograph_no_file():
+    with pytest.raises(InvalidStream):
+        read_index(read_header(GRAPHIC), 0, GRAPHIC)
+    with pytest.raises(InvalidStream):
+        read_graphic(read_header(STREAM), STREAM)
+    with pytest.raises(TruncatedStream):
+        verify_layer(read_header(GRAPHIC), 0, GRAPHIC[:-1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "quality", "file"),
+    [
+        (Kind.PHOTOGRAPH, Size(1, 1), 50, b"x"),
+        (Kind.AVIF, Size(0, 1), 50, b"x"),
+        (Kind.AVIF, Size(1, MAX_EDGE + 1), 50, b"x"),
+        (Kind.AVIF, Size(1, 1), 0, b"x"),
+        (Kind.AVIF, Size(1, 1), 101, b"x"),
+        (Kind.AVIF, Size(1, 1), 50, b""),
+    ],
+)
+def test_graphics_that_cannot_be_written(kind, size, quality, file):
+    with pytest.raises(EncodeError):
+        write_graphic(kind, size, quality, file)

@@ -21,6 +21,7 @@ from service.errors import (
     Overloaded,
     Quarantined,
     ServiceError,
+    Stopping,
     WorkerFailed,
 )
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
@@ -128,7 +129,9 @@ async def test_workers_get_their_environment_and_no_secrets(
     assert body["environment"]["OMP_NUM_THREADS"] == "3"
     assert body["environment"]["CUDA_VISIBLE_DEVICES"] == ""
     assert body["secrets"] == []
-    assert body["settings"] == ["device", "max_pixels", "niceness", "profile", "worker_cache_bytes"]
+    assert body["settings"] == [
+        "device", "gamut", "graphics", "max_pixels", "niceness", "profile", "worker_cache_bytes",
+    ]  # fmt: skip
     assert body["niceness"] == os.nice(0) + 3
     plain = await make_pool(workers=1)
     assert (await answer(plain, render()))["niceness"] == os.nice(0)
@@ -516,7 +519,7 @@ async def test_stopping_does_not_wait_for_ever(make_pool: MakePool) -> None:
     await until(lambda: pool.state.waiting["light"] == 1)
     await pool.stop()
     failed = await asyncio.gather(*jobs, return_exceptions=True)
-    assert [type(error) for error in failed] == [WorkerFailed, WorkerFailed]
+    assert [type(error) for error in failed] == [Stopping, Stopping]
 
 
 async def test_workers_that_cannot_load_are_an_error_at_the_start() -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from service.routes.schemas import picture_info
 from service.settings import Settings
+from service.storage.records import Refinement
 from tests.service.fakes import MODEL_ID, FakeLibrary
 
 
@@ -34,3 +35,11 @@ def test_urls_begin_as_the_settings_say():
     info = picture_info(record, "https://img.example.org/")
     assert info.url == f"https://img.example.org/images/{record.id}"
     assert info.srcset.startswith("https://img.example.org/images/")
+
+
+def test_a_refinement_is_told():
+    library = FakeLibrary(Settings())
+    assert picture_info(library.add((50, 40))).refined is None
+    told = picture_info(library.add((50, 40), data=b"other", refined=Refinement("best", 4321))).refined
+    assert told is not None
+    assert told.model_dump() == {"effort": "best", "before_bytes": 4321}

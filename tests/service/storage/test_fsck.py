@@ -6,7 +6,7 @@ from service.metrics import Metrics
 from service.settings import Settings
 from service.storage import fsck
 from service.storage.store import INDEX, Store
-from tests.service.storage.test_store import PLANES, STREAM, record
+from tests.service.storage.test_store import PLANES, STREAM, of_version, record
 
 
 async def test_the_background_check_outlasts_the_store(valkey, caplog):
@@ -72,3 +72,16 @@ async def test_the_background_check_survives_what_nobody_foresaw(store, monkeypa
         assert not checking.done()
         await asyncio.sleep(0.02)
     checking.cancel()
+
+
+async def test_other_versions_do_not_end_the_check(store, raw, caplog):
+    caplog.set_level("INFO", "compass")
+    for number in range(3):
+        await store.put(record(number), STREAM, ())
+    await raw.set(f"{{{record(1).id}}}:stream", of_version(2))
+    checking = asyncio.create_task(fsck.watch(store, 1, lambda: None))
+    while "another version" not in caplog.text:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    checking.cancel()
+    assert "checked 3 pictures, 0 damaged" in caplog.text
+    assert "1 pictures are stored in another version of the format" in caplog.text

@@ -12,6 +12,7 @@ from service.errors import DamagedStream, NotFound
 from service.storage.records import (
     Facts,
     Record,
+    Refinement,
     all_keys,
     alpha_key,
     assemble,
@@ -40,6 +41,7 @@ TIMES = st.floats(0, 1e11, allow_nan=False, exclude_max=True)
         average=st.from_regex(r"(#[0-9a-f]{6})?", fullmatch=True),
         expires=st.none() | TIMES,
         alpha=st.lists(st.integers(1, 2**32), max_size=3).map(tuple),
+        refined=st.none() | st.builds(Refinement, st.sampled_from(["fast", "best"]), st.integers(1, 2**40)),
     )
 )
 def test_facts_come_back(facts: Facts) -> None:
@@ -96,3 +98,10 @@ def test_all_keys_of_a_picture_lie_together() -> None:
     assert len(set(keys)) == 2 + MAX_LAYERS
     assert {stream_key("abc"), facts_key("abc"), alpha_key("abc", 0)} <= set(keys)
     assert all(key.startswith("{abc}:") for key in keys)
+
+
+def test_facts_of_what_nobody_refined_are_as_they_were_before_anybody_could():
+    assert "refined" not in write_facts(FACTS)
+    wrong = write_facts(replace(FACTS, refined=Refinement("fast", 9))).replace("fast", "none")
+    with pytest.raises(DamagedStream):
+        parse_facts(wrong.encode())

@@ -11,7 +11,14 @@ import psutil
 import pytest
 
 from model.stream.container import CodedLayer, read_header, write
-from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
+from service.errors import (
+    DamagedStream,
+    NotFound,
+    Replaced,
+    StoreFull,
+    StoreUnavailable,
+    UnknownFormat,
+)
 from service.metrics import Metrics
 from service.routes.schemas import picture_info
 from service.settings import Settings
@@ -197,6 +204,40 @@ async def test_every_flipped_bit_of_the_facts_is_found(store, raw):
     assert await store.verify(kept.id) == kept
 
 
+def of_version(version: int) -> bytes:
+    """The stream as another version of the format may have it: a byte differs, and the CRC fits."""
+    stream = bytearray(STREAM)
+    stream[4] = version
+    end = read_header(STREAM).length - 4
+    stream[end : end + 4] = crc32(stream[:end]).to_bytes(4, "little")
+    return bytes(stream)
+
+
+@pytest.mark.parametrize("version", [2, 4])
+async def test_other_versions_of_the_format_are_told_and_left_alone(store, raw, capsys, version):
+    """They are no damage: another version of this program reads them."""
+    for number in range(2):
+        await store.put(record(number, alpha=(7, 8)), STREAM, PLANES)
+    name = f"{{{record().id}}}:stream"
+    await raw.set(name, of_version(version))
+    for asked in (store.record(record().id, fresh=True), store.verify(record().id)):
+        with pytest.raises(UnknownFormat, match=f"version {version}") as told:
+            await asked
+        assert told.value.status == 503
+    listed, _ = await store.page(None, 9)
+    assert [r.id for r in listed] == [record(1).id]
+    assert await fsck.check(store, delete=True) == 0
+    assert "1 pictures in another version of the format" in capsys.readouterr().out
+    assert await raw.get(name) == of_version(version)
+    assert await store.prune() == 0
+    await store.put(record(), STREAM, ())
+    assert (await store.verify(record().id)).bytes == len(STREAM)
+    assert len(await raw.keys(f"*{record().id}*")) == 2  # the planes of what was there before are gone
+    await raw.set(name, of_version(version))
+    await store.delete(record().id)
+    assert await raw.get(name) is None
+
+
 async def test_delete(store, raw):
     await store.put(record(alpha=(7, 8)), STREAM, PLANES)
     await store.delete(record().id)
@@ -214,7 +255,7 @@ async def test_another_stream_under_the_same_id_is_read_the_second_time(valkey, 
     longer = write(b"model-id", 256, [*LAYERS[:1], replace(LAYERS[1], hyper_latents=b"longer")])
     other = Store(valkey.url, Settings(), Metrics())
     await other.put(Record(kept.id, read_header(longer), FACTS), longer, ())
-    with pytest.raises(DamagedStream):
+    with pytest.raises(Replaced):
         await store.prefix(await store.record(kept.id), 1)
     assert await store.prefix(await store.record(kept.id), 1) == longer
     await other.close()

@@ -1,4 +1,4 @@
-"""The store against a plain model of it: put, extend, delete and expire in any order, on a real Valkey."""
+"""The store against a plain model: put, extend, refine, delete, expire in any order, on a real Valkey."""
 
 import asyncio
 import tempfile
@@ -27,9 +27,12 @@ from service.settings import Settings
 from service.storage.records import Facts, Record
 from service.storage.store import INDEX, Store
 from service.storage.valkey import EmbeddedValkey
+from service.storage.waiting import Taken
 
 LAYERS = [CodedLayer(64, 48, 75, b"hyper", [b"a" * 10]), CodedLayer(128, 96, 75, b"hyper", [b"b" * 40])]
 STREAM = write(b"model-id", 256, LAYERS)
+SMALLER = write(b"model-id", 256, [LAYERS[0], CodedLayer(128, 96, 75, b"hyper", [b"c" * 30])])
+UPLOAD = b"the upload's own bytes"
 PLANES = (b"plane 0", b"plane 01")
 NAMES = ("a" * 32, "b" * 32)
 PICTURES = st.sampled_from(NAMES)
@@ -41,10 +44,18 @@ T = TypeVar("T")
 
 @dataclass
 class Life:
-    """What the model knows of a stored picture; ``expires`` is None for one that lives for ever."""
+    """What the model knows of a stored picture; ``expires`` is None for one that lives for ever.
+
+    ``waits`` tells whether it is to be refined, ``holder`` who has taken it, and ``refined`` whether somebody
+    has searched for a smaller stream.
+    """
 
     created: float
     expires: float | None
+    stream: bytes = STREAM
+    waits: bool = False
+    holder: Taken | None = None
+    refined: bool = False
 
 
 def later(one: float | None, other: float | None) -> float | None:
@@ -63,6 +74,7 @@ class StoreInAnyOrder(RuleBasedStateMachine):
         super().__init__()
         self.start = time.time()
         self.lives: dict[str, Life] = {}
+        self.taken: list[tuple[Taken, Record]] = []
         self.stores = [self.wait(self.open()) for _ in range(2)]
         self.raw.flushall()
 
@@ -76,16 +88,19 @@ class StoreInAnyOrder(RuleBasedStateMachine):
         for store in self.stores:
             self.wait(store.close())
 
-    @rule(picture=PICTURES, service=st.integers(0, 1), life=LIVES, age=st.integers(0, 3))
-    def put(self, picture: str, service: int, life: float | None, age: int) -> None:
+    @rule(picture=PICTURES, service=st.integers(0, 1), life=LIVES, age=st.integers(0, 3), waits=st.booleans())
+    def put(self, picture: str, service: int, life: float | None, age: int, waits: bool) -> None:
         expires = None if life is None else self.start + life
         facts = Facts(1000.0 + age, 9, "PNG", 75, alpha=(7, 8), expires=expires)
-        self.wait(self.stores[service].put(Record(picture, read_header(STREAM), facts), STREAM, PLANES))
+        record = Record(picture, read_header(STREAM), facts)
+        self.wait(self.stores[service].put(record, STREAM, PLANES, UPLOAD if waits else None))
         known = self.lives.get(picture)
-        if known is not None:
-            self.lives[picture] = Life(known.created, later(known.expires, expires))
-        else:
-            self.lives[picture] = Life(facts.created, expires)
+        if known is None:
+            self.lives[picture] = Life(facts.created, expires, waits=waits)
+            return
+        known.expires, known.stream, known.refined = later(known.expires, expires), STREAM, False
+        if waits:
+            known.waits, known.holder = True, None
 
     @precondition(lambda self: self.lives)
     @rule(data=st.data(), service=st.integers(0, 1), life=LIVES)
@@ -106,15 +121,62 @@ class StoreInAnyOrder(RuleBasedStateMachine):
         del self.lives[picture]
         self.wait(self.stores[service].delete(picture))
 
+    @rule(service=st.integers(0, 1))
+    def take(self, service: int) -> None:
+        """One that waits and that nobody holds, if there is one."""
+        free = {name for name, life in self.lives.items() if life.waits and life.holder is None}
+        taken, given_up = self.wait(self.stores[service].waiting.take())
+        assert given_up == 0
+        if taken is None:
+            assert not free
+            return
+        assert taken.picture in free
+        assert self.wait(self.stores[service].waiting.original(taken)) == UPLOAD
+        self.lives[taken.picture].holder = taken
+        self.taken.append((taken, self.wait(self.stores[service].record(taken.picture, fresh=True))))
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data(), service=st.integers(0, 1), smaller=st.booleans())
+    def replace(self, data: st.DataObject, service: int, smaller: bool) -> None:
+        """It is written if it is still ours, and if what is stored is what we had taken."""
+        taken, record = self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1)))
+        stream = SMALLER if smaller else None
+        written = self.wait(self.stores[service].replace(taken, record, stream, "fast"))
+        life = self.lives.get(taken.picture)
+        if life is None or life.holder != taken or read_header(life.stream) != record.header:
+            assert written is None
+            return
+        assert written is not None
+        life.stream = stream or life.stream
+        life.waits, life.holder, life.refined = False, None, True
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data(), service=st.integers(0, 1), finished=st.booleans())
+    def give_back(self, data: st.DataObject, service: int, finished: bool) -> None:
+        """It waits again, or no more; if it is still ours."""
+        taken, _ = self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1)))
+        waiting = self.stores[service].waiting
+        self.wait(waiting.finish(taken) if finished else waiting.give_back(taken, untried=True))
+        life = self.lives.get(taken.picture)
+        if life is not None and life.holder == taken:
+            life.waits, life.holder = not finished, None
+
+    @rule(service=st.integers(0, 1))
+    def mend(self, service: int) -> None:
+        self.wait(self.stores[service].waiting.mend())
+        waits = sum(life.waits for life in self.lives.values())
+        assert self.wait(self.stores[service].waiting.counts()) == (waits, waits * len(UPLOAD))
+
     @precondition(lambda self: len(self.lives) < len(NAMES))
-    @rule(service=st.integers(0, 1), age=st.integers(0, 3))
-    def live_shortly(self, service: int, age: int) -> None:
+    @rule(service=st.integers(0, 1), age=st.integers(0, 3), waits=st.booleans())
+    def live_shortly(self, service: int, age: int, waits: bool) -> None:
         """A picture that is not there cannot be deleted; then it is put, lives shortly, and is gone."""
         picture = next(name for name in NAMES if name not in self.lives)
         with pytest.raises(NotFound):
             self.wait(self.stores[service].delete(picture))
         facts = Facts(1000.0 + age, 9, "PNG", 75, alpha=(7, 8), expires=time.time() + SHORT_LIFE)
-        self.wait(self.stores[service].put(Record(picture, read_header(STREAM), facts), STREAM, PLANES))
+        record = Record(picture, read_header(STREAM), facts)
+        self.wait(self.stores[service].put(record, STREAM, PLANES, UPLOAD if waits else None))
         time.sleep(2 * SHORT_LIFE)
 
     @rule(service=st.integers(0, 1))
@@ -133,7 +195,8 @@ class StoreInAnyOrder(RuleBasedStateMachine):
                     continue
                 record = self.wait(store.verify(picture))
                 assert (record.facts.created, record.facts.expires) == (known.created, known.expires)
-                assert self.wait(store.prefix(record, 1)) == STREAM
+                assert self.wait(store.prefix(record, 1)) == known.stream
+                assert (record.facts.refined is not None) == known.refined
                 assert [self.wait(store.alpha(record, k)) for k in range(2)] == list(PLANES)
 
     @invariant()

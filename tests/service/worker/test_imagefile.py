@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from service.errors import BadPicture, PictureTooLarge, ServiceError, UnsupportedPicture
@@ -236,3 +236,37 @@ def test_png_with_much_text():
     info.add_text("XML:com.adobe.xmp", "x" * 2**21, zip=True)
     info.add_itxt("Comment", "y" * 2**21, zip=True)
     assert difference(read(encoded(PHOTO, "PNG", pnginfo=info)).rgb, PHOTO) == 0
+
+
+def test_a_wide_gamut_is_kept_where_that_is_wanted():
+    """The pixels stay, the profile comes back in every format; by default all becomes sRGB."""
+    profile, image = adobe_rgb_profile(), photo(60, 40)
+    upload = encoded(image, "PNG", icc_profile=profile)
+    kept = imagefile.read(upload, 10**6, keep_gamut=True)
+    assert kept.profile == profile
+    assert np.array_equal(np.asarray(kept.rgb), np.asarray(image))
+    converted = imagefile.read(upload, 10**6)
+    assert converted.profile == b""
+    assert not np.array_equal(np.asarray(converted.rgb), np.asarray(image))
+    for name in ("avif", "webp", "jpeg", "png"):
+        with Image.open(BytesIO(imagefile.write(image, name, 80, profile=profile))) as answer:
+            assert answer.info["icc_profile"] == profile
+        with Image.open(BytesIO(imagefile.write(image.convert("L"), name, 80, profile=profile))) as grey:
+            assert "icc_profile" not in grey.info
+
+
+@pytest.mark.parametrize(
+    "profile", [b"", b"x" * 500, adobe_rgb_profile()[:300], adobe_rgb_profile() + bytes(5000)]
+)
+def test_profiles_that_cannot_be_kept(profile):
+    """Nonsense, cut off, too large."""
+    upload = encoded(photo(60, 40), "PNG", icc_profile=profile)
+    assert imagefile.read(upload, 10**6, keep_gamut=True).profile == b""
+
+
+def test_profiles_of_srgb_and_of_printers_are_not_kept():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    printer = adobe_rgb_profile().replace(b"mntr", b"prtr")
+    for profile in (srgb, printer):
+        upload = encoded(photo(60, 40), "PNG", icc_profile=profile)
+        assert imagefile.read(upload, 10**6, keep_gamut=True).profile == b""

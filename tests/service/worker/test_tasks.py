@@ -1,18 +1,25 @@
 """What a worker keeps: layers once decoded are not decoded again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from model.stream.container import CodedLayer, write
-from service.errors import BadParameter, DamagedStream, WeightsMissing
-from service.messages.jobs import Rendered, Upload
+from benchmarks.measure.drawn import cartoon
+from model.codec.codec import Codec
+from model.codec.refine import EFFORTS, MOST_ERROR, Effort
+from model.geometry import Size
+from model.stream.container import CodedLayer, Kind, read_header, verify, write, write_graphic
+from service.errors import BadParameter, BadPicture, DamagedStream, WeightsMissing
+from service.messages.jobs import Refine, Rendered, Upload
 from service.settings import Settings, WorkerSettings
 from service.worker.tasks import Tasks
+from tests.model.tiny import picture
 from tests.service.jobs import rendering
+from tests.service.samples import adobe_rgb_profile, encoded, photo, pixels
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +145,177 @@ def test_a_part_is_resized_with_its_transparency(settings: WorkerSettings) -> No
     assert np.array_equal(alpha, planes[3][40:70, 90:120])
 
 
+@pytest.fixture(scope="module")
+def drawing() -> Image.Image:
+    return cartoon().crop((100, 100, 420, 340))
+
+
+@pytest.fixture(scope="module")
+def graphic(settings: WorkerSettings, drawing: Image.Image) -> bytes:
+    """A drawing of 320 x 240, asked for in three layers."""
+    return Tasks(settings).upload(Upload("", encoded(drawing, "PNG"), 75, (80, 160))).stream
+
+
+def test_a_drawing_is_given_back_exactly(
+    settings: WorkerSettings, graphic: bytes, drawing: Image.Image
+) -> None:
+    """Whole, in part and turned; it is decoded once."""
+    header = verify(graphic)
+    assert (header.kind, len(header.layers)) == (Kind.LOSSLESS, 1)
+    tasks = Tasks(settings)
+    whole = tasks.render(rendering("key", graphic, 0, (320, 240)))
+    assert np.array_equal(pixels(whole.body), pixels(encoded(drawing, "PNG")))
+    part = tasks.render(rendering("key", graphic, 0, (30, 20), crop=(10, 40, 40, 60)))
+    assert np.array_equal(pixels(part.body), np.asarray(drawing.crop((10, 40, 40, 60)), np.int32))
+    assert (whole.layers_decoded, part.layers_decoded) == (1, 0)
+    alone = Tasks(settings)  # of a graphic a part alone cannot be decoded: all of it is kept
+    assert alone.render(rendering("key", graphic, 0, (30, 20), crop=(10, 40, 40, 60))).body == part.body
+    assert alone.render(rendering("key", graphic, 0, (320, 240))).layers_decoded == 0
+
+
+def test_smaller_widths_of_a_drawing_are_resized(
+    settings: WorkerSettings, graphic: bytes, drawing: Image.Image
+) -> None:
+    small = Tasks(settings).render(rendering("key", graphic, 0, (100, 75)))
+    expected = drawing.resize((100, 75), Image.Resampling.LANCZOS)
+    assert np.array_equal(pixels(small.body), np.asarray(expected, np.int32))
+
+
+def test_no_answer_is_larger_than_the_file_that_is_stored(settings: WorkerSettings, graphic: bytes) -> None:
+    file = graphic[read_header(graphic).length :]
+    tasks = Tasks(settings)
+    assert tasks.render(rendering("key", graphic, 0, (320, 240), "webp", 100)).body == file
+    rough = tasks.render(rendering("key", graphic, 0, (320, 240), "webp", 1)).body
+    assert len(rough) < len(file)
+    assert tasks.render(rendering("key", graphic, 0, (319, 239), "webp", 100)).body != file
+
+
+def test_a_transparent_drawing(settings: WorkerSettings, drawing: Image.Image) -> None:
+    """One plane of transparency, for the one layer."""
+    image = drawing.copy()
+    image.putalpha(Image.radial_gradient("L").resize(image.size))
+    tasks = Tasks(settings)
+    coded = tasks.upload(Upload("", encoded(image, "PNG"), 75, (80, 160)))
+    assert read_header(coded.stream).kind is Kind.LOSSLESS
+    assert len(coded.alpha) == 1
+    for output in ("png", "webp"):
+        body = tasks.render(rendering("key", coded.stream, 0, (320, 240), output, alpha=coded.alpha[0])).body
+        assert np.array_equal(pixels(body)[..., 3], np.asarray(image, np.int32)[..., 3])
+        if output == "png":
+            assert np.array_equal(pixels(body), np.asarray(image, np.int32))
+
+
+def test_graphics_can_be_switched_off(drawing: Image.Image) -> None:
+    tasks = Tasks(Settings(device="cpu", graphics=False).for_worker)
+    coded = tasks.upload(Upload("", encoded(drawing, "PNG"), 75, (80, 160)))
+    header = read_header(coded.stream)
+    assert (header.kind, len(header.layers)) == (Kind.PHOTOGRAPH, 3)
+
+
+def test_effort_is_spent_on_photographs_alone(settings: WorkerSettings, drawing: Image.Image) -> None:
+    told: list[float] = []
+    job = Upload("", encoded(drawing, "PNG"), 75, (80, 160))
+    assert read_header(Tasks(settings).upload(job, Effort(2), told.append).stream).is_graphic
+    assert told == []
+
+
+@pytest.mark.parametrize("kind", [Kind.LOSSLESS, Kind.AVIF])
+def test_a_hostile_graphic_is_damage(settings: WorkerSettings, graphic: bytes, kind: Kind) -> None:
+    """Alone and among others."""
+    forged = write_graphic(kind, Size(240, 320), 100, b"RIFF" + bytes(40))
+    jobs = [rendering(str(n), s, 0, (320, 240)) for n, s in enumerate((forged, graphic, forged))]
+    results = Tasks(settings).render_batch(jobs)
+    assert [type(result) for result in results] == [DamagedStream, Rendered, DamagedStream]
+
+
+def test_a_wide_gamut_goes_through(drawing: Image.Image) -> None:
+    """As a photograph and as a graphic, whose stored file has no profile of its own."""
+    profile = adobe_rgb_profile()
+    tasks = Tasks(Settings(device="cpu", gamut="keep").for_worker)
+    for image in (photo(96, 64), drawing):
+        coded = tasks.upload(Upload("", encoded(image, "PNG", icc_profile=profile), 75, ()))
+        assert coded.profile == profile
+        for output in ("png", "webp", "avif", "jpeg"):
+            job = rendering(coded.thumbhash, coded.stream, 0, image.size, output)
+            body = tasks.render(replace(job, profile=coded.profile)).body
+            with Image.open(BytesIO(body)) as answer:
+                assert answer.info["icc_profile"] == profile
+
+
 def test_weights_that_are_missing_are_no_damage(settings: WorkerSettings) -> None:
     """The picture is whole, and is shown again when they are installed."""
     unknown = write(b"unknown!", 256, [CodedLayer(64, 43, 75, b"hyper", [b"x" * 9])])
     with pytest.raises(WeightsMissing, match=b"unknown!".hex()) as missing:
         Tasks(settings).render(rendering("key", unknown, 0, (64, 43), "png", 100))
     assert missing.value.status == 503
+
+
+def _upload(width: int = 160, height: int = 128, seed: int = 0) -> bytes:
+    """A picture with enough in it to search for something smaller."""
+    out = BytesIO()
+    Image.fromarray(picture(width, height, seed)).save(out, "png")
+    return out.getvalue()
+
+
+def test_a_refined_stream_is_smaller_and_no_layer_of_it_worse(
+    settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EFFORTS, "fast", 60)
+    tasks, data, shares = Tasks(settings), _upload(), list[float]()
+    stored = tasks.upload(Upload("", data, 60, (80,))).stream
+    refined = tasks.refine(Refine("key", data, stored, "fast"), shares.append)
+    verify(refined.stream)
+    assert len(refined.stream) < len(stored)
+    assert refined.seconds > 0
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    headers = read_header(stored), read_header(refined.stream)
+    assert headers[0].sizes == headers[1].sizes
+    assert headers[0].model_id == headers[1].model_id
+    codec = Codec.load(settings.profile, "cpu", 1)
+    for layer, size in enumerate(headers[0].sizes):
+        original = np.asarray(
+            Image.open(BytesIO(data)).resize((size.width, size.height), Image.Resampling.BICUBIC)
+        )
+        before, after = (
+            np.square(codec.decode(stream, layer).astype(float) - original).sum()
+            for stream in (stored, refined.stream)
+        )
+        assert after <= 1.0001 * MOST_ERROR * before
+
+
+def test_a_stream_that_got_worse_or_no_smaller_is_not_given(
+    settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A smaller one of a lower quality is worse; the same one again is no smaller."""
+    tasks, data = Tasks(settings), _upload()
+    stored = tasks.upload(Upload("", data, 60, (80,))).stream
+    worse = tasks.upload(Upload("", data, 50, (80,))).stream
+    assert len(worse) < len(stored)
+    for found in (worse, stored):
+        monkeypatch.setattr(Codec, "encode", lambda *_, found=found, **__: found)
+        assert tasks.refine(Refine("key", data, stored, "fast")).stream == b""
+
+
+def test_a_picture_that_was_made_smaller_is_refined_at_its_size(
+    settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EFFORTS, "fast", 60)
+    tasks, data = Tasks(settings), _upload(320, 256)
+    stored = tasks.upload(Upload("", data, 60, (80,), max_width=150)).stream
+    refined = tasks.refine(Refine("key", data, stored, "fast"))
+    assert 0 < len(refined.stream) < len(stored)
+
+
+def test_what_cannot_be_refined(settings: WorkerSettings) -> None:
+    tasks, data = Tasks(settings), _upload()
+    stored = tasks.upload(Upload("", data, 60, (80,))).stream
+    with pytest.raises(BadPicture, match="its stream"):
+        tasks.refine(Refine("key", _upload(160, 120), stored, "fast"))
+    with pytest.raises(BadPicture):
+        tasks.refine(Refine("key", data[:-200], stored, "fast"))
+    with pytest.raises(DamagedStream):
+        tasks.refine(Refine("key", data, stored[:20], "fast"))
+    foreign = write(b"no model", 256, [CodedLayer(160, 128, 60, b"hyper", [b"tile"])])
+    with pytest.raises(WeightsMissing):
+        tasks.refine(Refine("key", data, foreign, "fast"))
