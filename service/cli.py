@@ -246,8 +246,9 @@ def _written_graphic(stream: bytes, header: "Header", view: "View", kind: str, q
     from service.worker.imagefile import write
 
     image = Image.fromarray(decode(stream, header))
-    if image.size != view.size:
-        image = image.resize(view.size, Image.Resampling.LANCZOS)
+    size = view.size.width, view.size.height
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
     return write(image, kind, quality, sharp=True)
 
 

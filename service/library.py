@@ -137,6 +137,7 @@ class Library:
             created=time.time(),
             source_bytes=len(job.data),
             source_format=coded.source_format,
+            source_bits=coded.source_bits,
             quality=job.quality,
             alpha=tuple(len(plane) for plane in coded.alpha),
             alpha_crcs=tuple(crc32(plane) for plane in coded.alpha),

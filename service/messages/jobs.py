@@ -34,7 +34,8 @@ class Uploaded:
 
     ``width`` and ``height`` after EXIF orientation; ``alpha`` holds one losslessly coded grey
     picture per layer where the source had transparency, else nothing; ``average`` is "#rrggbb".
-    ``profile`` is the ICC profile of the stream's colours, nothing for sRGB.
+    ``profile`` is the ICC profile of the stream's colours, nothing for sRGB; ``source_bits`` are those of a
+    channel of the upload, 8 or 16.
     """
 
     stream: bytes
@@ -45,6 +46,7 @@ class Uploaded:
     thumbhash: str = ""
     average: str = ""
     profile: bytes = b""
+    source_bits: int = 8
     seconds: dict[str, float] = field(default_factory=dict)
 
 

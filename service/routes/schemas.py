@@ -36,6 +36,7 @@ class PictureInfo(BaseModel):
     bytes: int = Field(description="bytes stored: the stream and the alpha planes")
     source_bytes: int = Field(description="bytes of the upload")
     source_format: str = Field(description="format of the upload", examples=["JPEG"])
+    source_bits: int = Field(description="bits per channel of the upload; more than 8 are rounded to 8")
     quality: int = Field(description="1-100")
     alpha: bool = Field(description="whether it has transparency")
     kind: KindWord = Field(
@@ -80,6 +81,7 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
         bytes=record.bytes,
         source_bytes=facts.source_bytes,
         source_format=facts.source_format,
+        source_bits=facts.source_bits,
         quality=facts.quality,
         alpha=bool(facts.alpha),
         kind=header.kind.word,

@@ -46,7 +46,7 @@ class Facts:
     plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored before there were any have none, and their
     planes are checked by length alone. ``widths`` are those that are offered of a graphic, which has one
     layer, in pixels, smallest first. ``profile`` is the ICC profile of the stream's colours in base64, empty
-    for sRGB.
+    for sRGB. ``source_bits`` are those of a channel of the upload.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -60,6 +60,7 @@ class Facts:
     average: Annotated[str, Field(pattern=r"^(#[0-9a-f]{6})?$")] = ""
     expires: Time | None = None
     alpha_crcs: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = ()
+    source_bits: Annotated[int, Field(ge=8, le=16)] = 8
     refined: Refinement | None = None
     widths: tuple[Annotated[int, Field(ge=1, le=MAX_EDGE)], ...] = ()
     profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8192)] = ""

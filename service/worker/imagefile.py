@@ -27,12 +27,13 @@ PngImagePlugin.MAX_TEXT_CHUNK = 32 * 2**20  # of its limit for all texts, 64 MiB
 @dataclass(frozen=True)
 class Picture:
     """An opened upload: ``rgb`` is upright, ``alpha`` a grey picture or None if opaque. ``profile`` is
-    the ICC profile of its colours, nothing for sRGB."""
+    the ICC profile of its colours, nothing for sRGB; ``bits`` are those of a channel before it was read."""
 
     rgb: Image.Image
     alpha: Image.Image | None
     format: str
     profile: bytes = b""
+    bits: int = 8
 
 
 def read(data: bytes, max_pixels: int, max_width: int | None = None, keep_gamut: bool = False) -> Picture:
@@ -46,7 +47,7 @@ def read(data: bytes, max_pixels: int, max_width: int | None = None, keep_gamut:
     Raises UnsupportedPicture, BadPicture or PictureTooLarge.
     """
     with _open(data, max_pixels) as image:
-        name = image.format or ""
+        name, bits = image.format or "", _bits(image)
         try:
             image.load()
             upright = ImageOps.exif_transpose(image)
@@ -61,7 +62,7 @@ def read(data: bytes, max_pixels: int, max_width: int | None = None, keep_gamut:
         size = (max_width, max(1, round(rgb.height * max_width / rgb.width)))
         rgb = rgb.resize(size, Image.Resampling.LANCZOS)
         alpha = alpha and alpha.resize(size, Image.Resampling.LANCZOS)
-    return Picture(rgb, alpha, name, profile)
+    return Picture(rgb, alpha, name, profile, bits)
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
@@ -86,6 +87,12 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     if image.mode in ("F", "LAB"):
         raise UnsupportedPicture(f"pictures of mode {image.mode} are not read here")
     return image
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits per channel of a picture before it is loaded: 16 if its samples are wider than a byte, else 8."""
+    wide = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    return 16 if wide or image.mode.startswith("I") else 8
 
 
 def _alpha(image: Image.Image) -> Image.Image | None:

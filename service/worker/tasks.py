@@ -121,6 +121,7 @@ class Tasks:
                 width=picture.rgb.width,
                 height=picture.rgb.height,
                 source_format=picture.format,
+                source_bits=picture.bits,
                 alpha=planes,
                 thumbhash=thumbhash(picture.rgb, alpha),
                 average=average_colour(picture.rgb, alpha),

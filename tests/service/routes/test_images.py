@@ -32,7 +32,7 @@ def test_upload_as_form(service):
     assert [(layer["width"], layer["height"]) for layer in info["layers"]] == [(30, 20), (60, 40), (90, 60)]
     assert info["layers"][-1]["prefix"] == info["bytes"]
     assert info["source_bytes"] == len(data)
-    assert info["source_format"] == "PNG"
+    assert (info["source_format"], info["source_bits"]) == ("PNG", 8)
     assert service.client.get(answer.headers["location"]).status_code == 200
 
 

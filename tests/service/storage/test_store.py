@@ -26,6 +26,7 @@ from service.storage import fsck
 from service.storage.records import Facts, Record
 from service.storage.store import INDEX, RECORD_SECONDS, Store
 from service.storage.valkey import EmbeddedValkey
+from tests.service.storage.breaking import breaking
 
 LAYERS = [
     CodedLayer(64, 48, 75, b"hyper", [b"a" * 100]),
@@ -604,3 +605,23 @@ async def test_a_listing_asks_once_for_all(store, raw):
     before = (await raw.info("stats"))["total_reads_processed"]
     assert len((await store.page(None, 500))[0]) == 8
     assert (await raw.info("stats"))["total_reads_processed"] - before <= 4
+
+
+async def test_a_write_whose_connection_broke_is_not_repeated(valkey, tmp_path):
+    """It may be what ended the server, on a full disk; and it may have been carried out."""
+    async with breaking(valkey.url, tmp_path, b"EXEC") as (url, between):
+        opened = Store(url, Settings(), Metrics())
+        with pytest.raises(StoreUnavailable):
+            await opened.put(record(), STREAM, ())
+        assert between.broken == 1
+        await opened.close()
+
+
+async def test_a_reading_whose_connection_broke_is_tried_again(valkey, tmp_path, store):
+    await store.put(record(), STREAM, ())
+    async with breaking(valkey.url, tmp_path, b"GETRANGE") as (url, between):
+        opened = Store(url, Settings(), Metrics())
+        with pytest.raises(StoreUnavailable):
+            await opened.record(record().id)
+        assert between.broken > 1
+        await opened.close()

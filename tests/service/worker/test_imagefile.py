@@ -1,5 +1,7 @@
 """Every kind of upload is read right or refused clearly, and answers are written without metadata."""
 
+import struct
+import zlib
 from io import BytesIO
 from random import Random
 
@@ -64,8 +66,28 @@ def test_grey_and_black_and_white():
 def test_16_bits(kind):
     samples = np.linspace(0, 65535, 120 * 80).reshape(80, 120).round()
     data = encoded(Image.fromarray(samples.astype(np.uint16)), kind)
-    found = np.asarray(read(data).rgb).astype(float)
+    picture = read(data)
+    assert picture.bits == 16
+    found = np.asarray(picture.rgb).astype(float)
     assert np.abs(found - samples[..., None] / 257).max() <= 0.5
+
+
+def test_16_bits_of_colour():
+    """Pillow writes no such file."""
+    samples = np.random.default_rng(5).integers(0, 65536, (6, 7, 3), np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 7, 6, 16, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    picture = read(b"\x89PNG\r\n\x1a\n" + header + body)
+    assert picture.bits == 16
+    assert np.abs(np.asarray(picture.rgb).astype(float) - samples / 257).max() <= 1
+    assert read(encoded(PHOTO, "PNG")).bits == 8
 
 
 def test_palette_with_transparency():
