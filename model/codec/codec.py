@@ -27,9 +27,10 @@ from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
 from model.codec.pixels import Pixels, Source, source_of, squared_error, to_numbers, to_pixels
 from model.codec.refine import MOST_ERROR, NO_EFFORT, Effort, Latents, Target, refine
-from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile, scale_table
+from model.codec.weights import Prior, Weights, load, scale_table
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, halved, strips, whole
+from model.installed import path_of_model, path_of_profile
 from model.network.compass import Hyperprior, channels_last, quality_to_level
 from model.network.precision import matrix_dtype, set_precision
 from model.network.rate import lagrange_multiplier
