@@ -114,6 +114,11 @@ def _parser() -> argparse.ArgumentParser:
     fsck.add_argument("--delete", action="store_true", help="delete damaged pictures")
     fsck.set_defaults(run=_fsck)
 
+    models = commands.add_parser(
+        "models", help="say which weights are installed, and how many stored pictures need each"
+    )
+    models.set_defaults(run=_models)
+
     refine = commands.add_parser(
         "refine", help="make stored pictures smaller, as COMPASS_REFINE does in the background"
     )
@@ -322,6 +327,12 @@ def _fsck(options: argparse.Namespace) -> int:
     from service.storage.fsck import run
 
     return run(options.delete)
+
+
+def _models(_: argparse.Namespace) -> int:
+    from service.storage.models import run
+
+    return run()
 
 
 def _refine(options: argparse.Namespace) -> int:

@@ -24,8 +24,9 @@ from benchmarks.measure.ours import measure
 from benchmarks.measure.report import compare, finish, table
 from benchmarks.quality.scalable import Ladder
 from model.codec.codec import Codec
-from model.codec.weights import load, path_of_profile
+from model.codec.weights import load
 from model.geometry import Size, coarse, whole
+from model.installed import path_of_profile
 from model.training.checkpoint import Checkpoint, load_checkpoint
 from model.training.cli import RECIPES
 from model.training.data import Pictures, load_pictures

@@ -32,8 +32,8 @@ from benchmarks.speed.operations import operations, peaks
 from benchmarks.speed.plain import PlainCodec
 from model.clock import StageClock
 from model.codec.codec import Codec
-from model.codec.weights import FOLDER
 from model.geometry import Box, Size
+from model.installed import FOLDER
 from model.network.config import PROFILES
 from model.stream.container import read_header
 from model.stream.ladder import layer_sizes

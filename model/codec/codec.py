@@ -27,9 +27,10 @@ from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
 from model.codec.pixels import Pixels, Source, source_of, squared_error, to_numbers, to_pixels
 from model.codec.refine import MOST_ERROR, NO_EFFORT, Effort, Latents, Target, refine
-from model.codec.weights import Prior, Weights, load, path_of_model, path_of_profile, scale_table
+from model.codec.weights import Prior, Weights, load, scale_table
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, halved, strips, whole
+from model.installed import path_of_model, path_of_profile
 from model.network.compass import Hyperprior, channels_last, quality_to_level
 from model.network.precision import matrix_dtype, set_precision
 from model.network.rate import lagrange_multiplier
@@ -40,7 +41,7 @@ TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
 MAX_PIXELS = 2**28
 """Layers of more pixels are neither written nor decoded."""
-_STRIP = 2**20  # pixels that are computed at a time: what is computed around them, too, stays a small share
+_STRIP = 2**19  # pixels that are computed at a time: what is computed around them, too, stays a small share
 _MOST_CODINGS = 7  # how often a layer is coded at most until its hyper-latents have settled
 
 
@@ -348,7 +349,7 @@ class Codec:
         hyperprior, coder = self._hyperprior(k), self.latent_coder(k, size_of(picture), TILE)
         with clock.stage("analysis"):
             gain, _ = self._gains(hyperprior, quality)
-            y = self._analyse(hyperprior, picture, prediction) * gain
+            y = self._analyse(hyperprior, picture, prediction).mul_(gain)
             z = hyperprior.hyper_analyse(y) - hyperprior.medians()
         for _ in range(_MOST_CODINGS):
             layer = _Layer.of(coder, size_of(picture), quality, y, z, clock)
@@ -465,9 +466,10 @@ class Codec:
 
         def fill(part: Box) -> None:
             window = hyperprior.transforms.pixels_for_latents(part, size)
-            x = original(window)
-            p = predicted(window) if predicted else None
-            x = x if p is None else x - p
+            x, p = original(window), None
+            if predicted is not None:
+                p = predicted(window)
+                x.sub_(p)
             y[..., *part.slices] = hyperprior.transforms.analyse(x, window, part, size, p)
 
         self._block_threads.map(fill, strips(box, _STRIP // LATENT**2, 1))

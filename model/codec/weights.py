@@ -1,29 +1,24 @@
 """Weight files: safetensors holding the network, the integer priors and the entropy tables.
 
-The file's SHA-256 names the model: its first 8 bytes stand in every stream. ``model/weights/``
-holds ``<profile>.safetensors``, which new pictures are coded with, and older files that stored
-streams may still need.
+Where they lie, and what names them: :mod:`model.installed`.
 """
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from model.errors import UnknownModel, WeightsError
+from model.errors import WeightsError
+from model.installed import model_id
 from model.network.compass import SCALE_COUNT, SCALE_HIGH, SCALE_LOW, Compass
 from model.network.config import Config
 from model.network.priors import IntegerHyperSynthesis
-from model.stream.container import MODEL_ID_BYTES
 from model.stream.entropy import Tables
 
-FOLDER = Path(__file__).parents[1] / "weights"
 PARTS = ("base", "enhancement")
 
 
@@ -49,37 +44,6 @@ class Weights:
 def scale_table() -> np.ndarray:
     """The Gaussian scales (SCALE_COUNT,), geometric."""
     return np.geomspace(SCALE_LOW, SCALE_HIGH, SCALE_COUNT)
-
-
-def model_id(path: Path) -> bytes:
-    """The first 8 bytes of a weight file's SHA-256; raises WeightsError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()[:MODEL_ID_BYTES]
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
-
-
-@cache
-def installed(folder: Path = FOLDER) -> dict[bytes, Path]:
-    """Every weight file in ``folder`` by its model id."""
-    return {model_id(path): path for path in sorted(folder.glob("*.safetensors"))}
-
-
-def path_of_profile(profile: str, folder: Path = FOLDER) -> Path:
-    """The weight file that new pictures are coded with; raises WeightsError if there is none."""
-    path = folder / f"{profile}.safetensors"
-    if not path.is_file():
-        raise WeightsError(f"no weights for profile {profile!r} in {folder}")
-    return path
-
-
-def path_of_model(identity: bytes, folder: Path = FOLDER) -> Path:
-    """The weight file of a stream's model id; raises UnknownModel if it is not installed."""
-    try:
-        return installed(folder)[identity]
-    except KeyError:
-        raise UnknownModel(f"the weights of model {identity.hex()} are not installed") from None
 
 
 def load(path: Path) -> Weights:

@@ -232,7 +232,8 @@ class Patches(Transforms):
         outer = grow(box, self.analysis_margins[1], halved(size, 4))
         middle = grow(box, self.analysis_margins[0], halved(size, 4))
         cut = fine(outer, LATENT, size).inside(window)
-        patches = to_patches(pad_to_latents(x[..., *cut] - self.grey))  # (B, 192, 2 h, 2 w) of outer
+        patches = to_patches(pad_to_latents(x[..., *cut]))  # (B, 192, 2 h, 2 w) of outer
+        patches = patches.sub_(self.grey) if self.grey else patches
         h = self.a_in(patches.to(self.dtype))
         if prediction is not None:
             seen = pad_to_latents(prediction[..., *cut] - GREY)

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.codec.weights import FOLDER, PARTS, load, model_id, scale_table
+from model.codec.weights import PARTS, load, scale_table
+from model.installed import FOLDER, model_id
 from model.network.compass import Compass
 from model.network.config import PROFILES, Config
 from model.stream.entropy import Tables

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from model.codec.weights import model_id
+from model.installed import model_id
 from model.network.compass import Compass, channels_last
 from model.network.config import Config
 from model.training.begin import begin

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from service.errors import DamagedStream, NotFound, ServiceError, UnknownFormat
 from service.settings import Settings
 from service.storage.by_hand import open_store
+from service.storage.models import Models
 from service.storage.store import Store
 
 EXIT_DAMAGED = 3
@@ -44,6 +45,7 @@ async def check(store: Store, delete: bool) -> int:
     """
     seen: set[str] = set()
     damaged = relisted = unknown = 0
+    models = Models()
     with tqdm(unit=" pictures", file=sys.stderr, disable=None) as progress:
         async for picture in store.ids():
             if picture in seen:
@@ -51,7 +53,7 @@ async def check(store: Store, delete: bool) -> int:
             seen.add(picture)
             progress.update()
             try:
-                relisted += await check_one(store, picture)
+                relisted += await check_one(store, picture, models)
             except NotFound:
                 continue  # deleted or expired meanwhile
             except UnknownFormat as error:
@@ -76,17 +78,21 @@ async def check(store: Store, delete: bool) -> int:
     )
     if enlisted:
         print(f"{enlisted} kept uploads were missing from those that wait to be refined")
+    for complaint in models.complaints():
+        print(complaint)
     if unknown:
         print(f"{unknown} pictures in another version of the format, which were left alone")
     return EXIT_DAMAGED if damaged else 0
 
 
-async def check_one(store: Store, picture: str) -> bool:
-    """Read all of a picture and verify it; True if it was missing from the listing.
+async def check_one(store: Store, picture: str, models: Models) -> bool:
+    """Read all of a picture, verify it and count it; True if it was missing from the listing.
 
     Raises DamagedStream, UnknownFormat, NotFound or StoreUnavailable.
     """
-    return await store.reindex(await store.verify(picture))
+    record = await store.verify(picture)
+    models.add(record.header)
+    return await store.reindex(record)
 
 
 async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
@@ -94,11 +100,12 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
     while True:
         began = time.monotonic()
         pictures = damaged = unknown = 0
+        models = Models()
         try:
             async for picture in store.ids():
                 pictures += 1
                 try:
-                    await check_one(store, picture)
+                    await check_one(store, picture, models)
                 except NotFound:
                     continue  # deleted or expired meanwhile
                 except UnknownFormat:
@@ -116,6 +123,8 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
             await store.prune()
             await store.waiting.mend()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
+            for complaint in models.complaints():
+                log.warning("%s", complaint)
             if unknown:
                 log.warning("%d pictures are stored in another version of the format", unknown)
         except ServiceError as error:

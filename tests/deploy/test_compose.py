@@ -54,8 +54,19 @@ def test_every_package_has_hashes_in_the_image_as_well():
 
 def test_redis_is_a_version_without_known_holes():
     """7.4.6 and 7.2.11 mended the hole through which a script could run any program (CVE-2025-49844)."""
-    version = SERVICES["redis"]["image"].removeprefix("redis:").removesuffix("-bookworm")
+    image = re.fullmatch(r"\$\{REDIS_IMAGE:-redis:([0-9.]+)-bookworm\}", SERVICES["redis"]["image"])
+    assert image
+    version = image[1]
     assert tuple(map(int, version.split("."))) >= (7, 4, 6)
+
+
+def test_every_image_can_be_pinned_by_its_digest():
+    example = (ROOT / "docker/example.env").read_text()
+    for name in set(SERVICES) - set(IMAGE):
+        variable = f"{name.upper()}_IMAGE"
+        default = SERVICES[name]["image"].removeprefix(f"${{{variable}:-").removesuffix("}")
+        assert re.fullmatch(r"[a-z/]+:v?[0-9.]+(-bookworm)?", default)
+        assert f"\n#{variable}={default}@sha256:...\n" in example
 
 
 def test_the_service_waits_for_a_healthy_store():

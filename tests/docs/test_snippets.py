@@ -90,7 +90,13 @@ def test_it_runs(snippet: Snippet, service: RunningService, picture: str, folder
     else:
         command = [sys.executable, "-c", f"{snippet.before}\n{code}"]
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PATH": path,
+        "OMP_NUM_THREADS": "1",
+        "COMPASS_DATA": str(service.folder / "data"),
+    }
     result = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
     )

@@ -134,6 +134,13 @@ def test_strips_are_wide_and_bounded():
     assert len(large) < 60
 
 
+def test_pillow_has_the_left_first():
+    box = Box(1, 2, 30, 40)
+    assert box.edges == (2, 1, 40, 30)
+    assert box.shifted(-1, 5) == Box(0, 7, 29, 45)
+    assert box.shifted(-1, 5).size == box.size
+
+
 @given(sized_boxes(), st.integers(1, 40))
 def test_coarse_and_fine(case, step):
     size, box = case

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 import model.codec.refine
 from model.codec.codec import Codec
 from model.codec.refine import EFFORTS, MOST_ERROR, NO_EFFORT, Effort
-from model.codec.weights import load, path_of_profile
+from model.codec.weights import load
 from model.geometry import Size
+from model.installed import path_of_profile
 from model.stream.container import read_header
 from model.training.export import export
 from tests.model.tiny import TINY, TINY_PATCHES, lively_network, picture

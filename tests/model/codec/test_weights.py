@@ -1,15 +1,15 @@
 """Weight files: written, found, and refused if they are not what they should be."""
 
 import json
-import shutil
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from model.codec.weights import installed, load, model_id, path_of_model, path_of_profile
-from model.errors import UnknownModel, WeightsError
+from model.codec.weights import load
+from model.errors import WeightsError
+from model.installed import model_id, path_of_profile
 from model.network.compass import SCALE_COUNT
 from model.stream.container import MODEL_ID_BYTES
 from model.stream.entropy import PRECISION
@@ -187,17 +187,3 @@ def half_tables(tensors):
 def test_priors_that_do_not_fit(changed, change):
     with pytest.raises(WeightsError):
         load(changed(change))
-
-
-def test_models_are_found_by_their_id(tiny_weights, tmp_path):
-    shutil.copy(tiny_weights, tmp_path / "lite.safetensors")
-    (tmp_path / "notes.txt").write_text("not weights")
-    installed.cache_clear()
-    try:
-        identity = model_id(tiny_weights)
-        assert path_of_profile("lite", tmp_path) == tmp_path / "lite.safetensors"
-        assert path_of_model(identity, tmp_path) == tmp_path / "lite.safetensors"
-        with pytest.raises(UnknownModel):
-            path_of_model(b"\0" * 8, tmp_path)
-    finally:
-        installed.cache_clear()

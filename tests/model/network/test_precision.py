@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from model.codec.codec import Codec
-from model.codec.weights import load, path_of_profile
+from model.codec.weights import load
 from model.geometry import Size
+from model.installed import path_of_profile
 from model.training.screens import screens
 from tests.model.tiny import picture
 

@@ -6,7 +6,16 @@ from PIL import Image, ImageOps
 from model.geometry import Box, Size
 from model.stream.ladder import layer_sizes
 from service.errors import BadParameter, NotFound
-from service.planning.sizing import Fit, View, Wanted, choose, choose_view, decoded_alone, decoding_cost
+from service.planning.sizing import (
+    Fit,
+    View,
+    Wanted,
+    can_enlarge,
+    choose,
+    choose_view,
+    decoded_alone,
+    decoding_cost,
+)
 
 PHOTO = Size(3000, 4000)
 PORTRAIT = Size(4032, 3024)
@@ -145,3 +154,12 @@ def test_a_part_costs_its_share_if_it_is_decoded_alone():
     assert decoding_cost(layers, 1, Box(0, 0, 100, 201)) == 85000
     assert decoded_alone(Box(150, 300, 200, 400), Size(200, 400))
     assert not decoded_alone(None, Size(200, 400))
+
+
+def test_the_network_enlarges_both_edges_to_at_most_twice_their_size():
+    small = Size(40, 60)
+    assert can_enlarge(small, Size(80, 120))
+    assert can_enlarge(small, Size(41, 61))
+    assert not can_enlarge(small, Size(40, 61))
+    assert not can_enlarge(small, Size(81, 120))
+    assert not can_enlarge(small, Size(20, 120))
