@@ -103,7 +103,7 @@ class LIFF(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the features, and all else at their size, are computed in."""
+        """What the features are computed in."""
         return self.features.last.weight.dtype
 
     def pixels_for_prediction(self, box: Box, small: Size, large: Size) -> Box:
@@ -148,9 +148,9 @@ class LIFF(nn.Module):
         first = self.first.weight[:, : 9 * C].reshape(H, C, 3, 3)
         last = self.last.weight.view(C, 3, 3, 3, H).permute(3, 4, 0, 1, 2).reshape(3 * H, C, 3, 3)
         bias = self.last.bias.view(C, 3, 3, 3).permute(3, 0, 1, 2)
-        features = self.features(self.patches(x.to(self.dtype)))
+        features = self.features(self.patches(x.to(self.dtype))).to(first.dtype)
         filters = F.pad(torch.cat([first, last, bias]), (0, 0, 0, 0, 0, 0, 0, -(4 * H + 3) % _CHANNELS))
-        filters = filters.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        filters = filters.contiguous(memory_format=torch.channels_last)
         return F.conv2d(features, filters, padding=1).permute(0, 2, 3, 1).contiguous()
 
     def positions(self, box: Box, small: Size, large: Size) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """What the network computes in: float32, or bfloat16 where the processor multiplies much faster in it.
 
 The residual networks of the patches and the features of LIFF may be bfloat16. Everything that large numbers
-pass through stays float32: the linear parts, the gains, the filters of LIFF, the sum of prediction and
-residual. The priors are integers. So a layer's pixels differ by at most 1 of 255 from those of float32,
+pass through stays float32: the linear parts, the gains, the last convolution of the synthesis, whose outputs
+are pixels, the filters of LIFF, the sum of prediction and residual. The priors are integers. So a layer's pixels differ by at most 1 of 255 from those of float32,
 given the same layer below, and latents do not differ at all (``docs/architecture.md``, "Precision").
 """
 
@@ -25,7 +25,7 @@ def set_precision(network: Compass, dtype: torch.dtype) -> Compass:
         if not isinstance(transforms, Patches):
             return network  # the paper's form computes in float32
         for module in transforms.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and module is not transforms.s_out:
                 module.to(dtype)
     network.liff.features.to(dtype)
     return network

@@ -256,7 +256,8 @@ class Patches(Transforms):
         if prediction is not None:
             seen = pad_to_latents(prediction - GREY)
             h = h.add_(self.s_condition(to_patches(seen.to(self.dtype))))
-        h = self.s_out(self.s_blocks(h)[..., *cells.times(2).inside(middle.times(2))])
+        h = self.s_blocks(h)[..., *cells.times(2).inside(middle.times(2))]
+        h = self.s_out(h.to(self.s_out.weight.dtype))
         linear = exact_product(y[..., *cells.inside(window)], of_patches(self.linear_synthesis.T).T)
         patches = F.pixel_shuffle(linear, 2).add_(h)  # (B, 192, 2 h, 2 w) of cells
         x = F.pixel_shuffle(patches, PATCH)[..., *box.inside(cells.times(LATENT))]
