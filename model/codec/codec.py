@@ -351,12 +351,17 @@ class Codec:
             gain, _ = self._gains(hyperprior, quality)
             y = self._analyse(hyperprior, picture, prediction).mul_(gain)
             z = hyperprior.hyper_analyse(y) - hyperprior.medians()
-        for _ in range(_MOST_CODINGS):
-            layer = _Layer.of(coder, size_of(picture), quality, y, z, clock)
-            settled = coder.settle(y, z, layer.latents)
+        layer = _Layer.of(coder, size_of(picture), quality, y, z, clock)
+        missing = coder.missing(y, layer.latents)
+        for _ in range(_MOST_CODINGS - 1):
+            settled = coder.settle(missing, z)
             if settled is None:
                 break
-            z = settled
+            other = _Layer.of(coder, size_of(picture), quality, y, settled, clock)
+            still_missing = coder.missing(y, other.latents)
+            if still_missing.sum() >= missing.sum():  # textures miss a little everywhere: nothing is wrong
+                break
+            layer, missing, z = other, still_missing, settled
         return layer, y, z
 
     def _refined(

@@ -104,17 +104,22 @@ class LatentCoder:
         index, mean = self._priors(_quantise(z), whole(self.latents))
         return index, (mean.float() * 2.0**-FRACTION)[None]
 
-    def settle(self, y: Tensor, z: Tensor, decoded: Tensor) -> Tensor | None:
-        """Hyper-latents (1, N, h/4, w/4) nearer to 0 where too much of ``y`` is lost in ``decoded``, or None.
+    def missing(self, y: Tensor, decoded: Tensor) -> Tensor:
+        """What is lost of latents that are not coded: squared steps (1, 1, h/4, w/4), by hyper-latent.
 
-        Latents that are not coded are replaced by their means. Where hyper-latents are unlike everything
-        that training saw, as on flat areas, these means can be far off, and a block gets another colour.
         ``y`` and ``decoded`` are latents (1, M, h, w), unrounded and as the decoder will have them.
         """
         error = (y - decoded).square_()
-        missing = error.mul_(error > 1).sum(1, keepdim=True)
-        by_hyper_latent = F.avg_pool2d(missing, 4, ceil_mode=True, divisor_override=1)
-        wrong = F.max_pool2d((by_hyper_latent > _MOST_MISSING).float(), 3, stride=1, padding=1) > 0
+        lost = error.mul_(error > 1).sum(1, keepdim=True)
+        return F.avg_pool2d(lost, 4, ceil_mode=True, divisor_override=1)
+
+    def settle(self, missing: Tensor, z: Tensor) -> Tensor | None:
+        """Hyper-latents (1, N, h/4, w/4) nearer to 0 where too much is ``missing``, or None.
+
+        Latents that are not coded are replaced by their means. Where hyper-latents are unlike everything
+        that training saw, as on flat areas, these means can be far off, and a block gets another colour.
+        """
+        wrong = F.max_pool2d((missing > _MOST_MISSING).float(), 3, stride=1, padding=1) > 0
         return torch.where(wrong, torch.trunc(z.round() / 2), z) if wrong.any() else None
 
     def decode(self, stream: bytes, index: Index, box: Box, clock: StageClock) -> tuple[Tensor, Box]:

@@ -2,8 +2,9 @@
 
 The residual networks of the patches and the features of LIFF may be bfloat16. Everything that large numbers
 pass through stays float32: the linear parts, the gains, the last convolution of the synthesis, whose outputs
-are pixels, the filters of LIFF, the sum of prediction and residual. The priors are integers. So a layer's pixels differ by at most 1 of 255 from those of float32,
-given the same layer below, and latents do not differ at all (``docs/architecture.md``, "Precision").
+are pixels, the filters of LIFF, the sum of prediction and residual. The priors are integers. So a layer's
+pixels differ by at most 1 of 255 from those of float32, given the same layer below, and latents do not differ
+at all (``docs/architecture.md``, "Precision").
 """
 
 import torch
