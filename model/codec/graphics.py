@@ -5,6 +5,7 @@ prediction from whole areas keep those in a fraction of the bytes.
 """
 
 import struct
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -25,9 +26,9 @@ FORMATS = {Kind.LOSSLESS: "webp", Kind.AVIF: "avif"}
 LOSSLESS_QUALITY = 100
 """The quality that a graphic without loss has in its header."""
 
-_BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, RuntimeError,
-    struct.error, Image.DecompressionBombError,
+BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
+    ZeroDivisionError, AttributeError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 """What Pillow's readers raise on damaged files."""
 
@@ -80,5 +81,5 @@ def decode(stream: bytes, header: Header | None = None) -> Pixels:
             if (image.mode, image.size) != ("RGB", (size.width, size.height)):
                 raise InvalidStream(f"the file of the {header.kind.word} graphic is another picture")
             return np.array(image)
-    except _BROKEN as error:
+    except (*BROKEN, Image.DecompressionBombError) as error:
         raise InvalidStream(f"the {header.kind.word} graphic cannot be decoded: {error}") from error

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from model.codec.graphics import Pixels, can_be_graphic, decode, encode_avif, encode_lossless
+from model.codec.pixels import squared_error
 from model.errors import EncodeError
 from model.geometry import Size
 
@@ -82,8 +83,7 @@ def looks_drawn(pixels: Pixels, budget: int) -> bool:
 
 def psnr(original: Pixels, decoded: Pixels) -> float:
     """Peak signal-to-noise ratio of 8-bit pictures in decibels, infinite for equal ones."""
-    difference = original.astype(np.int16) - decoded
-    error = float(np.square(difference, dtype=np.int32).mean())
+    error = squared_error(original, decoded) / original.size
     return 10 * float(np.log10(255**2 / error)) if error else float("inf")
 
 

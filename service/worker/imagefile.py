@@ -1,22 +1,15 @@
 """Opening uploads safely and writing answers, with Pillow. No torch."""
 
-import struct
-import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from model.codec.graphics import BROKEN
 from model.stream.container import MAX_EDGE
 from service.errors import BadPicture, PictureTooLarge, UnsupportedPicture
 from service.planning.formats import ALPHA_FORMATS, readable_formats
-
-_BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-    ZeroDivisionError, AttributeError, RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
-"""What Pillow's readers raise on damaged files."""
 
 MAX_PROFILE_BYTES = 4096
 """Larger ICC profiles are not kept: those of Display P3 and Adobe RGB have some 550 bytes."""
@@ -56,7 +49,7 @@ def read(data: bytes, max_pixels: int, max_width: int | None = None, keep_gamut:
             rgb = upright.convert("RGB") if profile else _srgb(upright)
         except Image.DecompressionBombError as error:  # a frame larger than the header said
             raise PictureTooLarge(f"the limit is {max_pixels} pixels") from error
-        except _BROKEN as error:
+        except BROKEN as error:
             raise BadPicture(f"the {name} picture is damaged or truncated: {error}") from error
     if max_width and rgb.width > max_width:
         size = (max_width, max(1, round(rgb.height * max_width / rgb.width)))
@@ -78,7 +71,7 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     except UnidentifiedImageError as error:
         kinds = ", ".join(formats)
         raise UnsupportedPicture(f"not a picture of a kind that is read here: {kinds}") from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise BadPicture(f"the picture's header is damaged: {error}") from error
     if image.width * image.height > max_pixels:
         raise PictureTooLarge(f"{image.width} x {image.height} pixels; the limit is {max_pixels} pixels")

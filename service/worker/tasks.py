@@ -99,12 +99,12 @@ class Tasks:
         clock = StageClock()
         with clock.stage("open"):
             picture = imagefile.read(job.data, self._max_pixels, job.max_width, self._keeps_gamut)
-        sizes = layer_sizes(Size(picture.rgb.height, picture.rgb.width), job.widths)
+        pixels = np.asarray(picture.rgb)
+        sizes = layer_sizes(size_of(pixels), job.widths)
         try:
-            stream = self._coded(np.asarray(picture.rgb), sizes, job.quality, clock)
+            stream = self._coded(pixels, sizes, job.quality, clock)
             if effort.steps and not read_header(stream).is_graphic:
                 with clock.stage("code"):
-                    pixels = np.asarray(picture.rgb)
                     stream = self._codec.encode(pixels, sizes, job.quality, effort=effort, told=told)
             verify(stream)
         except StreamError as error:
