@@ -121,7 +121,7 @@ async def _waiting(
             yield outcome
     for picture in chosen:
         known = await _record(store, picture)
-        waits = picture in await store.waiting.pictures()
+        waits = await store.waiting.waits(picture)
         before: Ending = "skipped" if known is not None and known.facts.refined is not None else "unknown"
         yield await refining.next(picture) or Outcome(picture, "gone" if waits else before)
 
@@ -152,7 +152,7 @@ async def _from_folder(
         if refined is not None and _RANKS[refined.effort] >= _RANKS[effort]:
             yield Outcome(picture, "skipped")
             continue
-        if picture not in await store.waiting.pictures():
+        if not await store.waiting.waits(picture):
             await store.offer(record, data)
         yield await refining.next(picture) or Outcome(picture, "gone")
 

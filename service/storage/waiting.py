@@ -256,6 +256,11 @@ class Waiting:
             pictures, total = await pipe.execute()
         return int(pictures), int(total or 0)
 
+    async def waits(self, picture: str) -> bool:
+        """Whether a picture waits, be it taken or not."""
+        async with self._errand():
+            return await self._redis.zscore(_QUEUE, picture) is not None
+
     async def pictures(self) -> list[str]:
         """All that wait, whether they may be taken now or not, those that may earliest first."""
         async with self._errand():

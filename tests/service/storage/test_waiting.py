@@ -48,6 +48,7 @@ async def test_a_picture_waits_with_its_upload_until_it_is_finished(store, raw):
     await put(store)
     assert await store.waiting.counts() == (1, len(UPLOAD))
     assert await store.waiting.pictures() == [NAMES[0]]
+    assert [await store.waiting.waits(name) for name in NAMES[:2]] == [True, False]
     taken = await taken_one(store)
     assert (taken.picture, taken.tries) == (NAMES[0], 1)
     assert await store.waiting.original(taken) == UPLOAD
