@@ -12,13 +12,14 @@ from service.web.access import seconds_valid, signed_target
 from service.web.conditional import matches
 from service.web.connection import while_connected
 from service.web.context import Context, readable_by_all
-from service.web.repeats import FROM_MEMORY, TIMING
+from service.web.repeats import FROM_MEMORY
 from service.web.sending import BodyResponse
 
 UNKEPT = "private, no-store"
 """Cache-Control of an answer to whoever asks that no cache keep it: it tells what it took to make it."""
 PRIVATE = "private, no-cache"
 """Cache-Control of what only the client itself may keep, if it asks each time whether it is still right."""
+_TIMING = "Server-Timing"
 STAGES = ("queue", "fetch", "priors", "entropy", "synthesis", "prediction", "resize", "encode")
 """Stages of the work in the order in which Server-Timing names them."""
 
@@ -52,7 +53,7 @@ async def respond(request: Request, context: Context, order: Order, headers: dic
     context.metrics.bytes_served.labels(order.plan.format).inc(len(answer.picture.body))
     making = _making_headers(answer, cached)
     if not headers["Cache-Control"].startswith("private"):  # a cache would tell for a year what it took once
-        del making[TIMING]
+        del making[_TIMING]
     picture = answer.picture
     return BodyResponse(
         picture.body, context.outgoing, headers={**headers, **making}, media_type=picture.media_type
@@ -92,12 +93,12 @@ def cache_control(request: Request, context: Context, record: Record) -> str:
 def _making_headers(answer: FinishedOrder, cached: bool) -> dict[str, str]:
     """What it took to make this answer; nothing if it was in memory."""
     if cached:
-        return dict(FROM_MEMORY)
+        return {_TIMING: "cache", **FROM_MEMORY}
     known = [stage for stage in STAGES if stage in answer.seconds]
     others = [stage for stage in answer.seconds if stage not in STAGES]
     timing = ", ".join(f"{stage};dur={1000 * answer.seconds[stage]:.2f}" for stage in [*known, *others])
     return {
-        TIMING: timing,
+        _TIMING: timing,
         "Compass-Layers-Decoded": str(answer.picture.layers_decoded),
         "Compass-Bytes-Read": str(answer.bytes_read),
     }
