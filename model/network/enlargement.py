@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import float32, int64, types, uint32, void
+from numba import float32, int64, types, void
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -128,21 +128,20 @@ _filtered: Any = _pixels_filtered
 
 
 @compiled(
-    void(read(uint32, 3), int64, read(int64), read(int64), read(float32, 2), read(float32, 2),
-         read(float32, 3), read(float32, 2), float32[:, :, :]),
+    void(read(float32, 3), read(int64), read(int64), read(float32, 2), read(float32, 2), read(float32, 3),
+         read(float32, 2), float32[:, :, :]),
 )  # fmt: skip
-def add_colours(low, halves, rows, columns, row_terms, column_terms, weights, biases, out):  # type: ignore[no-untyped-def]
+def add_colours(low, rows, columns, row_terms, column_terms, weights, biases, out):  # type: ignore[no-untyped-def]
     """Add the filtered features to ``out`` (3, R, N).
 
     ``low`` (h, w, K), K at least 4 H + 3, of each position: its share of the first layer (H), its filters
-    (3 H), their bias (3), as the bits of float32; if ``halves``, two bfloat16 in each element. ``rows``
-    (R,) and ``columns`` (N,): the positions below the output pixels. ``row_terms`` (R, H) and
-    ``column_terms`` (H, N and at least CHUNK more): the offsets' share of the first layer. ``weights``
-    (L, H inputs, H) and ``biases`` (L, H): the hidden layers. H is a multiple of UNITS.
+    (3 H), their bias (3). ``rows`` (R,) and ``columns`` (N,): the positions below the output pixels.
+    ``row_terms`` (R, H) and ``column_terms`` (H, N and at least CHUNK more): the offsets' share of the first
+    layer. ``weights`` (L, H inputs, H) and ``biases`` (L, H): the hidden layers. H is a multiple of UNITS.
     """
     H, L = row_terms.shape[1], weights.shape[0]
     K, width = 4 * H + 3, 4 * (CHUNK + _SPARE)
-    near = np.empty((K, CHUNK + _SPARE), np.uint32)
+    near = np.empty((K, CHUNK + _SPARE), np.float32)
     scratch = np.empty((2 * H + 3, _LANES), np.float32)
     for start in range(0, len(columns), CHUNK):
         count = min(CHUNK, len(columns) - start)
@@ -155,11 +154,7 @@ def add_colours(low, halves, rows, columns, row_terms, column_terms, weights, bi
                 while end < count and columns[start + end] == column:
                     end += 1
                 for k in range(K):
-                    if halves:
-                        both = low[row, column, k >> 1]
-                        value = both & np.uint32(0xFFFF0000) if k & 1 else both << np.uint32(16)
-                    else:
-                        value = low[row, column, k]
+                    value = low[row, column, k]
                     for i in range(x, end, 4):
                         near[k, i] = value
                         near[k, i + 1] = value

@@ -206,12 +206,11 @@ class LIFF(nn.Module):
             *_bicubic_taps(box.columns, small.width, large.width, window.left),
         )
         out = torch.zeros((len(x), 3, *box.size))
-        for picture, low, predicted in zip(x.contiguous(), self.low_resolution(x), out, strict=True):
+        lows = self.low_resolution(x).float()  # in training autocast makes it bfloat16
+        for picture, low, predicted in zip(x.contiguous(), lows, out, strict=True):
             if self.skip:
                 enlarge(picture.numpy(), *taps, predicted.numpy())
-            halves = low.dtype == torch.bfloat16
-            bits = low.view(torch.int16 if halves else torch.int32).numpy().view(np.uint32)
-            add_colours(bits, halves, *places, *terms, weights, biases, predicted.numpy())
+            add_colours(low.numpy(), *places, *terms, weights, biases, predicted.numpy())
         return out
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.geometry import Size, whole
+from model.network.config import PROFILES
 from model.network.liff import LIFF, bicubic, bicubic_whole, nearest
 from model.training.network import initialise
 from tests.model.network.test_transforms import SIZES, assert_near, box_in, cut, random_tensor
@@ -117,3 +118,13 @@ def test_bicubic_is_torchs(small, large):
     x = random_tensor(1, 3, *small)
     expected = F.interpolate(x, size=large, mode="bicubic", align_corners=False)
     assert_near(bicubic(x, whole(small), whole(large), small, large), expected)
+
+
+def test_one_pass_serves_training_as_well():
+    """Where LIFF is frozen, autocast computes what is at the features' size in bfloat16."""
+    liff, x = LIFF(PROFILES["lite"]), torch.rand(2, 3, 40, 56)
+    torch.nn.init.normal_(liff.last.weight, std=0.05)
+    with torch.no_grad():
+        exact = liff(x, Size(70, 90))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert (liff(x, Size(70, 90)) - exact).abs().max() < 0.05
