@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 import httpx
 import psutil
 
+from benchmarks.load.options import parser
 from benchmarks.load.processes import free_port, started
 from benchmarks.load.serve import until_ready, upload
 from benchmarks.load.traffic import TIMEOUT_SECONDS, Hit, Traffic, closed_loop, open_loop, percentile
@@ -118,14 +118,9 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Server], float
 
 def main() -> int:
     """Measure, print the table and one line of JSON; 1 if a reading failed."""
-    parser = argparse.ArgumentParser(prog="make bench-refining", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of PNG pictures")
-    parser.add_argument("--profile", default="lite", help="profile of the codec")
-    parser.add_argument("--out", type=Path, default=Path("out/refining"), help="folder for the table")
-    parser.add_argument("--pictures", type=int, default=12, help="pictures that are asked for")
-    parser.add_argument("--seconds", type=float, default=20, help="length of each turn")
-    parser.add_argument("--turns", type=int, default=6, help="turns of each service")
-    options = parser.parse_args()
+    known = parser("refining", __doc__.split("\n")[0], pictures=12, seconds=20)
+    known.add_argument("--turns", type=int, default=6, help="turns of each service")
+    options = known.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing stays halted
     servers, rate = asyncio.run(measure(options))

@@ -5,7 +5,6 @@ The same renderings are made by the same number of plain processes without HTTP,
 has one thread. Then one picture is asked for at a width of 640 and of 1280, layers kept, and of 1280 alone.
 """
 
-import argparse
 import asyncio
 import itertools
 import os
@@ -14,7 +13,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
 
 import httpx
@@ -22,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.load.options import parser
 from benchmarks.load.processes import free_port, started
 from benchmarks.load.serve import stored_streams, until_ready, upload
 from benchmarks.load.traffic import TIMEOUT_SECONDS, Shot, closed_loop, fire, with_comment
@@ -108,14 +107,9 @@ async def reuse(profile: str, source: bytes, rounds: int) -> tuple[float, float]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and one line of JSON."""
-    parser = argparse.ArgumentParser(prog="make bench-scaling", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of PNG pictures")
-    parser.add_argument("--profile", default="lite", help="profile of the codec")
-    parser.add_argument("--out", type=Path, default=Path("out/scaling"), help="folder for the table")
-    parser.add_argument("--pictures", type=int, default=8, help="more than are asked for at once")
-    parser.add_argument("--seconds", type=float, default=20, help="length of each run")
-    parser.add_argument("--rounds", type=int, default=12, help="of the second part; the median counts")
-    options = parser.parse_args(arguments)
+    known = parser("scaling", __doc__, pictures=8, seconds=20)
+    known.add_argument("--rounds", type=int, default=12, help="of the second part; the median counts")
+    options = known.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     pictures = read_pictures(options.data, options.pictures)
     sources = [camera_jpeg(picture.pixels) for picture in pictures]

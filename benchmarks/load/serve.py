@@ -19,11 +19,11 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.load.options import parser
 from benchmarks.load.prober import Probes, probing
 from benchmarks.load.processes import alive, free_port, started, unix_sockets, watched
 from benchmarks.load.reference import wrong_answers
@@ -156,19 +156,14 @@ async def _metrics(client: httpx.AsyncClient) -> dict[str, float]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench-serve", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of PNG pictures")
-    parser.add_argument("--profile", default="lite", help="profile of the codec")
-    parser.add_argument("--out", type=Path, default=Path("out/serve"), help="folder for tables and plot")
-    parser.add_argument("--pictures", type=int, default=12, help="pictures that are asked for")
-    parser.add_argument("--seconds", type=float, default=30, help="length of each run")
-    parser.add_argument("--shares", type=float, nargs="*", default=SHARES, help="rates, 1 is what it can do")
-    parser.add_argument(
+    known = parser("serve", __doc__.split("\n")[0], pictures=12, seconds=30)
+    known.add_argument("--shares", type=float, nargs="*", default=SHARES, help="rates, 1 is what it can do")
+    known.add_argument(
         "--servers", nargs="+", choices=("compass", "plain"), default=("compass", "plain"), help="which ones"
     )
-    parser.add_argument("--kill", type=float, default=0, help="kill a worker every so many seconds, one run")
-    parser.add_argument("--quick", action="store_true", help="few pictures, three runs of 8 seconds")
-    options = parser.parse_args()
+    known.add_argument("--kill", type=float, default=0, help="kill a worker every so many seconds, one run")
+    known.add_argument("--quick", action="store_true", help="few pictures, three runs of 8 seconds")
+    options = known.parse_args()
     if options.quick:
         options.pictures, options.seconds, options.shares = 4, 8.0, QUICK_SHARES
     return options

@@ -2,7 +2,7 @@
 
 from asyncio import Semaphore
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,19 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
     await server.stop()
 
 
-@pytest.fixture
-async def store(valkey: EmbeddedValkey) -> AsyncIterator[Store]:
-    """An empty store."""
+@asynccontextmanager
+async def store_of(valkey: EmbeddedValkey) -> AsyncIterator[Store]:
+    """What one service has of a Valkey."""
     opened = Store(valkey.url, Settings(), Metrics())
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def store(valkey: EmbeddedValkey) -> AsyncIterator[Store]:
+    """An empty store."""
+    async with store_of(valkey) as opened:
+        yield opened
 
 
 @pytest.fixture

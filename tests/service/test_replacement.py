@@ -29,6 +29,7 @@ from service.web.context import Context
 from service.web.repeats import Repeats
 from service.web.sending import Outgoing
 from service.web.uploads import incoming_of
+from tests.service.conftest import store_of
 from tests.service.running import ROOT
 from tests.service.test_library import Workers
 
@@ -53,9 +54,8 @@ TAGS = {stream_tag(read_header(stream), 1): stream for stream in (OLD, NEW)}
 @pytest.fixture
 async def other(valkey: EmbeddedValkey) -> AsyncIterator[Store]:
     """The store of another service, which refines."""
-    opened = Store(valkey.url, Settings(), Metrics())
-    yield opened
-    await opened.close()
+    async with store_of(valkey) as opened:
+        yield opened
 
 
 @pytest.fixture
