@@ -188,11 +188,11 @@ def _encode(options: argparse.Namespace) -> int:
 
     settings = Settings()
     data = _read(options.picture)
-    quality, widths = options.quality or settings.quality, options.widths or settings.widths
+    quality, ladder = options.quality or settings.quality, settings.ladder_of(options.widths)
     from model.codec.refine import EFFORTS, Effort  # after what fails fast: this loads torch
     from service.worker.tasks import Tasks
 
-    job, tasks = Upload(str(options.picture), data, quality, widths), Tasks(settings.for_worker)
+    job, tasks = Upload(str(options.picture), data, quality, ladder), Tasks(settings.for_worker)
     effort = Effort(EFFORTS[options.effort], seconds=options.seconds or inf)
     hidden = None if effort.steps else True  # None: where standard error is no terminal
     with tqdm(total=1.0, desc="search", bar_format=_SEARCH, disable=hidden, leave=False) as bar:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from model.stream.container import Header, read_header
-from model.stream.ladder import layer_sizes
+from model.stream.ladder import Ladder
 from service.cache import BoundedCache
 from service.engine.pool import Pool
 from service.errors import BadParameter, DamagedStream, NotFound, UnknownFormat
@@ -97,18 +97,18 @@ class Library:
         Raises a :class:`service.errors.ServiceError`; then nothing was stored.
         """
         limits = self.settings
-        widths = tuple(sorted(set(limits.widths if widths is None else widths)))
-        if len(widths) > limits.max_layers:
-            raise BadParameter(f"{len(widths)} widths; the limit is {limits.max_layers}")
+        if widths is not None and len(set(widths)) > limits.max_layers:
+            raise BadParameter(f"{len(set(widths))} widths; the limit is {limits.max_layers}")
         if ttl is not None and ttl > limits.max_ttl:
             raise BadParameter(f"ttl: the limit is {limits.max_ttl} seconds")
         quality = quality or limits.quality
+        ladder = limits.ladder_of(widths)
         digest = await asyncio.to_thread(upload_digest, data)
-        picture = picture_id(digest, quality, widths, max_width)
+        picture = picture_id(digest, quality, ladder, max_width)
         known = await self._known(picture, ttl)
         if known is not None:
             return known, False
-        job = Upload(f"upload:{digest.hex()}", data, quality, widths, max_width)
+        job = Upload(f"upload:{digest.hex()}", data, quality, ladder, max_width)
         record = await self._coding.join(picture, lambda: self._code(picture, job, ttl))
         return await self.store.extend(record, _end(ttl)) or record, True
 
@@ -145,7 +145,7 @@ class Library:
             average=coded.average,
             expires=_end(ttl),
             profile=b64encode(coded.profile).decode(),
-            widths=_offered(header, job.widths) if header.is_graphic else (),
+            widths=_offered(header, job.ladder) if header.is_graphic else (),
         )
         record = Record(picture, header, facts)
         start = time.perf_counter()
@@ -249,9 +249,9 @@ class Library:
             self.metrics.stage_seconds.labels(stage).observe(value)
 
 
-def _offered(header: Header, widths: Sequence[int]) -> tuple[int, ...]:
+def _offered(header: Header, ladder: Ladder) -> tuple[int, ...]:
     """The widths that a picture would have layers of, were it no graphic."""
-    return tuple(size.width for size in layer_sizes(header.sizes[-1], widths))
+    return tuple(size.width for size in ladder.sizes(header.sizes[-1]))
 
 
 def _end(ttl: int | None) -> float | None:

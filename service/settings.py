@@ -1,11 +1,14 @@
 """Every setting of the service; each one is an environment variable ``COMPASS_<NAME>``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from model.stream.ladder import Ladder
 
 MIB = 2**20
 SECRETS = Path("/run/secrets")
@@ -76,6 +79,11 @@ class Settings(BaseSettings):
     device: Device = Field(default="auto", description="auto takes CUDA if there is one")
     widths: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
         default=(320, 640, 1280, 2560), description="layer widths of an upload that names none, in pixels"
+    )
+    single_layer_below: int = Field(
+        default=512,
+        ge=0,
+        description="an upload that names no widths has one layer if its picture is narrower, in pixels",
     )
     quality: int = Field(default=80, ge=1, le=100, description="quality of an upload that names none, 1-100")
 
@@ -246,6 +254,12 @@ class Settings(BaseSettings):
         return WorkerSettings(
             self.profile, self.device, self.max_pixels, cache, niceness, self.graphics, self.gamut
         )
+
+    def ladder_of(self, widths: Sequence[int] | None) -> Ladder:
+        """The layers of an upload that names these widths, in pixels; None: that names none."""
+        if widths is None:
+            return Ladder(tuple(sorted(set(self.widths))), self.single_layer_below)
+        return Ladder(tuple(sorted(set(widths))))
 
     def fixed_quality(self, name: str) -> int | None:
         """The quality of answers in a format, where the settings prescribe one."""

@@ -27,7 +27,6 @@ from benchmarks.measure.report import finish, table
 from model.codec.codec import Codec
 from model.geometry import Size
 from model.stream.container import read_header
-from model.stream.ladder import layer_sizes
 from service.planning.quality import LIMIT, as_module, output_quality
 from service.planning.sizing import Wanted, choose_view
 from service.settings import Settings
@@ -60,7 +59,7 @@ class Shown:
 
 def shown(codec: Codec, picture: Picture, quality: int, widths: Sequence[int | None] | None) -> list[Shown]:
     """A picture coded and decoded, at those of the ``widths`` that it has; None: at its layers' sizes."""
-    stream = codec.encode(picture.pixels, layer_sizes(picture.size, Settings().widths), quality)
+    stream = codec.encode(picture.pixels, Settings().ladder_of(None).sizes(picture.size), quality)
     header = read_header(stream)
     asked = [size.width for size in header.sizes] if widths is None else widths
     found = []

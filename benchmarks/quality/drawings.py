@@ -18,7 +18,6 @@ from benchmarks.measure.report import finish, table
 from model.codec.codec import Codec
 from model.geometry import Size
 from model.stream.container import read_header
-from model.stream.ladder import layer_sizes
 from service.settings import Settings
 from service.worker.graphics import best_stream, looks_drawn
 
@@ -28,7 +27,7 @@ def measured(codec: Codec, picture: Picture, quality: int) -> dict[str, object]:
     pixels = np.ascontiguousarray(picture.pixels)
     megapixels = picture.size.area / 1e6
     began = time.process_time()
-    stream = codec.encode(pixels, layer_sizes(picture.size, Settings().widths), quality)
+    stream = codec.encode(pixels, Settings().ladder_of(None).sizes(picture.size), quality)
     coded = time.process_time()
     looks_drawn(pixels, len(stream))
     guessed = time.process_time()

@@ -26,7 +26,7 @@ from benchmarks.speed.codec import QUALITY, WIDTHS, load, scaled_to
 from model.codec.codec import Codec
 from model.geometry import Size, halved
 from model.network.transforms import synthesise_whole
-from model.stream.ladder import layer_sizes
+from model.stream.ladder import Ladder
 from model.training.speed import peak
 from service.engine.devices import CUDA_PIPELINES
 from service.errors import ServiceError
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds, size = (1.0, Size(270, 480)) if options.quick else (options.seconds, SIZE)
     codec, trained = load(options.profile, options.device)
     tasks = Tasks(Settings(profile=options.profile, worker_cache_bytes=0).for_worker, codec)
-    sizes = layer_sizes(size, WIDTHS)
+    sizes = Ladder(WIDTHS).sizes(size)
     pictures = read_pictures(options.data, max(options.batches))
     jobs = []
     for number in range(max(options.batches)):

@@ -51,7 +51,7 @@ def measure(tasks: Tasks, settings: Settings, files: Sequence[bytes]) -> dict[st
     """Means per picture: bytes, CPU seconds, ``megapixels``; names end with the layer's number."""
     found: dict[str, list[float]] = {}
     for file in tqdm(files, unit="picture", leave=False):
-        job = Upload("", file, settings.quality, settings.widths)
+        job = Upload("", file, settings.quality, settings.ladder_of(None))
         if not found:
             tasks.upload(job)  # compiles what is compiled at the first use
         began = time.process_time()

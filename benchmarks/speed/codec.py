@@ -36,7 +36,7 @@ from model.geometry import Box, Size
 from model.installed import FOLDER
 from model.network.config import PROFILES
 from model.stream.container import read_header
-from model.stream.ladder import layer_sizes
+from model.stream.ladder import Ladder
 from model.training.export import export
 from model.training.network import initialise
 from service.settings import Settings
@@ -100,7 +100,7 @@ def measure(
 def measure_region(codec: Codec, pictures: Sequence[Picture], rounds: int) -> dict[str, float]:
     """What a region of a large picture costs to decode: shares of its bytes and of its seconds."""
     pixels = mosaic(pictures, LARGE)
-    stream = codec.encode(pixels, layer_sizes(LARGE, WIDTHS), QUALITY)
+    stream = codec.encode(pixels, Ladder(WIDTHS).sizes(LARGE), QUALITY)
     layer = len(read_header(stream).layers) - 1
     whole = min(_seconds(codec.decode, stream) for _ in range(2))
     seconds = [min(_seconds(codec.decode, stream, layer, box) for _ in range(rounds)) for box in REGIONS]
@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             codec, trained = load(profile)
             for size in sizes:
                 pixels = scaled_to(picture.pixels, size)
-                ladder = layer_sizes(size, WIDTHS)
+                ladder = Ladder(WIDTHS).sizes(size)
                 rows, count = measure(codec, pixels, ladder, rounds, not options.no_plain, progress)
                 name = f"{profile} {size}"
                 title = f"{name}, {len(ladder)} layers, {count} bytes" + ("" if trained else ", untrained")
@@ -240,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
         head = ["format", "bytes", "encode, ms", "decode, ms", "our decode takes times"]
         paragraphs.append(f"## Other formats, {name}\n\n" + table(head, body))
-        ladder_seconds = avif_of_all_sizes(pixels, layer_sizes(size, WIDTHS), lite["bytes"], rounds)
+        ladder_seconds = avif_of_all_sizes(pixels, Ladder(WIDTHS).sizes(size), lite["bytes"], rounds)
         ours = lite["seconds"][ENCODE_ALONE]["all"]
         paragraphs += [
             f"AVIF at speed {speed} codes the layers' sizes, one thread, one file each, in "

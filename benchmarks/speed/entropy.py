@@ -42,7 +42,7 @@ from model.geometry import divide, whole
 from model.network.transforms import LATENT
 from model.stream.container import read_header, read_index
 from model.stream.entropy import PRECISION, Tables, decode_all, encode
-from model.stream.ladder import layer_sizes
+from model.stream.ladder import Ladder
 from model.training.tables import gaussian_tables
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
@@ -116,7 +116,7 @@ def residual_blocks(codec: Codec, pictures: Sequence[Picture]) -> list[list[Tile
     """The symbols of all layers but the first, as the service codes the pictures."""
     blocks = []
     for picture in tqdm(pictures, "coding", unit="picture", leave=False):
-        stream = codec.encode(picture.pixels, layer_sizes(picture.size, WIDTHS), QUALITY)
+        stream = codec.encode(picture.pixels, Ladder(WIDTHS).sizes(picture.size), QUALITY)
         header = read_header(stream)
         for k in range(1, len(header.layers)):
             coder, index = codec.latent_coder(k, header.sizes[k], header.tile), read_index(header, k, stream)

@@ -6,12 +6,13 @@ stream prefix and comes back as an encoded picture. Pixels never cross the proce
 
 from dataclasses import dataclass, field
 
+from model.stream.ladder import Ladder
 from service.messages.plans import RenderPlan
 
 
 @dataclass(frozen=True)
 class Upload:
-    """Code one uploaded picture; ``widths`` are the wanted layer widths in pixels.
+    """Code one uploaded picture with the layers of ``ladder``.
 
     ``key`` names the bytes of the upload: what a worker's death is blamed on.
     """
@@ -19,7 +20,7 @@ class Upload:
     key: str
     data: bytes
     quality: int
-    widths: tuple[int, ...]
+    ladder: Ladder
     max_width: int | None = None
 
     @property

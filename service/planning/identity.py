@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Sequence
 from hashlib import sha256
 
 from model.stream.container import Header
+from model.stream.ladder import Ladder
 from service.messages.plans import short
 
 _ID = re.compile(r"[a-z2-7]{32}")
@@ -16,14 +16,15 @@ def upload_digest(data: bytes) -> bytes:
     return sha256(data).digest()
 
 
-def picture_id(digest: bytes, quality: int, widths: Sequence[int], max_width: int | None) -> str:
+def picture_id(digest: bytes, quality: int, ladder: Ladder, max_width: int | None) -> str:
     """32 characters (160 bits of SHA-256) that name an upload coded in one certain way.
 
-    ``digest`` is the :func:`upload_digest` of its bytes, ``widths`` are layer widths in pixels. The
-    weights do not matter: an id outlives them.
+    ``digest`` is the :func:`upload_digest` of its bytes. The weights do not matter: an id outlives them.
     """
-    coding = json.dumps([quality, sorted(set(widths)), max_width])
-    return short(sha256(digest + coding.encode()).digest())
+    coding: list[object] = [quality, sorted(set(ladder.widths)), max_width]
+    if ladder.single_below:
+        coding.append(ladder.single_below)
+    return short(sha256(digest + json.dumps(coding).encode()).digest())
 
 
 def is_picture_id(text: str) -> bool:

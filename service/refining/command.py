@@ -135,7 +135,7 @@ async def _from_folder(
     shown: "_Shown",
 ) -> AsyncIterator[Outcome]:
     """Refine what was uploaded from a folder with these parameters; the outcomes."""
-    how = (options.quality or settings.quality, options.widths or settings.widths, options.max_width)
+    how = (options.quality or settings.quality, settings.ladder_of(options.widths), options.max_width)
     files = list(picture_files(options.folder))
     shown.begin(len(files))
     for file in files:

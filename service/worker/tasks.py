@@ -19,7 +19,6 @@ from model.codec.refine import EFFORTS, MOST_ERROR, NO_EFFORT, Effort
 from model.errors import CompassError, StreamError, UnknownModel
 from model.geometry import Box, Size, whole
 from model.stream.container import Header, read_graphic, read_header, verify
-from model.stream.ladder import layer_sizes
 from service.cache import BoundedCache
 from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError, WeightsMissing
 from service.messages.jobs import Refine, Refined, Render, Rendered, Upload, Uploaded
@@ -100,7 +99,7 @@ class Tasks:
         with clock.stage("open"):
             picture = imagefile.read(job.data, self._max_pixels, job.max_width, self._keeps_gamut)
         pixels = np.asarray(picture.rgb)
-        sizes = layer_sizes(size_of(pixels), job.widths)
+        sizes = job.ladder.sizes(size_of(pixels))
         try:
             stream = self._coded(pixels, sizes, job.quality, clock)
             if effort.steps and not read_header(stream).is_graphic:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from model.stream.container import CodedLayer, read_header, write
+from model.stream.ladder import Ladder
 from service.engine.admission import Admission
 from service.engine.pool import Pool
 from service.engine.ticket import Ticket
@@ -99,7 +100,7 @@ class FakeLibrary(Library):
 
     def add(self, *sizes: tuple[int, int], data: bytes = b"upload", **facts: Any) -> Record:
         """Have a picture with layers of these sizes; ``facts`` are those that matter to the test."""
-        name = picture_id(upload_digest(data), 55, [width for width, _ in sizes], None)
+        name = picture_id(upload_digest(data), 55, Ladder(tuple(width for width, _ in sizes)), None)
         known = {"created": 1_000_000.0, "source_bytes": len(data), "source_format": "PNG", "quality": 55}
         record = Record(name, read_header(stream(*sizes)), Facts(**{**known, **facts}))
         self.records[name] = record

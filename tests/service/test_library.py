@@ -9,6 +9,7 @@ import redis.asyncio as redis
 
 from model.geometry import Size
 from model.stream.container import Kind, write_graphic
+from model.stream.ladder import Ladder
 from service.engine.pool import Pool
 from service.errors import BadParameter, DamagedStream, NotFound, WorkerFailed
 from service.library import Library, Order
@@ -106,10 +107,10 @@ async def test_an_upload_is_coded_with_the_settings_and_stored_once(make: Make) 
     record, new = await library.keep(b"picture")
     assert new
     job = workers(library).uploads[0]
-    assert (job.data, job.quality, job.widths, job.max_width) == (b"picture", 33, (20, 40), None)
+    assert (job.data, job.quality, job.ladder, job.max_width) == (b"picture", 33, Ladder((20, 40), 512), None)
     assert (record.facts.quality, record.facts.source_bytes, record.facts.source_format) == (33, 7, "PNG")
     assert await library.store.prefix(record, 1) == STREAM
-    assert await library.keep(b"picture", 33, (40, 20, 40)) == (record, False)
+    assert await library.keep(b"picture", 33) == (record, False)
     assert len(workers(library).uploads) == 1
     assert value(library, "compass_pictures_stored_total") == 1
     assert value(library, "compass_bytes_stored_total") == len(STREAM)
@@ -178,6 +179,15 @@ async def test_alpha_planes_are_stored_and_named_in_the_facts(make: Make) -> Non
     assert [await library.store.alpha(record, k) for k in (0, 1)] == [b"plane 0", b"plane 01"]
 
 
+async def test_widths_that_are_named_are_no_default(make: Make) -> None:
+    library = make(widths=(40, 20))
+    default, _ = await library.keep(b"picture")
+    named, new = await library.keep(b"picture", widths=(40, 20, 40))
+    assert new
+    assert named.id != default.id
+    assert [job.ladder for job in workers(library).uploads] == [Ladder((20, 40), 512), Ladder((20, 40))]
+
+
 async def test_limits_of_an_upload(make: Make) -> None:
     library = make(max_layers=2, max_ttl=10)
     with pytest.raises(BadParameter, match="the limit is 2"):
@@ -185,6 +195,8 @@ async def test_limits_of_an_upload(make: Make) -> None:
     with pytest.raises(BadParameter, match="10 seconds"):
         await library.keep(b"picture", widths=(1,), ttl=11)
     assert workers(library).uploads == []
+    _, new = await library.keep(b"picture")  # the default widths are the operator's, four of them
+    assert new
 
 
 async def test_what_fails_stores_nothing(make: Make) -> None:

@@ -13,6 +13,7 @@ def test_whole(tmp_path, capsys, monkeypatch):
     for number, size in enumerate([(90, 60), (110, 70)]):
         Image.fromarray(picture(*size)).save(tmp_path / f"{number}.png")
     monkeypatch.setenv("COMPASS_WIDTHS", "40")
+    monkeypatch.setenv("COMPASS_SINGLE_LAYER_BELOW", "0")
     capacity.main(["--data", str(tmp_path)])
     *lines, last = capsys.readouterr().out.splitlines()
     figures = json.loads(last)

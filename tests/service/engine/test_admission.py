@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from model.stream.ladder import Ladder
 from service.engine.admission import HEAVY_COST, Admission, rendering_lane
 from service.engine.ticket import LaneName, Ticket
 from service.errors import Overloaded
@@ -14,7 +15,7 @@ from tests.service.jobs import rendering
 SMALL = 100_000.0
 LARGE = 50_000_000.0
 RENDER = rendering("key", b"", 0, (1, 1), "png", 1)
-UPLOAD = Upload("key", b"", 75, (1,))
+UPLOAD = Upload("key", b"", 75, Ladder((1,)))
 
 
 @pytest.fixture

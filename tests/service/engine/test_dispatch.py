@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from model.stream.ladder import Ladder
 from service.engine.admission import Admission, rendering_lane
 from service.engine.devices import Place
 from service.engine.dispatch import BATCH_COST, Dispatcher
@@ -49,7 +50,7 @@ class Crew:
 
     def ask(self, key: str, cost: float = SMALL, upload: bool = False, ago: float = 0.0) -> Ticket:
         """A job comes, ``ago`` seconds before now."""
-        job = Upload(key, b"", 55, (1,)) if upload else rendering(key, b"", 0, (1, 1))
+        job = Upload(key, b"", 55, Ladder((1,))) if upload else rendering(key, b"", 0, (1, 1))
         now = time.monotonic() - ago
         ticket = Ticket(job, "upload" if upload else rendering_lane(cost), cost, now, now + 60)
         self.admission.enter(ticket)

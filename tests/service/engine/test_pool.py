@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from model.stream.ladder import Ladder
 from service.engine.pool import Pool
 from service.errors import (
     BadPicture,
@@ -46,7 +47,7 @@ def render(key: str = "key", layer: int = 0, **order: Any) -> Render:
 
 def upload(**order: Any) -> Upload:
     data = json.dumps(order).encode()
-    return Upload(str(hash(data)), data, 75, (320,))
+    return Upload(str(hash(data)), data, 75, Ladder((320,)))
 
 
 async def answer(pool: Pool, job: Render, cost: float = COST) -> dict[str, Any]:

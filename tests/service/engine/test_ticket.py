@@ -2,6 +2,7 @@
 
 import pytest
 
+from model.stream.ladder import Ladder
 from service.engine.ticket import LaneName, Ticket
 from service.errors import WorkerFailed
 from service.messages.jobs import Rendered, Upload
@@ -11,7 +12,7 @@ RESULT = Rendered(b"", "image/png", 1, 1, 1)
 
 
 def ticket(lane: LaneName = "light") -> Ticket:
-    job = Upload("key", b"", 55, (1,)) if lane == "upload" else rendering("key", b"", 2, (1, 1))
+    job = Upload("key", b"", 55, Ladder((1,))) if lane == "upload" else rendering("key", b"", 2, (1, 1))
     return Ticket(job, lane, 1.0, arrived=10.0, deadline=40.0)
 
 

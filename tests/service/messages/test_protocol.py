@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.geometry import Box, Size
+from model.stream.ladder import Ladder
 from service.messages import protocol
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.messages.plans import RenderPlan
@@ -22,7 +23,7 @@ RENDER = Render(PLAN, b"\x00stream", alpha=b"")
 MESSAGES: list[protocol.Message] = [
     protocol.Begin(Settings(worker_cache_bytes=7).for_worker, "service.worker.tasks:Tasks", 2),
     protocol.Ready(b"model id"),
-    protocol.UploadWork(7, Upload("name", b"\xff\xd8" * 1000, 75, (320, 640))),
+    protocol.UploadWork(7, Upload("name", b"\xff\xd8" * 1000, 75, Ladder((320, 640)))),
     protocol.RenderWork((1, 2), (RENDER, RENDER)),
     protocol.UploadAnswer(3, Uploaded(b"CMPS", 4, 3, "jpeg", alpha=(b"one", b"", b"three"), average="#fff")),
     protocol.RenderAnswer(2**40, Rendered(b"body", "image/avif", 4, 3, 1, seconds={"entropy": 0.25})),

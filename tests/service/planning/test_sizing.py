@@ -4,7 +4,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from model.geometry import Box, Size
-from model.stream.ladder import layer_sizes
+from model.stream.ladder import Ladder
 from service.errors import BadParameter, NotFound
 from service.planning.sizing import (
     Fit,
@@ -22,11 +22,11 @@ PORTRAIT = Size(4032, 3024)
 WIDE = Size(10, 12000)
 SMALL = Size(61, 97)
 DOT = Size(1, 1)
-LADDER = (320, 640, 1280, 2560)
+LADDER = Ladder((320, 640, 1280, 2560))
 
 
 def layers_of(size):
-    return layer_sizes(size, LADDER)
+    return LADDER.sizes(size)
 
 
 WIDTHS = [

@@ -14,12 +14,13 @@ from service.planning.identity import picture_id, upload_digest
 from service.refining import command
 from service.refining.command import Tally
 from service.refining.pictures import Outcome
+from service.settings import Settings
 from service.storage.records import Record
 from service.storage.store import Store
 from tests.service.refining.test_pictures import FACTS, SMALLER, STREAM
 
 UPLOADS = [f"upload {number}".encode() for number in range(3)]
-NAMES = [picture_id(upload_digest(data), 80, (320, 640, 1280, 2560), None) for data in UPLOADS]
+NAMES = [picture_id(upload_digest(data), 80, Settings().ladder_of(None), None) for data in UPLOADS]
 
 
 class FakeRefiner:

@@ -13,7 +13,6 @@ from model.codec.codec import Codec
 from model.codec.graphics import decode
 from model.geometry import Size
 from model.stream.container import Kind, read_header
-from model.stream.ladder import layer_sizes
 from service.settings import Settings
 from service.worker.graphics import FEW_BYTES, POOR, best_stream, looks_drawn, psnr
 from tests.service.samples import encoded, photo
@@ -33,7 +32,7 @@ def pixels_of(image: Image.Image) -> np.ndarray:
 def kept(image: Image.Image, quality: int = QUALITY) -> tuple[bytes, bytes]:
     """The network's stream of a picture with the default ladder, and what is kept."""
     pixels = pixels_of(image)
-    stream = codec().encode(pixels, layer_sizes(Size(*pixels.shape[:2]), Settings().widths), quality)
+    stream = codec().encode(pixels, Settings().ladder_of(None).sizes(Size(*pixels.shape[:2])), quality)
     return stream, best_stream(pixels, stream, quality, codec().decode)
 
 

@@ -26,7 +26,7 @@ upload, stream = map(Path, sys.argv[2:])
 settings = Settings(device="cpu")
 tasks = Tasks(settings.for_worker)
 if sys.argv[1] == "upload":
-    stream.write_bytes(tasks.upload(Upload("key", upload.read_bytes(), 80, settings.widths)).stream)
+    stream.write_bytes(tasks.upload(Upload("key", upload.read_bytes(), 80, settings.ladder_of(None))).stream)
 else:
     tasks.refine(Refine("key", upload.read_bytes(), stream.read_bytes(), "fast"))
 print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -13,6 +13,7 @@ from model.codec.codec import Codec
 from model.codec.refine import EFFORTS, MOST_ERROR, Effort
 from model.geometry import Size
 from model.stream.container import CodedLayer, Kind, read_header, verify, write, write_graphic
+from model.stream.ladder import Ladder
 from service.errors import BadParameter, BadPicture, DamagedStream, WeightsMissing
 from service.messages.jobs import Refine, Rendered, Upload
 from service.settings import Settings, WorkerSettings
@@ -30,7 +31,7 @@ def settings() -> WorkerSettings:
 @pytest.fixture(scope="module")
 def stream(settings: WorkerSettings) -> bytes:
     """A picture of 192 x 128 in layers of 64, 96 and 192 pixels' width."""
-    return Tasks(settings).upload(Upload("", _png(lambda x, y: x), 75, (64, 96))).stream
+    return Tasks(settings).upload(Upload("", _png(lambda x, y: x), 75, Ladder((64, 96)))).stream
 
 
 def _png(red: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> bytes:
@@ -100,7 +101,7 @@ def test_a_small_part_is_decoded_alone(
 
 def test_a_batch_gives_what_its_jobs_give_alone(settings: WorkerSettings, stream: bytes) -> None:
     """Pictures of the same sizes and others, whole and in part, one picture twice, bad ones among them."""
-    negative = Tasks(settings).upload(Upload("", _png(lambda x, y: 255 - x), 75, (64, 96))).stream
+    negative = Tasks(settings).upload(Upload("", _png(lambda x, y: 255 - x), 75, Ladder((64, 96)))).stream
     jobs = [
         rendering("one", stream, 2, (192, 128), "png", 100),
         rendering("two", negative, 2, (192, 128), "png", 100),
@@ -138,7 +139,7 @@ def test_a_part_is_resized_with_its_transparency(settings: WorkerSettings) -> No
     y, x = np.mgrid[0:128, 0:192]
     planes = [x, y, (x + y) % 256, np.where(x < 100, 255, y)]
     Image.fromarray(np.stack(planes, 2).astype(np.uint8)).save(out, "png")
-    coded = Tasks(settings).upload(Upload("", out.getvalue(), 75, (64,)))
+    coded = Tasks(settings).upload(Upload("", out.getvalue(), 75, Ladder((64,))))
     crop = (90, 40, 120, 70)
     job = rendering("key", coded.stream, 1, (30, 30), "png", 100, crop, alpha=coded.alpha[1])
     alpha = np.asarray(Image.open(BytesIO(Tasks(settings).render(job).body)).getchannel("A"))
@@ -153,7 +154,7 @@ def drawing() -> Image.Image:
 @pytest.fixture(scope="module")
 def graphic(settings: WorkerSettings, drawing: Image.Image) -> bytes:
     """A drawing of 320 x 240, asked for in three layers."""
-    return Tasks(settings).upload(Upload("", encoded(drawing, "PNG"), 75, (80, 160))).stream
+    return Tasks(settings).upload(Upload("", encoded(drawing, "PNG"), 75, Ladder((80, 160)))).stream
 
 
 def test_a_drawing_is_given_back_exactly(
@@ -195,7 +196,7 @@ def test_a_transparent_drawing(settings: WorkerSettings, drawing: Image.Image) -
     image = drawing.copy()
     image.putalpha(Image.radial_gradient("L").resize(image.size))
     tasks = Tasks(settings)
-    coded = tasks.upload(Upload("", encoded(image, "PNG"), 75, (80, 160)))
+    coded = tasks.upload(Upload("", encoded(image, "PNG"), 75, Ladder((80, 160))))
     assert read_header(coded.stream).kind is Kind.LOSSLESS
     assert len(coded.alpha) == 1
     for output in ("png", "webp"):
@@ -207,14 +208,14 @@ def test_a_transparent_drawing(settings: WorkerSettings, drawing: Image.Image) -
 
 def test_graphics_can_be_switched_off(drawing: Image.Image) -> None:
     tasks = Tasks(Settings(device="cpu", graphics=False).for_worker)
-    coded = tasks.upload(Upload("", encoded(drawing, "PNG"), 75, (80, 160)))
+    coded = tasks.upload(Upload("", encoded(drawing, "PNG"), 75, Ladder((80, 160))))
     header = read_header(coded.stream)
     assert (header.kind, len(header.layers)) == (Kind.PHOTOGRAPH, 3)
 
 
 def test_effort_is_spent_on_photographs_alone(settings: WorkerSettings, drawing: Image.Image) -> None:
     told: list[float] = []
-    job = Upload("", encoded(drawing, "PNG"), 75, (80, 160))
+    job = Upload("", encoded(drawing, "PNG"), 75, Ladder((80, 160)))
     assert read_header(Tasks(settings).upload(job, Effort(2), told.append).stream).is_graphic
     assert told == []
 
@@ -233,7 +234,7 @@ def test_a_wide_gamut_goes_through(drawing: Image.Image) -> None:
     profile = adobe_rgb_profile()
     tasks = Tasks(Settings(device="cpu", gamut="keep").for_worker)
     for image in (photo(96, 64), drawing):
-        coded = tasks.upload(Upload("", encoded(image, "PNG", icc_profile=profile), 75, ()))
+        coded = tasks.upload(Upload("", encoded(image, "PNG", icc_profile=profile), 75, Ladder(())))
         assert coded.profile == profile
         for output in ("png", "webp", "avif", "jpeg"):
             job = rendering(coded.thumbhash, coded.stream, 0, image.size, output)
@@ -262,7 +263,7 @@ def test_a_refined_stream_is_smaller_and_no_layer_of_it_worse(
 ) -> None:
     monkeypatch.setitem(EFFORTS, "fast", 60)
     tasks, data, shares = Tasks(settings), _upload(), list[float]()
-    stored = tasks.upload(Upload("", data, 60, (80,))).stream
+    stored = tasks.upload(Upload("", data, 60, Ladder((80,)))).stream
     refined = tasks.refine(Refine("key", data, stored, "fast"), shares.append)
     verify(refined.stream)
     assert len(refined.stream) < len(stored)
@@ -289,8 +290,8 @@ def test_a_stream_that_got_worse_or_no_smaller_is_not_given(
 ) -> None:
     """A smaller one of a lower quality is worse; the same one again is no smaller."""
     tasks, data = Tasks(settings), _upload()
-    stored = tasks.upload(Upload("", data, 60, (80,))).stream
-    worse = tasks.upload(Upload("", data, 50, (80,))).stream
+    stored = tasks.upload(Upload("", data, 60, Ladder((80,)))).stream
+    worse = tasks.upload(Upload("", data, 50, Ladder((80,)))).stream
     assert len(worse) < len(stored)
     for found in (worse, stored):
         monkeypatch.setattr(Codec, "encode", lambda *_, found=found, **__: found)
@@ -302,14 +303,14 @@ def test_a_picture_that_was_made_smaller_is_refined_at_its_size(
 ) -> None:
     monkeypatch.setitem(EFFORTS, "fast", 60)
     tasks, data = Tasks(settings), _upload(320, 256)
-    stored = tasks.upload(Upload("", data, 60, (80,), max_width=150)).stream
+    stored = tasks.upload(Upload("", data, 60, Ladder((80,)), max_width=150)).stream
     refined = tasks.refine(Refine("key", data, stored, "fast"))
     assert 0 < len(refined.stream) < len(stored)
 
 
 def test_what_cannot_be_refined(settings: WorkerSettings) -> None:
     tasks, data = Tasks(settings), _upload()
-    stored = tasks.upload(Upload("", data, 60, (80,))).stream
+    stored = tasks.upload(Upload("", data, 60, Ladder((80,)))).stream
     with pytest.raises(BadPicture, match="its stream"):
         tasks.refine(Refine("key", _upload(160, 120), stored, "fast"))
     with pytest.raises(BadPicture):
