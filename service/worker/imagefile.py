@@ -13,6 +13,8 @@ from service.planning.formats import ALPHA_FORMATS, readable_formats
 
 MAX_PROFILE_BYTES = 4096
 """Larger ICC profiles are not kept: those of Display P3 and Adobe RGB have some 550 bytes."""
+PLACEHOLDER_EDGE = 200
+"""Placeholders are made from pictures of about so many pixels on the longer side."""
 
 PngImagePlugin.MAX_TEXT_CHUNK = 32 * 2**20  # of its limit for all texts, 64 MiB; by itself 1 MiB
 
@@ -129,6 +131,20 @@ def _kept_profile(image: Image.Image) -> bytes:
     except (ImageCms.PyCMSError, OSError, ValueError):
         return b""
     return bytes(icc)
+
+
+def in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """An RGB picture with that ICC profile in sRGB, reduced to some 200 pixels: for placeholders.
+
+    A picture without a profile is in sRGB already, and is given back as it is.
+    """
+    if not profile:
+        return image
+    small = image.reduce(max(1, max(image.size) // PLACEHOLDER_EDGE))
+    source = ImageCms.ImageCmsProfile(BytesIO(profile))
+    shown = ImageCms.profileToProfile(small, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert shown is not None  # only a conversion in place gives nothing back
+    return shown
 
 
 def _by_profile(image: Image.Image) -> Image.Image | None:

@@ -115,6 +115,7 @@ class Tasks:
             alpha = picture.alpha
             sizes_kept = [(size.width, size.height) for size in header.sizes]
             planes = tuple(imagefile.write_alpha(alpha, size) for size in sizes_kept) if alpha else ()
+            shown = imagefile.in_srgb(picture.rgb, picture.profile)
             return Uploaded(
                 stream=stream,
                 width=picture.rgb.width,
@@ -122,8 +123,8 @@ class Tasks:
                 source_format=picture.format,
                 source_bits=picture.bits,
                 alpha=planes,
-                thumbhash=thumbhash(picture.rgb, alpha),
-                average=average_colour(picture.rgb, alpha),
+                thumbhash=thumbhash(shown, alpha),
+                average=average_colour(shown, alpha),
                 profile=picture.profile,
                 seconds=clock.seconds,
             )

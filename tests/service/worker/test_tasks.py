@@ -17,7 +17,9 @@ from model.stream.ladder import Ladder
 from service.errors import BadParameter, BadPicture, DamagedStream, WeightsMissing
 from service.messages.jobs import Refine, Rendered, Upload
 from service.settings import Settings, WorkerSettings
+from service.worker import imagefile
 from service.worker.tasks import Tasks
+from service.worker.thumbhash import average_colour
 from tests.model.tiny import picture
 from tests.service.jobs import rendering
 from tests.service.samples import adobe_rgb_profile, encoded, photo, pixels
@@ -236,11 +238,22 @@ def test_a_wide_gamut_goes_through(drawing: Image.Image) -> None:
     for image in (photo(96, 64), drawing):
         coded = tasks.upload(Upload("", encoded(image, "PNG", icc_profile=profile), 75, Ladder(())))
         assert coded.profile == profile
+        shown = imagefile.read(encoded(image, "PNG", icc_profile=profile), 10**6).rgb
+        assert (
+            colours_apart(coded.average, average_colour(shown))
+            <= 1
+            < colours_apart(coded.average, average_colour(image))
+        )
         for output in ("png", "webp", "avif", "jpeg"):
             job = rendering(coded.thumbhash, coded.stream, 0, image.size, output)
             body = tasks.render(replace(job, profile=coded.profile)).body
             with Image.open(BytesIO(body)) as answer:
                 assert answer.info["icc_profile"] == profile
+
+
+def colours_apart(one: str, other: str) -> int:
+    """The largest difference between the channels of two colours, "#rrggbb"."""
+    return max(abs(a - b) for a, b in zip(bytes.fromhex(one[1:]), bytes.fromhex(other[1:]), strict=True))
 
 
 def test_weights_that_are_missing_are_no_damage(settings: WorkerSettings) -> None:
