@@ -9,7 +9,9 @@ from random import Random
 from typing import Any
 
 import httpx
+from PIL import Image
 
+from benchmarks.measure.drawn import page
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
@@ -74,13 +76,17 @@ def read(service: RunningService, outcome: Outcome, random: Random, ended: threa
 
 
 def write(service: RunningService, outcome: Outcome, random: Random, ended: threading.Event) -> None:
-    """Keep new pictures, and delete the oldest, until the end."""
+    """Keep new pictures, photographs and text, and delete the oldest, until the end."""
+    drawing = page()
     with httpx.Client(base_url=service.url, timeout=120) as client:
         number = random.randrange(10**6)
         while not ended.is_set():
             number += 1
             size = random.choice(((320, 240), (300, 400), (640, 480)))
-            data = encoded(photo(*size, seed=number), random.choice(("PNG", "JPEG", "WEBP")))
+            if random.random() < 0.8:
+                data = encoded(photo(*size, seed=number), random.choice(("PNG", "JPEG", "WEBP")))
+            else:
+                data = encoded(_part_of(drawing, size, random), "PNG")
             try:
                 answer = client.post("/images", content=data, params={"widths": "80,160"})
                 outcome.count("upload", answer)
@@ -96,6 +102,12 @@ def write(service: RunningService, outcome: Outcome, random: Random, ended: thre
                 with outcome.lock:
                     outcome.faults.append(f"upload: {error!r}")
             ended.wait(random.uniform(0.2, 1))
+
+
+def _part_of(drawing: Image.Image, size: tuple[int, int], random: Random) -> Image.Image:
+    """A part of (width, height) pixels, anywhere."""
+    left, top = (random.randrange(whole - side) for whole, side in zip(drawing.size, size, strict=True))
+    return drawing.crop((left, top, left + size[0], top + size[1]))
 
 
 def _delete(client: httpx.Client, outcome: Outcome, picture: str) -> None:
