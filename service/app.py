@@ -146,7 +146,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     log.info("profile %s, storing in %s", settings.profile, where)
     incoming = incoming_of(settings)
     slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
-    repeats = Repeats(library, outgoing)
+    repeats = Repeats(library, outgoing, settings.repeats_bytes)
     return Context(settings, metrics, store, pool, library, slots, incoming, outgoing, repeats)
 
 

@@ -39,5 +39,10 @@ class BoundedCache(Generic[K, V]):
             if 2 * size <= self._entries.maxsize:
                 self._entries[key] = (value, size)
 
+    def drop(self, key: K) -> None:
+        """Forget the value, if there is one."""
+        with self._lock:
+            self._entries.pop(key, None)
+
     def __len__(self) -> int:
         return len(self._entries)

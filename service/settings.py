@@ -182,7 +182,11 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=30, ge=0, description="seconds given to running jobs at shutdown")
 
     # answers
-    cache_bytes: int = Field(default=128 * MIB, ge=0, description="encoded answers kept in memory, in bytes")
+    cache_bytes: int = Field(
+        default=128 * MIB,
+        ge=0,
+        description="encoded answers kept in memory, in bytes; an eighth more for requests",
+    )
     header_cache: int = Field(
         default=10_000, ge=0, description="stored pictures whose headers are kept in memory"
     )
@@ -254,6 +258,11 @@ class Settings(BaseSettings):
         return WorkerSettings(
             self.profile, self.device, self.max_pixels, cache, niceness, self.graphics, self.gamut
         )
+
+    @property
+    def repeats_bytes(self) -> int:
+        """Memory for requests that were answered a moment ago: an eighth of that for their answers."""
+        return self.cache_bytes // 8
 
     def ladder_of(self, widths: Sequence[int] | None) -> Ladder:
         """The layers of an upload that names these widths, in pixels; None: that names none."""

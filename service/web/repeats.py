@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cachetools import LRUCache
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.cache import BoundedCache
 from service.library import Library, Order
 from service.planning.hints import NAMES
 from service.web.conditional import matches
 from service.web.sending import BodyResponse, Outgoing
 
-KEPT = 4096
-"""So many requests are remembered, those seen last."""
+ENTRY_BYTES = 1536
+"""What a remembered request takes beside the strings of its key and headers."""
 LONGEST = 1024
 """Bytes of a request's target and deciding headers together, beyond which it is not remembered."""
 FROM_MEMORY = {"Compass-Layers-Decoded": "0", "Compass-Bytes-Read": "0"}
@@ -52,6 +52,11 @@ class Repeat:
     headers: Mapping[str, str]
     route: object
 
+    def weight(self, key: Key) -> int:
+        """Bytes of memory that it takes under that key, about."""
+        strings = sum(len(name) + len(value) for name, value in self.headers.items())
+        return ENTRY_BYTES + sum(map(len, key)) + strings
+
 
 class Repeats:
     """The requests remembered by one running service.
@@ -60,16 +65,18 @@ class Repeats:
     the picture's record is the one that its order was made from.
     """
 
-    def __init__(self, library: Library, outgoing: Outgoing) -> None:
+    def __init__(self, library: Library, outgoing: Outgoing, limit: int) -> None:
+        """``limit`` is in bytes of memory: those seen last are remembered."""
         self._library = library
         self._outgoing = outgoing
-        self._known: LRUCache[Key, Repeat] = LRUCache(KEPT)
+        self._known: BoundedCache[Key, Repeat] = BoundedCache(limit)
 
     def remember(self, request: Request, order: Order, headers: Mapping[str, str]) -> None:
         """Remember how a request was understood; ``headers`` are those that every answer to it has."""
         key = key_of(request.scope)
         if key is not None and headers["Cache-Control"].endswith("immutable"):
-            self._known[key] = Repeat(order, dict(headers), request.scope["route"])
+            repeat = Repeat(order, dict(headers), request.scope["route"])
+            self._known.put(key, repeat, repeat.weight(key))
 
     def answer(self, scope: Scope) -> Response | None:
         """The answer to a request that is remembered, if it needs neither the store nor a worker."""
@@ -78,7 +85,7 @@ class Repeats:
         if key is None or repeat is None:
             return None
         if not self._library.still_holds(repeat.order):
-            del self._known[key]
+            self._known.drop(key)
             return None
         scope["route"] = repeat.route
         wanted = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)

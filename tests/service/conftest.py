@@ -79,7 +79,7 @@ async def serve() -> AsyncIterator[Serve]:
                 upload_slots=Semaphore(chosen.max_uploads),
                 incoming=incoming_of(chosen),
                 outgoing=outgoing,
-                repeats=Repeats(library, outgoing),
+                repeats=Repeats(library, outgoing, chosen.repeats_bytes),
             )
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             client = httpx.AsyncClient(transport=transport, base_url="http://test")

@@ -132,6 +132,10 @@ class FakeLibrary(Library):
         """Have it no longer. Raises NotFound."""
         del self.records[(await self.find(picture)).id]
 
+    def forget_answers(self) -> None:
+        """Have no answer in memory any more."""
+        self._answered.clear()
+
     def still_holds(self, order: Order) -> bool:
         """Whether the picture is there as it was."""
         return self.records.get(order.record.id) is order.record

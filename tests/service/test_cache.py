@@ -12,7 +12,7 @@ from service.messages.jobs import Rendered
 from service.messages.plans import RenderPlan
 from service.routes.answers import STAGES
 
-STEPS = st.lists(st.tuples(st.sampled_from(["put", "get"]), st.integers(0, 8), st.integers(0, 60)))
+STEPS = st.lists(st.tuples(st.sampled_from(["put", "get", "drop"]), st.integers(0, 8), st.integers(0, 60)))
 
 
 @given(STEPS)
@@ -27,6 +27,9 @@ def test_holds_the_most_recent_and_never_more_than_the_limit(steps):
                 model[key] = size
                 while sum(model.values()) > 100:
                     del model[next(iter(model))]
+        elif action == "drop":
+            cache.drop(key)
+            model.pop(key, None)
         else:
             assert cache.get(key) == model.get(key)
             if key in model:

@@ -73,7 +73,7 @@ async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
         upload_slots=Semaphore(4),
         incoming=incoming_of(settings),
         outgoing=outgoing,
-        repeats=Repeats(library, outgoing),
+        repeats=Repeats(library, outgoing, settings.repeats_bytes),
     )
     app.state.workers = workers
     await store.put(Record(NAME, read_header(OLD), FACTS), OLD, PLANES, UPLOAD)

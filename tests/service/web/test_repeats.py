@@ -1,5 +1,7 @@
 """Requests that were asked before: answered from memory, alike in every byte, while nothing has changed."""
 
+import gc
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -54,6 +56,22 @@ async def test_a_client_that_has_it_gets_304(repeated):
     assert again[0].content == b""
     assert again[0].headers["cache-control"] == first.headers["cache-control"]
     assert (await client.get(path, headers={**WEBP, "If-None-Match": '"other"'})).content == first.content
+
+
+async def test_remembered_requests_take_no_more_memory_than_they_may(serve):
+    client, library = serve(cache_bytes=8 * 200_000)
+    paths = [f"/images/{library.add(*SIZES, data=b'%d' % k).id}" for k in range(20)]
+    await client.get(f"{paths[0]}?width=10", headers=WEBP)
+    tracemalloc.start()
+    try:
+        for width in range(11, 41):
+            for path in paths:
+                assert (await client.get(f"{path}?width={width}", headers=WEBP)).status_code == 200
+        library.forget_answers()
+        gc.collect()
+        assert 100_000 < tracemalloc.get_traced_memory()[0] < 600_000  # 1.1 MB without a limit
+    finally:
+        tracemalloc.stop()
 
 
 async def test_304_is_remembered_as_well(repeated):
