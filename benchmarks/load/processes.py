@@ -148,6 +148,12 @@ def _resident(pid: int) -> int:
         return 0
 
 
+def peak_memory(pid: int) -> int:
+    """The most memory that a process has held so far, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
 def _cpu_seconds(pid: int) -> float:
     try:
         user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]

@@ -31,6 +31,7 @@ from model.codec.weights import Prior, Weights, load, scale_table
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, halved, strips, whole
 from model.installed import path_of_model, path_of_profile
+from model.memory import give_back
 from model.network.compass import Hyperprior, channels_last, quality_to_level
 from model.network.precision import matrix_dtype, set_precision
 from model.network.rate import lagrange_multiplier
@@ -183,6 +184,7 @@ class Codec:
             layers.append(layer.coded)
             latents.append(layer.latents)
             del layer, refined
+            give_back(size.area)
         stream = write(self.model_id, TILE, layers)
         with clock.stage("check"):
             for k, coded in enumerate(latents):
@@ -251,6 +253,7 @@ class Codec:
             below = _Part(pixels, whole(size))
         for k, box in regions.items():
             below = _Part(self._decode_layer(headers, streams, k, box, below, clock), box)
+            give_back(box.size.area)
         assert below is not None
         # copied from the batch, so that a picture that is kept does not keep the others in memory
         return list(below.pixels) if len(streams) == 1 else [pixels.copy() for pixels in below.pixels]
@@ -350,6 +353,7 @@ class Codec:
         with clock.stage("analysis"):
             gain, _ = self._gains(hyperprior, quality)
             y = self._analyse(hyperprior, picture, prediction).mul_(gain)
+            give_back(size_of(picture).area)
             z = hyperprior.hyper_analyse(y) - hyperprior.medians()
         layer = _Layer.of(coder, size_of(picture), quality, y, z, clock)
         missing = coder.missing(y, layer.latents)

@@ -22,7 +22,7 @@ from model.stream.entropy import MAX_SYMBOL, MIN_SYMBOL, Tables, decode, decode_
 _MOST_MISSING = 50.0
 """Squared quantiser steps that may be missing in the latents of a hyper-latent: two for each of a dozen."""
 BLOCK = 32
-"""Edge in latents of what is decoded at a time: small enough to give every thread some blocks."""
+"""Edge in latents of what is worked on at a time: small enough to give every thread some blocks."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,13 @@ class LatentCoder:
 
         ``y`` and ``decoded`` are latents (1, M, h, w), unrounded and as the decoder will have them.
         """
-        error = (y - decoded).square_()
-        lost = error.mul_(error > 1).sum(1, keepdim=True)
-        return F.avg_pool2d(lost, 4, ceil_mode=True, divisor_override=1)
+        missing = y.new_empty((1, 1, *self.hyper_latents))
+        for box in divide(whole(self.latents), BLOCK):  # the errors of all at once would take as much as y
+            error = (y[..., *box.slices] - decoded[..., *box.slices]).square_()
+            lost = error.mul_(error > 1).sum(1, keepdim=True)
+            blocks = F.avg_pool2d(lost, 4, ceil_mode=True, divisor_override=1)
+            missing[..., *coarse(box, 4).slices] = blocks
+        return missing
 
     def settle(self, missing: Tensor, z: Tensor) -> Tensor | None:
         """Hyper-latents (1, N, h/4, w/4) nearer to 0 where too much is ``missing``, or None.
