@@ -382,14 +382,13 @@ class Codec:
     ) -> "_Layer":
         """Layer ``k`` with latents searched for; ``y`` and ``z`` as :meth:`_encode_layer` gives them."""
         size, coder = size_of(picture), self.latent_coder(k, size_of(picture), TILE)
-        level = torch.tensor(quality_to_level(self.weights.config, quality))
         target = Target(
             self._hyperprior(k).transforms,
             size,
             source_of(picture, self.device),
             prediction,
             self._gains(self._hyperprior(k), quality)[1],
-            float(lagrange_multiplier(self.weights.config, level)),
+            self._multiplier(quality),
         )
         with clock.stage("search"):
             index, mean = coder.priors(z[0])
@@ -408,15 +407,23 @@ class Codec:
         prediction: Source | None,
         clock: StageClock,
     ) -> tuple["_Layer", Pixels | None]:
-        """The refined layer where it is smaller and as good, else the other; and its pixels (h, w, 3) as
-        decoded, where they are known.
+        """The refined layer where it is smaller, its PSNR lower by 0.05 dB at most, and its rate + lambda
+        distortion no more, else the other; and its pixels (h, w, 3) as decoded, where they are known.
         """
         if refined.coded.length >= layer.coded.length:
             return layer, None
         before = squared_error(self._reconstruct_whole(k, layer, prediction, clock), picture)
         pixels = self._reconstruct_whole(k, refined, prediction, clock)
-        worse = squared_error(pixels, picture) > MOST_ERROR * before
+        after = squared_error(pixels, picture)
+        saved = 8 * (layer.coded.length - refined.coded.length)  # bits
+        cost = self._multiplier(layer.coded.quality) * (after - before) / pixels.shape[2]
+        worse = after > MOST_ERROR * before or saved < cost
         return (layer, None) if worse else (refined, pixels)
+
+    def _multiplier(self, quality: int) -> float:
+        """Lambda at a quality: bits that a squared error of 1 on all three channels of a pixel is worth."""
+        level = torch.tensor(quality_to_level(self.weights.config, quality))
+        return float(lagrange_multiplier(self.weights.config, level))
 
     def _decode_latents(
         self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock

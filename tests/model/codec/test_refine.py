@@ -6,12 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import model.codec.codec
 import model.codec.refine
 from model.codec.codec import Codec
 from model.codec.refine import EFFORTS, MOST_ERROR, NO_EFFORT, Effort
 from model.codec.weights import load
 from model.geometry import Size
 from model.installed import path_of_profile
+from model.network.compass import quality_to_level
+from model.network.rate import lagrange_multiplier
 from model.stream.container import read_header
 from model.training.export import export
 from tests.model.tiny import TINY, TINY_PATCHES, lively_network, picture
@@ -53,6 +56,32 @@ def test_no_picture_gets_larger_or_worse(lite, seed, quality):
     refined = lite.encode(pixels, SIZES[1:], quality, effort=Effort(15, seed=seed))
     assert len(refined) <= len(plain)
     assert error(lite, refined, pixels) <= MOST_ERROR * error(lite, plain, pixels)
+
+
+@pytest.mark.slow
+@given(st.integers(0, 10**6), st.integers(1, 100))
+@settings(deadline=None, max_examples=60)
+def test_rate_and_distortion_together_never_grow(lite, seed, quality):
+    """Of one layer: in bits, with lambda of its quality."""
+    pixels = picture(100, 70, seed)
+    level = torch.tensor(quality_to_level(lite.weights.config, quality))
+    multiplier = float(lagrange_multiplier(lite.weights.config, level))
+
+    def cost(stream):
+        return 8 * len(stream) + multiplier * pixels.size / 3 * error(lite, stream, pixels)
+
+    plain = lite.encode(pixels, SIZES[-1:], quality)
+    refined = lite.encode(pixels, SIZES[-1:], quality, effort=Effort(12, seed=seed))
+    assert cost(refined) <= cost(plain) + 1e-3
+
+
+def test_bytes_that_cost_too_much_error_are_not_saved(lite, monkeypatch):
+    """Half of each latent takes fewer bytes, which are not worth what is lost."""
+    pixels = picture(100, 70)
+    monkeypatch.setattr(model.codec.codec, "refine", lambda target, latents, *_: latents.values / 2)
+    monkeypatch.setattr(model.codec.codec, "MOST_ERROR", float("inf"))
+    plain = lite.encode(pixels, SIZES[-1:], 80)
+    assert lite.encode(pixels, SIZES[-1:], 80, effort=Effort(1)) == plain
 
 
 def test_layers_are_refined_one_on_the_other(lite):
