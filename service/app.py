@@ -15,8 +15,10 @@ from service.engine.pool import Pool
 from service.library import Library
 from service.metrics import Metrics
 from service.planning.formats import readable_formats
+from service.planning.presets import Presets
 from service.refining.pictures import Refining
 from service.routes import delivery, health, iiif, images, page
+from service.routes.parameters import presets_of
 from service.settings import Settings
 from service.storage.disk import Disk
 from service.storage.fsck import watch
@@ -62,13 +64,16 @@ PNG.
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application for uvicorn; nothing starts before its lifespan does."""
-    metrics = Metrics()
+    """The application for uvicorn; nothing starts before its lifespan does.
+
+    Raises BadParameter for presets that say nothing.
+    """
+    metrics, presets = Metrics(), presets_of(settings.presets)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.context = await _start(settings, metrics, stack)
+            app.state.context = await _start(settings, metrics, presets, stack)
             yield
 
     app = FastAPIOffline(  # /docs without files from other hosts
@@ -112,7 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Context:
+async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: AsyncExitStack) -> Context:
     """Start store and pool; what was started is ended by the stack, last first."""
     log.info("reads %s", ", ".join(readable_formats()))
     url, disk = settings.redis_url, None
@@ -147,7 +152,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     incoming = incoming_of(settings)
     slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
     repeats = Repeats(library, outgoing, settings.repeats_bytes)
-    return Context(settings, metrics, store, pool, library, slots, incoming, outgoing, repeats)
+    return Context(settings, metrics, store, pool, library, slots, incoming, outgoing, repeats, presets)
 
 
 async def _refine(

@@ -62,6 +62,12 @@ class Forbidden(ServiceError):
     status, title = 403, "Signature refused"
 
 
+class NotOffered(ServiceError):
+    """A rendering that is there for holders of a key alone."""
+
+    status, title = 403, "Not offered to everybody"
+
+
 class NotFound(ServiceError):
     """No such picture or layer."""
 

@@ -227,6 +227,16 @@ class Settings(BaseSettings):
         default=(),
         description="keys that open /metrics alone, beside the API keys; unset, and no API keys: anybody may",
     )
+    presets: str = Field(
+        default="",
+        description="names for parameters of pictures, for ?preset=card, such as "
+        "card:width=480,height=480,fit=cover;hero:width=1600",
+    )
+    presets_only: bool = Field(
+        default=False,
+        description="without an API key or a signature pictures are shown by presets, at the widths of their "
+        "layers and whole, in any format, and not otherwise; on or off",
+    )
     rate_limit: int = Field(
         default=0,
         ge=0,

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from model.geometry import Size
 from model.stream.container import Header
-from service.errors import BadParameter, NotFound
+from service.errors import BadParameter, NotFound, NotOffered
 from service.library import Order
 from service.messages.plans import WHITE
 from service.planning.canonical import canonical_query
@@ -17,7 +17,7 @@ from service.planning.sizing import View, choose, choose_view
 from service.routes.answers import cache_control, of_one_stream, picture_headers, respond
 from service.routes.parameters import PictureId, PictureParameters, StreamParameters
 from service.web.conditional import Unsatisfiable, matches, requested_span
-from service.web.context import Context, ServiceContext, may_read
+from service.web.context import Context, ServiceContext, Trusted, may_read
 from service.web.problems import documented
 from service.web.problems import response as problem
 from service.web.sending import BodyResponse
@@ -59,25 +59,32 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 async def picture_at_size(
     request: Request,
     context: ServiceContext,
+    trusted: Trusted,
     picture: PictureId,
     parameters: Annotated[PictureParameters, Query()],
 ) -> Response:
     """Only the layers that the size needs are read and decoded. Never larger than the original,
     unless `upscale` is set."""
 
+    shown = parameters.with_preset(context.presets)
+    restricted = context.settings.presets_only and not trusted
+
     async def answer() -> Response:
         record = await context.library.find(picture)
-        hints = parameters.hinted(request.headers if context.settings.client_hints else None)
+        if restricted and not parameters.is_offered(record.widths):
+            raise NotOffered("without a key: a preset, the width of a layer, or the whole picture")
+        hinting = context.settings.client_hints and not restricted
+        hints = shown.hinted(request.headers if hinting else None)
         order = context.library.order(
             record,
             choose_view(record.header.sizes, hints.wanted),
-            parameters.output(),
+            shown.output(),
             request.headers.get("accept"),
-            QualityWish(parameters.q, hints.saving),
-            parameters.finish(),
+            QualityWish(shown.q, hints.saving),
+            shown.finish(),
         )
         headers = picture_headers(request, context, order, hints.vary)
-        headers |= _canonical_link(context, order, parameters.q)
+        headers |= _canonical_link(context, order, shown.q)
         return await respond(request, context, order, headers)
 
     return await of_one_stream(answer)

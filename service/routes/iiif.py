@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from model.geometry import Size
+from service.errors import NotOffered
 from service.planning import iiif
 from service.routes.answers import PRIVATE, of_one_stream, picture_headers, respond
 from service.routes.parameters import PictureId
@@ -74,6 +75,9 @@ async def image(
     file: Annotated[str, Path(description="quality.format", examples=["default.jpg"])],
 ) -> Response:
     """See iiif.io/api/image/3.0."""
+
+    if context.settings.presets_only and not trusted:
+        raise NotOffered("without a key pictures are shown by presets: /images/{id}?preset=")
 
     async def answer() -> Response:
         record = await context.library.find(picture)

@@ -1,14 +1,16 @@
 """Query parameters of the routes, checked and documented."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from model.stream.container import MAX_EDGE
+from service.errors import BadParameter
 from service.planning.hints import Hinted, hinted
 from service.planning.plans import Finish
+from service.planning.presets import Presets, parse_presets
 from service.planning.sizing import Fit, Wanted
 
 PictureId = Annotated[str, Path(description="id of a picture", max_length=64)]
@@ -70,6 +72,26 @@ class PictureParameters(BaseModel):
         default="ffffff", pattern=r"^#?[0-9a-fA-F]{6}$", description="colour under transparency in JPEG"
     )
 
+    preset: str | None = Field(
+        default=None,
+        max_length=32,
+        description="a name for parameters that the service knows (COMPASS_PRESETS); the URL comes first",
+    )
+
+    def with_preset(self, presets: Presets) -> "PictureParameters":
+        """The parameters, completed by those of the preset. Raises BadParameter if there is none."""
+        if self.preset is None:
+            return self
+        if self.preset not in presets:
+            raise BadParameter(f"preset {self.preset}: there is none of that name")
+        given = self.model_dump(exclude_unset=True, exclude={"preset"})
+        return PictureParameters.model_validate({**presets[self.preset], **given})
+
+    def is_offered(self, widths: Collection[int]) -> bool:
+        """Whether everybody gets this from a service that shows presets and certain ``widths`` alone."""
+        size = self.model_fields_set - {"format"}
+        return size <= {"preset"} or size == {"layer"} or (size == {"width"} and self.width in widths)
+
     def wanted(self) -> Wanted:
         """The part that decides the size."""
         return Wanted(self.width, self.height, self.fit, self.dpr, self.upscale, self.layer)
@@ -87,6 +109,24 @@ class PictureParameters(BaseModel):
     def finish(self) -> Finish:
         """What is done to the pixels, beside their size."""
         return Finish(background="#" + self.background.lower().removeprefix("#"))
+
+
+def presets_of(text: str) -> Presets:
+    """The presets of the setting, each of which says what :class:`PictureParameters` understands.
+
+    Raises BadParameter.
+    """
+    presets = parse_presets(text)
+    for name, values in presets.items():
+        unknown = values.keys() - (PictureParameters.model_fields.keys() - {"preset"})
+        if unknown:
+            raise BadParameter(f"COMPASS_PRESETS: preset {name}: no parameter {', '.join(sorted(unknown))}")
+        try:
+            PictureParameters.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadParameter(f"COMPASS_PRESETS: preset {name}: {first['loc'][0]}: {first['msg']}") from None
+    return presets
 
 
 class StreamParameters(BaseModel):

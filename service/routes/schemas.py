@@ -71,7 +71,6 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
     facts, header = record.facts, record.header
     path = f"/images/{record.id}"
     url = public_url.rstrip("/") + path
-    widths = facts.widths or [layer.width for layer in header.layers]
     planes = facts.alpha or (0,) * len(header.layers)
     return PictureInfo(
         id=record.id,
@@ -95,7 +94,7 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
         ],
         thumbhash=facts.thumbhash,
         average=facts.average,
-        srcset=", ".join(f"{url}?{_query(path, width, signing_key)} {width}w" for width in widths),
+        srcset=", ".join(f"{url}?{_query(path, width, signing_key)} {width}w" for width in record.widths),
     )
 
 

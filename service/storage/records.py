@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 from zlib import crc32
@@ -81,6 +82,11 @@ class Record:
     def bytes(self) -> int:
         """Bytes of the stream and the alpha planes."""
         return self.header.total + sum(self.facts.alpha)
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """The widths that it is offered at, in pixels: its layers', or those that a graphic would have."""
+        return self.facts.widths or [layer.width for layer in self.header.layers]
 
     @property
     def index_entry(self) -> str:

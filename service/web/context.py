@@ -10,6 +10,7 @@ from service.engine.pool import Pool
 from service.errors import Forbidden
 from service.library import Library
 from service.metrics import Metrics
+from service.planning.presets import Presets
 from service.settings import Settings
 from service.storage.store import Store
 from service.web.access import (
@@ -41,6 +42,7 @@ class Context:
     incoming: Incoming
     outgoing: Outgoing
     repeats: Repeats
+    presets: Presets
 
 
 async def _context(request: Request) -> Context:

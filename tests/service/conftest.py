@@ -11,6 +11,7 @@ import pytest
 
 from service.app import create_app
 from service.metrics import Metrics
+from service.routes.parameters import presets_of
 from service.settings import Settings
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
@@ -80,6 +81,7 @@ async def serve() -> AsyncIterator[Serve]:
                 incoming=incoming_of(chosen),
                 outgoing=outgoing,
                 repeats=Repeats(library, outgoing, chosen.repeats_bytes),
+                presets=presets_of(chosen.presets),
             )
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             client = httpx.AsyncClient(transport=transport, base_url="http://test")

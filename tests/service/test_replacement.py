@@ -74,6 +74,7 @@ async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
         incoming=incoming_of(settings),
         outgoing=outgoing,
         repeats=Repeats(library, outgoing, settings.repeats_bytes),
+        presets={},
     )
     app.state.workers = workers
     await store.put(Record(NAME, read_header(OLD), FACTS), OLD, PLANES, UPLOAD)
