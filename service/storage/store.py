@@ -2,15 +2,14 @@
 
 Keys of a picture: ``{id}:stream``, ``{id}:facts`` (JSON) and ``{id}:alpha:<layer>``, written in one
 MULTI; the braces keep them together in a cluster. Who writes watches ``{id}:facts``, so that of several
-times to live the longest holds, whoever comes last. ``compass:index`` is a sorted set that lists
-pictures by age; it only serves listing and can be rebuilt from the rest (``compass fsck``). What waits to be
-refined is told by :mod:`service.storage.waiting`.
+times to live the longest holds, whoever comes last. :mod:`service.storage.listing` lists them by age, and
+:mod:`service.storage.waiting` tells which wait to be refined.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -20,8 +19,7 @@ from cachetools import TTLCache
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
+from redis.exceptions import RedisError, WatchError
 
 from model.errors import StreamError
 from model.stream.container import MAX_HEADER_BYTES, Header, read_header, verify, verify_layer
@@ -31,12 +29,13 @@ from service.errors import (
     Replaced,
     ServiceError,
     StoreFull,
-    StoreUnavailable,
     UnknownFormat,
 )
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.disk import Disk
+from service.storage.errands import Errands, is_of_another_type, raw, together
+from service.storage.listing import Listing
 from service.storage.records import (
     Effort,
     Record,
@@ -60,20 +59,14 @@ from service.storage.records import (
 )
 from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, queue_offer, watch_lease
 
-INDEX = "compass:index"
 RECORD_SECONDS = 3.0
 """How long a record is believed: so long a picture may be known here that another service has deleted."""
-_PAUSES = (0.05, 0.1, 0.2)
-"""Seconds before a reading whose connection was lost is tried again."""
 _BATCH = 500
 _BESIDE = 64 * 1024
 """Bytes of facts, keys and listing that are written with a picture, and more."""
 
 _COPIES = 3
 """So often an upload is in the store's memory while it arrives there."""
-
-_FULL = ("MISCONF", "OOM")
-"""What Redis says in refusing writes when its disk, or its memory, is full."""
 
 R = TypeVar("R")
 Found = Record | NotFound | DamagedStream | UnknownFormat
@@ -85,16 +78,12 @@ class Store:
     UnknownFormat.
 
     ``waiting`` are those that wait to be refined.
-
-    Each errand has ``store_timeout`` seconds in all, whatever it waits for. Readings are tried again when
-    their connection is lost, writes are not: a write may be what ends the server, on a full disk.
     """
 
     def __init__(self, url: str, settings: Settings, metrics: Metrics, disk: Disk | None = None) -> None:
         """``disk``: what the server writes to, where that is known and must not run full."""
         self._metrics = metrics
         self._disk = disk
-        self._seconds = settings.store_timeout
         self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
         self._remembers = settings.header_cache > 0
         self._changes = 0  # of the store through this object; no read begun before one is remembered
@@ -109,8 +98,10 @@ class Store:
         )
         self._redis = redis.Redis.from_pool(pool)
         self._redis.set_retry(Retry(NoBackoff(), 0))
+        self._errands = Errands(self._redis, settings.store_timeout, metrics)
+        self._listing = Listing(self._errands)
         self._waiting_bytes = settings.refine_bytes
-        self.waiting = Waiting(self._redis, self._errand)
+        self.waiting = Waiting(self._errands)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -118,11 +109,11 @@ class Store:
 
     async def ping(self) -> None:
         """Return if the store answers; raises StoreUnavailable."""
-        await self._read(self._redis.ping)
+        await self._errands.read(lambda client: client.ping())
 
     async def memory(self) -> tuple[int, int]:
         """Bytes of memory the store uses and may use (0: no limit); raises StoreUnavailable."""
-        facts = await self._read(lambda: self._redis.info("memory"))
+        facts = await self._errands.read(lambda client: client.info("memory"))
         return int(facts["used_memory"]), int(facts["maxmemory"])
 
     async def put(
@@ -141,7 +132,7 @@ class Store:
         async def write(pipe: Pipeline) -> Record:
             facts = record.facts
             with suppress(DamagedStream):
-                stored = parse_facts(_raw(await pipe.get(facts_key(record.id))))
+                stored = parse_facts(raw(await pipe.get(facts_key(record.id))))
                 if not expired(stored):
                     expires = later(facts.expires, stored.expires)
                     facts = replace(facts, created=stored.created, expires=expires)
@@ -193,8 +184,8 @@ class Store:
 
         async def write(pipe: Pipeline) -> Record | None:
             ours = await watch_lease(pipe, taken)
-            start = _raw(await pipe.getrange(stream_key(record.id), 0, MAX_HEADER_BYTES - 1))
-            text = _raw(await pipe.get(facts_key(record.id)))
+            start = raw(await pipe.getrange(stream_key(record.id), 0, MAX_HEADER_BYTES - 1))
+            text = raw(await pipe.get(facts_key(record.id)))
             if not ours or assemble(record.id, text, start).header != record.header:
                 return None
             facts = parse_facts(text)
@@ -220,7 +211,7 @@ class Store:
             self._metrics.cache_hits.labels("headers").inc()
             return known
         (found,) = await self._records_of([picture])
-        with self._errors():
+        with self._errands.errors():
             if isinstance(found, ServiceError):
                 raise found
         return found
@@ -236,11 +227,11 @@ class Store:
         for picture in pictures:
             commands.append(partial(_queue_facts, picture=picture))
             commands.append(partial(_queue_start, picture=picture))
-        answers = await self._read(lambda: self._together(*commands))
+        answers = await self._errands.read(lambda client: together(client, *commands))
         found: list[Found] = []
         for picture, facts, start in zip(pictures, answers[::2], answers[1::2], strict=True):
             self._records.pop(picture, None)
-            self._metrics.bytes_read.inc(len(_raw(start)))
+            self._metrics.bytes_read.inc(len(raw(start)))
             try:
                 record = assemble(picture, _checked(picture, facts), _checked(picture, start))
             except (NotFound, DamagedStream, UnknownFormat) as error:
@@ -256,28 +247,29 @@ class Store:
 
         Raises DamagedStream, UnknownFormat or NotFound. What is read is not counted: it is in no answer.
         """
-        facts, stream, planes = await self._read(
-            lambda: self._together(
+        facts, stream, planes = await self._errands.read(
+            lambda client: together(
+                client,
                 lambda pipe: pipe.get(facts_key(picture)),
                 lambda pipe: pipe.get(stream_key(picture)),
                 lambda pipe: pipe.mget(alpha_keys(picture)),
             )
         )
-        with self._errors():
+        with self._errands.errors():
             record = assemble(picture, _checked(picture, facts), _checked(picture, stream))
             planes = _answer(picture, planes)
             try:
-                await asyncio.to_thread(verify, _raw(stream))
+                await asyncio.to_thread(verify, raw(stream))
             except StreamError as error:
                 raise DamagedStream(f"the stored stream of {picture}: {error}") from error
             for k in range(len(record.facts.alpha)):
-                check_alpha(record, k, _raw(planes[k]))
+                check_alpha(record, k, raw(planes[k]))
         return record
 
     async def prefix(self, record: Record, layer: int) -> bytes:
         """The first bytes of the stream, up to the end of ``layer``, every checksum verified in a thread."""
         data = await self.unverified_prefix(record, layer)
-        with self._errors():
+        with self._errands.errors():
             try:
                 await asyncio.to_thread(_verify_layers, record.header, layer, data)
             except StreamError as error:
@@ -292,12 +284,14 @@ class Store:
         For those who verify what they decode, and tell :meth:`found_damaged` what they find.
         """
         end = record.header.layers[layer].end
-        data = _raw(await self._read(lambda: self._redis.getrange(stream_key(record.id), 0, end - 1)))
+        data = raw(
+            await self._errands.read(lambda client: client.getrange(stream_key(record.id), 0, end - 1))
+        )
         self._metrics.bytes_read.inc(len(data))
         if not data:
             self._records.pop(record.id, None)
             raise NotFound(f"no picture {record.id}")
-        with self._errors():
+        with self._errands.errors():
             try:
                 if read_header(data) != record.header:
                     raise Replaced(f"the stream of {record.id} is another one by now")
@@ -320,8 +314,8 @@ class Store:
         """The coded alpha plane of a layer, None for an opaque picture."""
         if not record.facts.alpha:
             return None
-        data = _raw(await self._read(lambda: self._redis.get(alpha_key(record.id, layer))))
-        with self._errors():
+        data = raw(await self._errands.read(lambda client: client.get(alpha_key(record.id, layer))))
+        with self._errands.errors():
             if not data:
                 self._records.pop(record.id, None)
                 raise NotFound(f"no picture {record.id}")
@@ -331,9 +325,10 @@ class Store:
 
     async def delete(self, picture: str) -> None:
         """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing."""
-        async with self._errand():
+        async with self._errands.one() as client:
             with self._changing(picture):
-                facts, deleted, _ = await self._together(
+                facts, deleted, _ = await together(
+                    client,
                     lambda pipe: pipe.get(facts_key(picture)),
                     lambda pipe: pipe.delete(*all_keys(picture)),
                     lambda pipe: queue_drop(pipe, picture),
@@ -341,7 +336,7 @@ class Store:
             if not deleted:
                 raise NotFound(f"no picture {picture}")
             with suppress(DamagedStream):  # then it goes from the listing when that is read
-                await self._redis.zrem(INDEX, index_entry(picture, parse_facts(_raw(facts))))
+                await self._listing.remove([index_entry(picture, parse_facts(raw(facts)))])
 
     async def delete_damaged(self, picture: str) -> None:
         """Delete a picture if it is damaged, but not if it is repaired meanwhile. Raises NotFound.
@@ -367,7 +362,7 @@ class Store:
         keys = [stream_key(record.id), *(alpha_key(record.id, k) for k in range(len(record.facts.alpha)))]
 
         async def write(pipe: Pipeline) -> Record | None:
-            stored = _raw(await pipe.get(facts_key(record.id)))
+            stored = raw(await pipe.get(facts_key(record.id)))
             if not stored or await pipe.exists(*keys) < len(keys):
                 return None
             facts = parse_facts(stored)
@@ -387,7 +382,7 @@ class Store:
         Entries of pictures that are gone are removed; damaged pictures, and those of another version of the
         format, are left out.
         """
-        entries = await self._entries(cursor, limit)
+        entries = await self._listing.entries(cursor, limit)
         records = [found for found in await self._listed(entries) if isinstance(found, Record)]
         named = [entry.decode() for entry in entries if is_index_entry(entry)]
         return records, named[-1] if named and len(entries) == limit else None
@@ -395,19 +390,10 @@ class Store:
     async def prune(self) -> int:
         """Remove all entries of the listing whose pictures are gone; returns how many these were."""
         removed, cursor = 0, None
-        while entries := await self._entries(cursor, _BATCH):
+        while entries := await self._listing.entries(cursor, _BATCH):
             removed += sum(isinstance(found, NotFound) for found in await self._listed(entries))
             cursor = entries[-1]
         return removed
-
-    async def _entries(self, cursor: str | bytes | None, limit: int) -> list[bytes]:
-        """Up to ``limit`` entries of the listing, newest first, after ``cursor``."""
-        after = cursor.encode() if isinstance(cursor, str) else cursor
-        top = b"(" + after if after else b"+"
-        members = await self._read(
-            lambda: self._redis.zrange(INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit)
-        )
-        return [_raw(member) for member in members]
 
     async def _listed(self, entries: Sequence[bytes]) -> list[Found]:
         """The records of entries of the listing, or why there is none; entries of what is gone are removed.
@@ -429,8 +415,7 @@ class Store:
                 self._metrics.damaged.inc()
         gone = [entry for entry in entries if isinstance(found[entry], NotFound)]
         if gone:
-            async with self._errand():
-                await self._redis.zrem(INDEX, *gone)
+            await self._listing.remove(gone)
         return [found[entry] for entry in entries]
 
     async def ids(self) -> AsyncIterator[str]:
@@ -438,9 +423,9 @@ class Store:
         cursor = None
         while cursor != 0:
             at = cursor or 0
-            cursor, keys = await self._read(partial(self._redis.scan, at, match="{*}:stream", count=1000))
+            cursor, keys = await self._errands.read(partial(_scan, at))
             for key in keys:
-                picture = picture_of_key(_raw(key))
+                picture = picture_of_key(raw(key))
                 if picture is not None:  # others' keys are none of our business
                     yield picture
 
@@ -449,12 +434,11 @@ class Store:
 
         A full store leaves it out, to be put there by a later check: nothing else depends on it.
         """
-        if await self._read(lambda: self._redis.zscore(INDEX, record.index_entry)) is not None:
+        if await self._listing.has(record):
             return False
         with suppress(StoreFull):
             self._require_room(0)
-            async with self._errand():
-                return bool(await self._redis.zadd(INDEX, {record.index_entry: 0}))
+            return await self._listing.add(record)
         return False
 
     def _require_room(self, size: int) -> None:
@@ -482,9 +466,9 @@ class Store:
         connection is lost: then nobody knows whether they were.
         """
         with self._changing(picture):
-            async with self._errand():
+            async with self._errands.one() as client:
                 while True:
-                    async with self._redis.pipeline(transaction=True) as pipe:
+                    async with client.pipeline(transaction=True) as pipe:
                         try:
                             await pipe.watch(facts_key(picture))
                             result = await write(pipe)
@@ -494,44 +478,6 @@ class Store:
                                 raise
                         else:
                             return result, answers
-
-    async def _read(self, ask: Callable[[], Awaitable[R]]) -> R:
-        """A reading errand, which may be asked again."""
-        async with self._errand():
-            for pause in _PAUSES:
-                try:
-                    return await ask()
-                except ConnectionLost:
-                    await asyncio.sleep(pause)
-            return await ask()
-
-    async def _together(self, *commands: Callable[[Pipeline], object]) -> list[Any]:
-        """Carry out commands in one MULTI; returns their answers, which are errors where a key is of another
-        type than it should be.
-        """
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for queue in commands:
-                queue(pipe)
-            answers: list[Any] = await pipe.execute(raise_on_error=False)
-            for answer in answers:
-                if isinstance(answer, RedisError) and not _is_of_another_type(answer):
-                    raise answer
-            return answers
-
-    @asynccontextmanager
-    async def _errand(self) -> AsyncIterator[None]:
-        """The time that an errand has, and Redis's errors as ours. Whoever is cancelled gets no further,
-        even where redis-py swallows the cancellation.
-        """
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        with self._errors():
-            try:
-                async with asyncio.timeout(self._seconds):
-                    yield
-            finally:
-                if task and task.cancelling() > before:
-                    raise asyncio.CancelledError
 
     def _remembered(self, picture: str) -> Record | None:
         """A record that was read not long ago, of a picture that still lives; else None."""
@@ -547,34 +493,15 @@ class Store:
             self._changes += 1
             self._records.pop(picture, None)
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Redis's errors as ours, counted; damage is counted, too."""
-        try:
-            yield
-        except DamagedStream:
-            self._metrics.damaged.inc()
-            raise
-        except OutOfMemoryError as error:
-            self._metrics.store_errors.inc()
-            raise StoreFull("the store has no room left for another picture") from error
-        except ResponseError as error:
-            self._metrics.store_errors.inc()
-            if _is_of_another_type(error):
-                self._metrics.damaged.inc()
-                raise DamagedStream("what is stored of the picture is of another type") from error
-            if any(word in str(error) for word in _FULL):  # inside MULTI it is an ordinary error
-                raise StoreFull("the store has no room left for another picture") from error
-            raise StoreUnavailable(f"the store refused: {error}") from error
-        except (RedisError, OSError) as error:
-            self._metrics.store_errors.inc()
-            raise StoreUnavailable("the store does not answer", retry_after=2) from error
-
 
 def _verify_layers(header: Header, last: int, data: bytes) -> None:
     """Check every checksum up to the layer ``last``. Raises a StreamError."""
     for layer in range(last + 1):
         verify_layer(header, layer, data)
+
+
+def _scan(at: int, client: redis.Redis) -> Awaitable[Any]:
+    return client.scan(at, match="{*}:stream", count=1000)
 
 
 def _queue_facts(pipe: Pipeline, picture: str) -> None:
@@ -585,25 +512,16 @@ def _queue_start(pipe: Pipeline, picture: str) -> None:
     pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1)
 
 
-def _is_of_another_type(error: object) -> bool:
-    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
-
-
 def _answer(picture: str, value: Any) -> Any:
     """An answer of Redis. Raises DamagedStream if it says that a key is no string."""
-    if _is_of_another_type(value):
+    if is_of_another_type(value):
         raise DamagedStream(f"what is stored of {picture} is of another type")
     return value
 
 
 def _checked(picture: str, value: object) -> bytes:
     """The same as bytes."""
-    return _raw(_answer(picture, value))
-
-
-def _raw(value: object) -> bytes:
-    """An answer of Redis as bytes; nothing there is b""."""
-    return value if isinstance(value, bytes) else b""
+    return raw(_answer(picture, value))
 
 
 def _milliseconds_left(expires: float | None) -> int | None:

@@ -14,16 +14,15 @@ allows, and with it what follows.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from service.errors import DamagedStream, NotFound
+from service.storage.errands import Errands
 from service.storage.records import original_key, picture_of_original
 
 LEASE_SECONDS = 60.0
@@ -210,10 +209,8 @@ class Taken:
 class Waiting:
     """The queue of one store. Raises StoreUnavailable, whatever else is said of a method."""
 
-    def __init__(self, redis: Redis, errand: Callable[[], AbstractAsyncContextManager[None]]) -> None:
-        """``errand`` gives each command its time, and turns Redis's errors into ours."""
-        self._redis = redis
-        self._errand = errand
+    def __init__(self, errands: Errands) -> None:
+        self._errands = errands
 
     async def take(self, picture: str = "") -> tuple[Taken | None, int]:
         """The picture that has waited longest, or that one if it waits, now ours for LEASE_SECONDS; None if
@@ -237,9 +234,9 @@ class Waiting:
 
     async def original(self, taken: Taken) -> bytes:
         """The upload's bytes. Raises NotFound if it is gone or ours no more, DamagedStream."""
-        async with self._errand():
+        async with self._errands.one() as client:
             answer: Awaitable[list[bytes | None]]
-            answer = self._redis.hmget(original_key(taken.picture), ["data", "crc", "lease"])  # type: ignore[assignment]
+            answer = client.hmget(original_key(taken.picture), ["data", "crc", "lease"])  # type: ignore[assignment]
             data, crc, lease = await answer
         if data is None or lease != taken.lease.encode():
             raise NotFound(f"the upload of {taken.picture} waits no more")
@@ -249,8 +246,8 @@ class Waiting:
 
     async def counts(self) -> tuple[int, int]:
         """How many pictures wait, and the bytes of their uploads."""
-        async with self._errand():
-            pipe = self._redis.pipeline()
+        async with self._errands.one() as client:
+            pipe = client.pipeline()
             pipe.zcard(_QUEUE)
             pipe.hget(_SIZES, "total")
             pictures, total = await pipe.execute()
@@ -258,13 +255,13 @@ class Waiting:
 
     async def waits(self, picture: str) -> bool:
         """Whether a picture waits, be it taken or not."""
-        async with self._errand():
-            return await self._redis.zscore(_QUEUE, picture) is not None
+        async with self._errands.one() as client:
+            return await client.zscore(_QUEUE, picture) is not None
 
     async def pictures(self) -> list[str]:
         """All that wait, whether they may be taken now or not, those that may earliest first."""
-        async with self._errand():
-            found: Any = await self._redis.zrange(_QUEUE, 0, -1)
+        async with self._errands.one() as client:
+            found: Any = await client.zrange(_QUEUE, 0, -1)
         return [picture.decode() for picture in found]
 
     async def mend(self) -> int:
@@ -273,8 +270,8 @@ class Waiting:
         """
         enlisted, cursor = 0, None
         while cursor != 0:
-            async with self._errand():
-                found: Any = await self._redis.scan(cursor or 0, match="{*}:original", count=1000)
+            async with self._errands.one() as client:
+                found: Any = await client.scan(cursor or 0, match="{*}:original", count=1000)
             cursor, keys = found
             for picture in filter(None, map(picture_of_original, keys)):
                 enlisted += int(await self._run(_ENLIST, picture))
@@ -282,8 +279,8 @@ class Waiting:
         return enlisted
 
     async def _run(self, script: str, *arguments: object) -> Any:
-        async with self._errand():
-            return await self._redis.eval(script, 0, *arguments)  # type: ignore[arg-type]
+        async with self._errands.one() as client:
+            return await client.eval(script, 0, *arguments)  # type: ignore[arg-type]
 
 
 def queue_offer(pipe: Pipeline, picture: str, data: bytes, left: int | None, budget: int | None) -> None:

@@ -5,7 +5,8 @@ import asyncio
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage import fsck
-from service.storage.store import INDEX, Store
+from service.storage.listing import INDEX
+from service.storage.store import Store
 from tests.service.storage.test_store import PLANES, STREAM, of_version, record
 
 

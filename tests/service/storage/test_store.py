@@ -23,8 +23,9 @@ from service.metrics import Metrics
 from service.routes.schemas import picture_info
 from service.settings import Settings
 from service.storage import fsck
+from service.storage.listing import INDEX
 from service.storage.records import Facts, Record
-from service.storage.store import INDEX, RECORD_SECONDS, Store
+from service.storage.store import RECORD_SECONDS, Store
 from service.storage.valkey import EmbeddedValkey
 from tests.service.storage.breaking import breaking
 

@@ -24,8 +24,9 @@ from model.stream.container import CodedLayer, read_header, write
 from service.errors import NotFound
 from service.metrics import Metrics
 from service.settings import Settings
+from service.storage.listing import INDEX
 from service.storage.records import Facts, Record
-from service.storage.store import INDEX, Store
+from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from service.storage.waiting import Taken
 
