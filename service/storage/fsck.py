@@ -43,6 +43,7 @@ async def check(store: Store, delete: bool) -> int:
 
     Pictures of another version of the format are counted; they are neither damaged nor ever deleted.
     """
+    await store.move_listing()
     seen: set[str] = set()
     damaged = relisted = unknown = 0
     models = Models()

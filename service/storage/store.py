@@ -17,8 +17,6 @@ from typing import Any, TypeVar
 import redis.asyncio as redis
 from cachetools import TTLCache
 from redis.asyncio.client import Pipeline
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, WatchError
 
 from model.errors import StreamError
@@ -29,6 +27,7 @@ from service.errors import (
     Replaced,
     ServiceError,
     StoreFull,
+    StoreUnavailable,
     UnknownFormat,
 )
 from service.metrics import Metrics
@@ -36,6 +35,7 @@ from service.settings import Settings
 from service.storage.disk import Disk
 from service.storage.errands import Errands, is_of_another_type, raw, together
 from service.storage.listing import Listing
+from service.storage.promises import Promise
 from service.storage.records import (
     Effort,
     Record,
@@ -57,7 +57,8 @@ from service.storage.records import (
     stream_key,
     write_facts,
 )
-from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, queue_offer, watch_lease
+from service.storage.servers import servers
+from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, queue_keep, watch_lease
 
 RECORD_SECONDS = 3.0
 """How long a record is believed: so long a picture may be known here that another service has deleted."""
@@ -67,6 +68,11 @@ _BESIDE = 64 * 1024
 
 _COPIES = 3
 """So often an upload is in the store's memory while it arrives there."""
+
+_RECORD = """
+return {redis.pcall('GET', KEYS[1]), redis.pcall('GETRANGE', KEYS[2], 0, ARGV[1])}
+"""
+"""Facts and the first bytes of the stream, as they are at one moment."""
 
 R = TypeVar("R")
 Found = Record | NotFound | DamagedStream | UnknownFormat
@@ -87,34 +93,27 @@ class Store:
         self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
         self._remembers = settings.header_cache > 0
         self._changes = 0  # of the store through this object; no read begun before one is remembered
-        password = settings.redis_password
-        pool = redis.BlockingConnectionPool.from_url(
-            url,
-            password=password.get_secret_value() if password else None,
-            max_connections=settings.store_connections,
-            timeout=settings.store_timeout,
-            socket_timeout=None,  # with one, redis-py swallows cancellations; errands have deadlines instead
-            socket_connect_timeout=settings.store_timeout,
-        )
-        self._redis = redis.Redis.from_pool(pool)
-        self._redis.set_retry(Retry(NoBackoff(), 0))
-        self._errands = Errands(self._redis, settings.store_timeout, metrics)
+        self._servers = servers(url, settings)
+        promise = Promise(settings.store_replicas, settings.store_fsync, metrics)
+        self._errands = Errands(self._servers, promise, settings.store_timeout, metrics)
         self._listing = Listing(self._errands)
         self._waiting_bytes = settings.refine_bytes
         self.waiting = Waiting(self._errands)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._redis.aclose()
+        await self._servers.close()
 
     async def ping(self) -> None:
-        """Return if the store answers; raises StoreUnavailable."""
-        await self._errands.read(lambda client: client.ping())
+        """Return if the store answers, of a cluster one primary; raises StoreUnavailable."""
+        await self._errands.any(lambda client: client.ping())
 
     async def memory(self) -> tuple[int, int]:
-        """Bytes of memory the store uses and may use (0: no limit); raises StoreUnavailable."""
-        facts = await self._errands.read(lambda client: client.info("memory"))
-        return int(facts["used_memory"]), int(facts["maxmemory"])
+        """Bytes of memory the store uses and may use (0: no limit), of a cluster the fullest primary; raises
+        StoreUnavailable.
+        """
+        found = await self._errands.each(_memory)
+        return max(found, key=lambda one: (one[0] / one[1] if one[1] else 0, one[0]))
 
     async def put(
         self, record: Record, stream: bytes, alpha: tuple[bytes, ...], original: bytes | None = None
@@ -127,7 +126,7 @@ class Store:
         """
         size = len(stream) + sum(map(len, alpha))
         self._require_room(size)
-        kept = original if original and await self._has_room(size, len(original)) else None
+        kept = original if original and await self._takes(record.id, size, original) else None
 
         async def write(pipe: Pipeline) -> Record:
             facts = record.facts
@@ -144,11 +143,13 @@ class Store:
             for k, plane in enumerate(alpha):
                 pipe.set(alpha_key(record.id, k), plane, px=left)
             if kept:
-                queue_offer(pipe, record.id, kept, left, self._waiting_bytes)
+                queue_keep(pipe, record.id, kept, left)
+            elif original:
+                queue_drop(pipe, record.id)
             return replace(record, facts=facts)
 
         stored, answers = await self._transaction(record.id, write)
-        if original and not (kept and answers[-1]):
+        if original and not await self._waits(record.id, original, bool(kept and answers[-1])):
             self._metrics.refinements.labels("unqueued").inc()
         await self.reindex(stored)
         return stored
@@ -163,12 +164,13 @@ class Store:
                 return False
             left = int(await pipe.pttl(stream_key(record.id)))
             pipe.multi()
-            queue_offer(pipe, record.id, original, left if left > 0 else None, None)
+            queue_keep(pipe, record.id, original, left if left > 0 else None)
             return True
 
         self._require_room(len(original))
+        await self.waiting.reserve(record.id, len(original), None)
         there, answers = await self._transaction(record.id, write)
-        return there and bool(answers[-1])
+        return await self._waits(record.id, original, there and bool(answers[-1]))
 
     async def replace(
         self, taken: Taken, record: Record, stream: bytes | None, effort: Effort
@@ -200,9 +202,12 @@ class Store:
 
         self._require_room(len(stream or b""))
         try:
-            return (await self._transaction(record.id, write))[0]
+            written = (await self._transaction(record.id, write))[0]
         except NotFound:
             return None
+        if written is not None:
+            await self.waiting.forget(record.id)
+        return written
 
     async def record(self, picture: str, fresh: bool = False) -> Record:
         """What is known of a picture; ``fresh`` asks Redis even if the answer is in memory."""
@@ -223,13 +228,10 @@ class Store:
     async def _records_of(self, pictures: Sequence[str]) -> list[Found]:
         """What Redis knows of pictures, or why nothing is known of one; asked for all at once."""
         changes = self._changes
-        commands: list[Callable[[Pipeline], object]] = []
-        for picture in pictures:
-            commands.append(partial(_queue_facts, picture=picture))
-            commands.append(partial(_queue_start, picture=picture))
-        answers = await self._errands.read(lambda client: together(client, *commands))
+        wanted = [(facts_key(picture), partial(_queue_record, picture=picture)) for picture in pictures]
+        answers = await self._errands.read_all(wanted)
         found: list[Found] = []
-        for picture, facts, start in zip(pictures, answers[::2], answers[1::2], strict=True):
+        for picture, (facts, start) in zip(pictures, answers, strict=True):
             self._records.pop(picture, None)
             self._metrics.bytes_read.inc(len(raw(start)))
             try:
@@ -248,12 +250,13 @@ class Store:
         Raises DamagedStream, UnknownFormat or NotFound. What is read is not counted: it is in no answer.
         """
         facts, stream, planes = await self._errands.read(
+            facts_key(picture),
             lambda client: together(
                 client,
                 lambda pipe: pipe.get(facts_key(picture)),
                 lambda pipe: pipe.get(stream_key(picture)),
                 lambda pipe: pipe.mget(alpha_keys(picture)),
-            )
+            ),
         )
         with self._errands.errors():
             record = assemble(picture, _checked(picture, facts), _checked(picture, stream))
@@ -284,9 +287,8 @@ class Store:
         For those who verify what they decode, and tell :meth:`found_damaged` what they find.
         """
         end = record.header.layers[layer].end
-        data = raw(
-            await self._errands.read(lambda client: client.getrange(stream_key(record.id), 0, end - 1))
-        )
+        key = stream_key(record.id)
+        data = raw(await self._errands.read(key, lambda client: client.getrange(key, 0, end - 1)))
         self._metrics.bytes_read.inc(len(data))
         if not data:
             self._records.pop(record.id, None)
@@ -314,7 +316,8 @@ class Store:
         """The coded alpha plane of a layer, None for an opaque picture."""
         if not record.facts.alpha:
             return None
-        data = raw(await self._errands.read(lambda client: client.get(alpha_key(record.id, layer))))
+        key = alpha_key(record.id, layer)
+        data = raw(await self._errands.read(key, lambda client: client.get(key)))
         with self._errands.errors():
             if not data:
                 self._records.pop(record.id, None)
@@ -324,19 +327,27 @@ class Store:
         return data
 
     async def delete(self, picture: str) -> None:
-        """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing."""
-        async with self._errands.one() as client:
-            with self._changing(picture):
-                facts, deleted, _ = await together(
-                    client,
-                    lambda pipe: pipe.get(facts_key(picture)),
-                    lambda pipe: pipe.delete(*all_keys(picture)),
-                    lambda pipe: queue_drop(pipe, picture),
-                )
-            if not deleted:
-                raise NotFound(f"no picture {picture}")
-            with suppress(DamagedStream):  # then it goes from the listing when that is read
-                await self._listing.remove([index_entry(picture, parse_facts(raw(facts)))])
+        """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing: that,
+        too, is only said when it is as safe as a deletion.
+        """
+
+        async def deleting(client: redis.Redis) -> list[Any]:
+            return await together(
+                client,
+                lambda pipe: pipe.get(facts_key(picture)),
+                lambda pipe: pipe.delete(*all_keys(picture)),
+                lambda pipe: queue_drop(pipe, picture),
+                *(self._errands.promise.asked * (partial(_queue_nothing, picture=picture),)),
+            )
+
+        with self._changing(picture):
+            facts, deleted, waited, *_ = await self._errands.write(facts_key(picture), deleting)
+        if waited:
+            await self.waiting.forget(picture)
+        if not deleted:
+            raise NotFound(f"no picture {picture}")
+        with suppress(DamagedStream, StoreUnavailable):  # then it goes from the listing when that is read
+            await self._listing.drop(picture, index_entry(picture, parse_facts(raw(facts))))
 
     async def delete_damaged(self, picture: str) -> None:
         """Delete a picture if it is damaged, but not if it is repaired meanwhile. Raises NotFound.
@@ -420,14 +431,30 @@ class Store:
 
     async def ids(self) -> AsyncIterator[str]:
         """Every picture id in the store, in no order, perhaps more than once."""
-        cursor = None
-        while cursor != 0:
-            at = cursor or 0
-            cursor, keys = await self._errands.read(partial(_scan, at))
-            for key in keys:
-                picture = picture_of_key(raw(key))
-                if picture is not None:  # others' keys are none of our business
-                    yield picture
+        async for key in self._errands.keys("{*}:stream"):
+            picture = picture_of_key(key)
+            if picture is not None:  # others' keys are none of our business
+                yield picture
+
+    async def move_listing(self) -> int:
+        """Move what earlier versions have listed to where this one does; returns how many pictures that were.
+        It is read from both places meanwhile. Raises StoreUnavailable or StoreFull.
+        """
+        return await self._listing.move()
+
+    async def confirm(self, record: Record) -> None:
+        """Return when what is stored of a picture is as safe as is promised of what is written now: whoever
+        wrote it may have died before it was. Raises StoreUnavailable.
+        """
+        if not self._errands.promise.asked:
+            return
+
+        async def write(pipe: Pipeline) -> None:
+            facts = await pipe.get(facts_key(record.id))
+            pipe.multi()
+            pipe.set(facts_key(record.id), raw(facts), xx=True, keepttl=True)  # what follows is waited for
+
+        await self._transaction(record.id, write)
 
     async def reindex(self, record: Record) -> bool:
         """Put a picture into the listing; True if it was missing there.
@@ -446,14 +473,26 @@ class Store:
         if self._disk is not None:
             self._disk.require(size + _BESIDE)
 
-    async def _has_room(self, size: int, original: int) -> bool:
-        """Whether disk and memory have room for an upload of ``original`` bytes, too, on its way there."""
+    async def _takes(self, picture: str, size: int, original: bytes) -> bool:
+        """Whether disk, memory and queue have room for an upload beside a picture of ``size`` bytes; then it
+        has its room in the queue.
+        """
         try:
-            self._require_room(size + original)
-        except StoreFull:
+            self._require_room(size + len(original))
+            used, limit = await self._errands.read(facts_key(picture), _memory)
+            if limit and used + size + _COPIES * len(original) >= MOST_MEMORY * limit:
+                return False
+            return await self.waiting.reserve(picture, len(original), self._waiting_bytes)
+        except (StoreFull, StoreUnavailable):
             return False
-        used, limit = await self.memory()
-        return not limit or used + size + _COPIES * original < MOST_MEMORY * limit
+
+    async def _waits(self, picture: str, original: bytes, kept: bool) -> bool:
+        """Let a picture wait whose upload was ``kept``, and give back its room in the queue if it was not."""
+        if kept:
+            await self.waiting.enter(picture, len(original))
+        else:
+            await self.waiting.forget(picture)
+        return kept
 
     async def _transaction(
         self, picture: str, write: Callable[[Pipeline], Awaitable[R]]
@@ -465,19 +504,22 @@ class Store:
         together or not at all. Raises StoreUnavailable if that does not succeed in time, or if the
         connection is lost: then nobody knows whether they were.
         """
+
+        async def watched(client: redis.Redis) -> tuple[R, list[Any]]:
+            while True:
+                async with client.pipeline(transaction=True) as pipe:
+                    try:
+                        await pipe.watch(facts_key(picture))
+                        result = await write(pipe)
+                        answers = await pipe.execute()
+                    except WatchError as error:
+                        if isinstance(error.__context__, RedisError):  # the connection was lost
+                            raise
+                    else:
+                        return result, answers
+
         with self._changing(picture):
-            async with self._errands.one() as client:
-                while True:
-                    async with client.pipeline(transaction=True) as pipe:
-                        try:
-                            await pipe.watch(facts_key(picture))
-                            result = await write(pipe)
-                            answers = await pipe.execute()
-                        except WatchError as error:
-                            if isinstance(error.__context__, RedisError):  # the connection was lost
-                                raise
-                        else:
-                            return result, answers
+            return await self._errands.write(facts_key(picture), watched)
 
     def _remembered(self, picture: str) -> Record | None:
         """A record that was read not long ago, of a picture that still lives; else None."""
@@ -500,16 +542,20 @@ def _verify_layers(header: Header, last: int, data: bytes) -> None:
         verify_layer(header, layer, data)
 
 
-def _scan(at: int, client: redis.Redis) -> Awaitable[Any]:
-    return client.scan(at, match="{*}:stream", count=1000)
+def _queue_record(pipe: Pipeline, picture: str) -> None:
+    pipe.eval_ro(_RECORD, 2, facts_key(picture), stream_key(picture), MAX_HEADER_BYTES - 1)
 
 
-def _queue_facts(pipe: Pipeline, picture: str) -> None:
-    pipe.get(facts_key(picture))
+def _queue_nothing(pipe: Pipeline, picture: str) -> None:
+    """A change that leaves nothing, so that there is something to wait for where nothing was deleted."""
+    pipe.set(facts_key(picture), b"", px=1)
+    pipe.delete(facts_key(picture))
 
 
-def _queue_start(pipe: Pipeline, picture: str) -> None:
-    pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1)
+async def _memory(client: redis.Redis) -> tuple[int, int]:
+    """Bytes of memory a server uses and may use."""
+    facts = await client.info("memory")
+    return int(facts["used_memory"]), int(facts["maxmemory"])
 
 
 def _answer(picture: str, value: Any) -> Any:

@@ -301,7 +301,7 @@ async def test_checks_mend_the_queue(store, raw, capsys):
     for number in range(3):
         await put(store, number)
     await raw.zrem("compass:refine", NAMES[0])  # an upload that nobody would take
-    await raw.hdel("compass:refine:bytes", NAMES[0], "total")
+    await raw.hdel("compass:bytes:{compass:refine}", NAMES[0], "total")
     await raw.delete(original_key(NAMES[1]))  # a picture without an upload
     await raw.hset(original_key("d" * 32), mapping={"data": b"x", "crc": crc32(b"x"), "tries": 0})
     assert await fsck.check(store, delete=False) == 0
