@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refining bench-refinement bench-training bench-ablations crops soak bench-answers bench-http bench-drawings
+.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refining bench-refinement bench-training bench-ablations crops soak bench-answers bench-http bench-drawings bench-listing
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -100,6 +100,9 @@ bench-serve: setup-dev ## a service under load
 
 bench-refining: setup-dev ## whether readings notice that pictures are refined
 	$(BIN)/python -m benchmarks.load.refining --data $(DATA) --profile $(PROFILE) --out $(OUT)/refining $(OPTIONS)
+
+bench-listing: setup-dev ## a page of the listing, however long it is (OPTIONS="--entries 10000000")
+	$(BIN)/python -m benchmarks.load.listing --out $(OUT)/listing $(OPTIONS)
 
 openapi: setup-dev ## rewrite tests/service/openapi.json, when the HTTP API is meant to change
 	$(BIN)/python -m tests.service.write_openapi

@@ -23,7 +23,8 @@ from service.storage.records import Record, is_index_entry, picture_of
 
 SHARDS = 64
 OLD = "compass:index"
-_BATCH = 500
+_BATCH = 5000
+"""Entries that are moved at once: some eighty for each shard."""
 _MORE = 8
 """Entries asked of each shard beyond its share of a page: shares are not quite equal."""
 
