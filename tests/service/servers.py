@@ -54,8 +54,9 @@ class Server:
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", *str(value).split(" ")]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_for(self.client.ping)
+            process = self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_for(lambda: process.poll() is not None or bool(self.client.ping()))
+        assert process.poll() is None, (self.folder / "log").read_text()
 
     def send(self, number: int) -> None:
         """Send it a signal."""

@@ -20,9 +20,11 @@ from service.storage import fsck
 from service.storage.records import Record, facts_key, stream_key
 from service.storage.servers import held
 from service.storage.store import Store
+from tests.service.running import free_port
 from tests.service.servers import Cluster, Server, Watched, wait_for
 from tests.service.storage.test_listing import names
 from tests.service.storage.test_store import FACTS, PLANES, STREAM, record
+from tests.service.storage.tls import certificate, encrypted
 
 PASSWORD = "5ecret"
 
@@ -382,3 +384,34 @@ async def test_sentinels_need_not_all_answer(tmp_path):
         await store.close()
     finally:
         watched.stop()
+
+
+@pytest.mark.parametrize("kind", ["redis", "cluster"])
+async def test_connections_are_encrypted_and_who_answers_is_checked(tmp_path, kind):
+    """Of one server, and of a cluster, whose nodes are found, and then asked, by TLS."""
+    file, key = certificate(tmp_path)
+    port = free_port()
+    nodes = {"cluster_enabled": "yes", "cluster_announce_port": port, "cluster_port": free_port()}
+    server = Server(tmp_path, requirepass=PASSWORD, **(nodes if kind == "cluster" else {}))
+    scheme = "rediss" if kind == "redis" else "rediss+cluster"
+    try:
+        server.start()
+        if kind == "cluster":
+            server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_for(lambda: server.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        async with encrypted(port, server.port, file, key):
+            url = f"{scheme}://localhost:{port}"
+            stranger = opened(url, store_replicas=0, store_timeout=2)
+            with pytest.raises(StoreUnavailable):  # its certificate is nobody's
+                await stranger.put(record(), STREAM, ())
+            await stranger.close()
+            store = opened(f"{url}?ssl_ca_certs={file}", store_replicas=0)
+            await store.put(record(), STREAM, ())
+            assert await store.verify(record().id) == record()
+            await store.close()
+            plain = opened(url.replace("rediss", "redis"), store_replicas=0, store_timeout=2)
+            with pytest.raises(StoreUnavailable):
+                await plain.ping()
+            await plain.close()
+    finally:
+        server.kill()
