@@ -232,7 +232,7 @@ class Settings(BaseSettings):
     )
 
     # the store
-    store_connections: int = Field(default=64, ge=1, description="connections to Redis")
+    store_connections: int = Field(default=64, ge=1, description="connections to each server of Redis")
     store_memory_bytes: int = Field(
         default=0, ge=0, description="most memory the embedded Valkey may use; 0: no limit"
     )

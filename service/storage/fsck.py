@@ -103,6 +103,7 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
         pictures = damaged = unknown = 0
         models = Models()
         try:
+            await store.move_listing()
             async for picture in store.ids():
                 pictures += 1
                 try:

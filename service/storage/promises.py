@@ -11,6 +11,14 @@ _ANSWER_SECONDS = 0.25
 """Of the time that is left, how much is for the answer: servers look whether it is up ten times a second."""
 
 
+_NOTHING = """
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], '')
+redis.call('DEL', KEYS[1])
+"""
+"""A change that leaves nothing. It begins with a deletion, which a full server allows, and so the rest."""
+
+
 class Promise:
     """``replicas`` have a change beside the primary; with ``synced`` they and the primary have it in their
     append-only files, on disk.
@@ -25,6 +33,11 @@ class Promise:
     def asked(self) -> bool:
         """Whether more is promised than that the primary has it."""
         return self._synced or self._replicas > 0
+
+    async def follow(self, one: Redis, key: str) -> None:
+        """Change nothing, so that what others have written before, where ``key`` lies, can be waited for."""
+        if self.asked:
+            await one.eval(_NOTHING, 1, f"{key}:nothing")
 
     async def keep(self, one: Redis, until: float | None) -> None:
         """Return when all that was written over ``one``, a single connection, is as safe as promised.

@@ -199,7 +199,7 @@ class Watched(Servers):
             raise ConnectionLost(str(error)) from error
         finally:
             self._looked = time.monotonic()
-        if self._layout is not None and layout.primaries != self._layout.primaries:
+        if self._layout is not None and set(layout.primaries) != set(self._layout.primaries):
             log.warning("the store's primaries are now %s", ", ".join(map(_named, layout.primaries)))
         self._layout = layout
         for host in set(self._clients) - set(layout.primaries):  # who still asks one of these waits in vain

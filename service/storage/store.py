@@ -332,16 +332,18 @@ class Store:
         """
 
         async def deleting(client: redis.Redis) -> list[Any]:
-            return await together(
+            answers = await together(
                 client,
                 lambda pipe: pipe.get(facts_key(picture)),
                 lambda pipe: pipe.delete(*all_keys(picture)),
                 lambda pipe: queue_drop(pipe, picture),
-                *(self._errands.promise.asked * (partial(_queue_nothing, picture=picture),)),
             )
+            if not answers[1]:
+                await self._errands.promise.follow(client, facts_key(picture))
+            return answers
 
         with self._changing(picture):
-            facts, deleted, waited, *_ = await self._errands.write(facts_key(picture), deleting)
+            facts, deleted, waited = await self._errands.write(facts_key(picture), deleting)
         if waited:
             await self.waiting.forget(picture)
         if not deleted:
@@ -446,15 +448,9 @@ class Store:
         """Return when what is stored of a picture is as safe as is promised of what is written now: whoever
         wrote it may have died before it was. Raises StoreUnavailable.
         """
-        if not self._errands.promise.asked:
-            return
-
-        async def write(pipe: Pipeline) -> None:
-            facts = await pipe.get(facts_key(record.id))
-            pipe.multi()
-            pipe.set(facts_key(record.id), raw(facts), xx=True, keepttl=True)  # what follows is waited for
-
-        await self._transaction(record.id, write)
+        key = facts_key(record.id)
+        if self._errands.promise.asked:
+            await self._errands.write(key, lambda client: self._errands.promise.follow(client, key))
 
     async def reindex(self, record: Record) -> bool:
         """Put a picture into the listing; True if it was missing there.
@@ -544,12 +540,6 @@ def _verify_layers(header: Header, last: int, data: bytes) -> None:
 
 def _queue_record(pipe: Pipeline, picture: str) -> None:
     pipe.eval_ro(_RECORD, 2, facts_key(picture), stream_key(picture), MAX_HEADER_BYTES - 1)
-
-
-def _queue_nothing(pipe: Pipeline, picture: str) -> None:
-    """A change that leaves nothing, so that there is something to wait for where nothing was deleted."""
-    pipe.set(facts_key(picture), b"", px=1)
-    pipe.delete(facts_key(picture))
 
 
 async def _memory(client: redis.Redis) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import redis.asyncio as redis
 from service.errors import NotFound, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
+from service.storage.records import Record
 from service.storage.store import Store
 from tests.service.servers import Server, wait_for
 from tests.service.storage.breaking import breaking
@@ -66,6 +67,17 @@ def unconfirmed(store: Store) -> float | None:
     return store._metrics.registry.get_sample_value("compass_store_unconfirmed_total")
 
 
+async def confirmed(store: Store, kept: Record) -> None:
+    """Return when a picture is confirmed, as its client does who sends it again."""
+    for _ in range(20):
+        try:
+            await store.confirm(kept)
+        except StoreUnavailable:
+            continue
+        return
+    raise AssertionError("the replica does not catch up")
+
+
 @pytest.mark.parametrize("fsync", [False, True])
 async def test_what_is_acknowledged_is_at_the_replica(pair, fsync):
     async with opened(pair.url, store_replicas=1, store_fsync=fsync) as store:
@@ -103,11 +115,25 @@ async def test_without_the_replica_nothing_is_acknowledged(pair, fsync):
             assert unconfirmed(store) == 5
         finally:
             pair.replica.go_on()
-        await store.confirm(new)
+        await confirmed(store, new)
         with pytest.raises(NotFound):
             await store.delete(old.id)
         assert pair.replica.client.get(f"{{{record(0).id}}}:stream") == STREAM
         assert not pair.replica.client.keys(f"*{old.id}*")
+
+
+async def test_a_full_store_still_confirms_and_deletes(pair):
+    async with opened(pair.url, store_replicas=1) as store:
+        kept = await store.put(record(0), STREAM, ())
+        pair.primary.client.config_set("maxmemory", 1)
+        try:
+            await store.confirm(kept)
+            await store.delete(kept.id)
+            with pytest.raises(NotFound):
+                await store.delete(kept.id)
+        finally:
+            pair.primary.client.config_set("maxmemory", 0)
+        assert not pair.replica.client.keys(f"*{kept.id}*")
 
 
 async def test_more_replicas_than_there_are(pair):
