@@ -83,7 +83,9 @@ class Server:
 
 
 class Watched:
-    """A primary, a replica and three Sentinels that promote it, which call them ``store``."""
+    """A primary, a replica and three Sentinels that promote it, which call them ``store``. The password of
+    the Sentinels has an s more at its end.
+    """
 
     name = "store"
 
@@ -98,7 +100,8 @@ class Watched:
             **secret,
         )
         self.servers = [first, second]
-        self.sentinels = [Server(folder) for _ in range(3)]
+        own = {"requirepass": f"{password}s"} if password else {}
+        self.sentinels = [Server(folder, **own) for _ in range(3)]
         self._password = password
 
     @property
@@ -124,7 +127,11 @@ class Watched:
                 f"sentinel failover-timeout {self.name} 5000",
             ]
             if self._password:
-                lines.append(f"sentinel auth-pass {self.name} {self._password}")
+                lines += [
+                    f"requirepass {self._password}s",
+                    f"sentinel sentinel-pass {self._password}s",
+                    f"sentinel auth-pass {self.name} {self._password}",
+                ]
             config.write_text("\n".join(lines) + "\n")
             with (sentinel.folder / "log").open("ab") as log:
                 sentinel._process = subprocess.Popen(

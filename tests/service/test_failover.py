@@ -296,7 +296,8 @@ def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory, sentinels: Watched) -> Iterator[RunningService]:
-    settings = {**store_settings(sentinels.url), "redis_password": "5ecret"}
+    passwords = {"redis_password": "5ecret", "sentinel_password": "5ecrets"}
+    settings = {**store_settings(sentinels.url), **passwords}
     running = RunningService(tmp_path_factory.mktemp("watched"), **settings)
     try:
         yield running.start()

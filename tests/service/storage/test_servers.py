@@ -41,7 +41,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def opened(url: str, **settings: Any) -> Store:
     """A store with a password and a replica for everything."""
-    chosen = {"redis_password": PASSWORD, "store_replicas": 1, **settings}
+    passwords = {"redis_password": PASSWORD, "sentinel_password": f"{PASSWORD}s"}
+    chosen = {**passwords, "store_replicas": 1, **settings}
     return Store(url, Settings(redis_url=url, **chosen), Metrics())
 
 

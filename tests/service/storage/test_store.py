@@ -325,7 +325,7 @@ async def test_as_many_records_are_remembered_as_the_settings_say(valkey, raw):
 async def test_time_to_live(store, raw):
     kept = record(alpha=(7, 8), expires=time.time() + 0.6)
     await store.put(kept, STREAM, PLANES)
-    assert all([await raw.ttl(key) > 0 for key in await raw.keys() if not lists(key)])
+    assert all([await raw.pttl(key) > 0 for key in await raw.keys() if not lists(key)])
     time.sleep(1.1)  # noqa: ASYNC251 - the server's clock is what we wait for
     with pytest.raises(NotFound):
         await store.record(kept.id)
