@@ -104,6 +104,9 @@ bench-refining: setup-dev ## whether readings notice that pictures are refined
 bench-large: setup-dev ## one worker and pictures of 12 megapixels: seconds and memory
 	$(BIN)/python -m benchmarks.load.large --data $(DATA) --profile $(PROFILE) --out $(OUT)/large $(OPTIONS)
 
+bench-listing: setup-dev ## a page of the listing, however long it is (OPTIONS="--entries 10000000")
+	$(BIN)/python -m benchmarks.load.listing --out $(OUT)/listing $(OPTIONS)
+
 openapi: setup-dev ## rewrite tests/service/openapi.json, when the HTTP API is meant to change
 	$(BIN)/python -m tests.service.write_openapi
 

@@ -22,6 +22,7 @@ from service.routes.parameters import presets_of
 from service.settings import Settings
 from service.storage.disk import Disk
 from service.storage.fsck import watch
+from service.storage.migration import migrate
 from service.storage.records import Effort
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
@@ -138,6 +139,8 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     metrics.registry.register(PoolGauges(lambda: pool.state))
     model_id = pool.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
+    migrating = asyncio.create_task(migrate(store))
+    stack.push_async_callback(_cancelled, migrating)
     if settings.check_hours:
         checked = Store(url, settings, Metrics(), disk)  # what a check reads is no answer's bytes
         stack.push_async_callback(checked.close)

@@ -126,6 +126,7 @@ class Library:
             log.warning("%s: it is stored again", error)
             return None
         if extended is not None:
+            await self.store.confirm(extended)
             await self.store.reindex(extended)
         return extended
 

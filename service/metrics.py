@@ -42,6 +42,7 @@ class Metrics:
         self.cache_hits = counter("cache_hits", "Answers found in memory", ("cache",))
         self.coalesced = counter("coalesced_requests", "Requests that joined a rendering under way")
         self.store_errors = counter("store_errors", "Commands the store failed to carry out")
+        self.store_unconfirmed = counter("store_unconfirmed", "Changes that too few servers had in time")
         self.damaged = counter("damaged_streams", "Stored pictures found not to fit their checksums")
         self.refinements = counter("refinements", "Pictures whose refinement has ended", ("outcome",))
         for outcome in OUTCOMES:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.stream.ladder import Ladder
+from service.addresses import parse
 
 MIB = 2**20
 SECRETS = Path("/run/secrets")
@@ -65,10 +66,14 @@ class Settings(BaseSettings):
     data: Path = Field(default=Path("data"), description="folder of the embedded store and its lock files")
     redis_url: str | None = Field(
         default=None,
-        description="Redis to store in, as redis://, rediss:// or unix://; unset: the embedded Valkey",
+        description="Redis to store in: redis://host:port/db, redis+sentinel://host:port,host:port/name/db "
+        "or redis+cluster://host:port,host:port, rediss for TLS, or unix://path; unset: the embedded Valkey",
     )
     redis_password: SecretStr | None = Field(
         default=None, description="password of that Redis, where the address itself has none"
+    )
+    sentinel_password: SecretStr | None = Field(
+        default=None, description="password of the Sentinels that watch that Redis, where they have one"
     )
     public_url: str = Field(
         default="", description="prefix of URLs in answers, such as https://img.example.org"
@@ -248,7 +253,7 @@ class Settings(BaseSettings):
     )
 
     # the store
-    store_connections: int = Field(default=64, ge=1, description="connections to Redis")
+    store_connections: int = Field(default=64, ge=1, description="connections to each server of Redis")
     store_memory_bytes: int = Field(
         default=0, ge=0, description="most memory the embedded Valkey may use; 0: no limit"
     )
@@ -257,9 +262,34 @@ class Settings(BaseSettings):
         ge=0,
         description="bytes that stay free on the disk of the embedded Valkey; with less, uploads get 507",
     )
+    store_replicas: int = Field(
+        default=0,
+        ge=0,
+        description="replicas of Redis that must have an upload or a deletion before it is acknowledged; "
+        "with fewer it is answered 503",
+    )
+    store_fsync: bool = Field(
+        default=False,
+        description="acknowledge only what is on disk in the append-only file of Redis, and in those of so "
+        "many replicas",
+    )
     store_timeout: float = Field(
         default=5, gt=0, description="seconds until an errand to Redis is given up, retries included"
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _address(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse(text)
+        return text
+
+    @field_validator("store_replicas")
+    @classmethod
+    def _of_redis(cls, replicas: int, info: ValidationInfo) -> int:
+        if replicas and info.data.get("redis_url") is None:
+            raise ValueError("the embedded Valkey has no replicas: COMPASS_REDIS_URL must name a Redis")
+        return replicas
 
     @property
     def for_worker(self) -> WorkerSettings:

@@ -43,6 +43,7 @@ async def check(store: Store, delete: bool) -> int:
 
     Pictures of another version of the format are counted; they are neither damaged nor ever deleted.
     """
+    await store.move_listing()
     seen: set[str] = set()
     damaged = relisted = unknown = 0
     models = Models()
@@ -102,6 +103,7 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
         pictures = damaged = unknown = 0
         models = Models()
         try:
+            await store.move_listing()
             async for picture in store.ids():
                 pictures += 1
                 try:

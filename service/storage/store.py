@@ -2,15 +2,14 @@
 
 Keys of a picture: ``{id}:stream``, ``{id}:facts`` (JSON) and ``{id}:alpha:<layer>``, written in one
 MULTI; the braces keep them together in a cluster. Who writes watches ``{id}:facts``, so that of several
-times to live the longest holds, whoever comes last. ``compass:index`` is a sorted set that lists
-pictures by age; it only serves listing and can be rebuilt from the rest (``compass fsck``). What waits to be
-refined is told by :mod:`service.storage.waiting`.
+times to live the longest holds, whoever comes last. :mod:`service.storage.listing` lists them by age, and
+:mod:`service.storage.waiting` tells which wait to be refined.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -18,10 +17,7 @@ from typing import Any, TypeVar
 import redis.asyncio as redis
 from cachetools import TTLCache
 from redis.asyncio.client import Pipeline
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError, WatchError
+from redis.exceptions import RedisError, WatchError
 
 from model.errors import StreamError
 from model.stream.container import MAX_HEADER_BYTES, Header, read_header, verify, verify_layer
@@ -37,6 +33,9 @@ from service.errors import (
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.disk import Disk
+from service.storage.errands import Errands, is_of_another_type, raw, together
+from service.storage.listing import Listing
+from service.storage.promises import Promise
 from service.storage.records import (
     Effort,
     Record,
@@ -58,13 +57,11 @@ from service.storage.records import (
     stream_key,
     write_facts,
 )
-from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, queue_offer, watch_lease
+from service.storage.servers import servers
+from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, queue_keep, watch_lease
 
-INDEX = "compass:index"
 RECORD_SECONDS = 3.0
 """How long a record is believed: so long a picture may be known here that another service has deleted."""
-_PAUSES = (0.05, 0.1, 0.2)
-"""Seconds before a reading whose connection was lost is tried again."""
 _BATCH = 500
 _BESIDE = 64 * 1024
 """Bytes of facts, keys and listing that are written with a picture, and more."""
@@ -72,8 +69,10 @@ _BESIDE = 64 * 1024
 _COPIES = 3
 """So often an upload is in the store's memory while it arrives there."""
 
-_FULL = ("MISCONF", "OOM")
-"""What Redis says in refusing writes when its disk, or its memory, is full."""
+_RECORD = """
+return {redis.pcall('GET', KEYS[1]), redis.pcall('GETRANGE', KEYS[2], 0, ARGV[1])}
+"""
+"""Facts and the first bytes of the stream, as they are at one moment."""
 
 R = TypeVar("R")
 Found = Record | NotFound | DamagedStream | UnknownFormat
@@ -85,45 +84,36 @@ class Store:
     UnknownFormat.
 
     ``waiting`` are those that wait to be refined.
-
-    Each errand has ``store_timeout`` seconds in all, whatever it waits for. Readings are tried again when
-    their connection is lost, writes are not: a write may be what ends the server, on a full disk.
     """
 
     def __init__(self, url: str, settings: Settings, metrics: Metrics, disk: Disk | None = None) -> None:
         """``disk``: what the server writes to, where that is known and must not run full."""
         self._metrics = metrics
         self._disk = disk
-        self._seconds = settings.store_timeout
         self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
         self._remembers = settings.header_cache > 0
         self._changes = 0  # of the store through this object; no read begun before one is remembered
-        password = settings.redis_password
-        pool = redis.BlockingConnectionPool.from_url(
-            url,
-            password=password.get_secret_value() if password else None,
-            max_connections=settings.store_connections,
-            timeout=settings.store_timeout,
-            socket_timeout=None,  # with one, redis-py swallows cancellations; errands have deadlines instead
-            socket_connect_timeout=settings.store_timeout,
-        )
-        self._redis = redis.Redis.from_pool(pool)
-        self._redis.set_retry(Retry(NoBackoff(), 0))
+        self._servers = servers(url, settings)
+        promise = Promise(settings.store_replicas, settings.store_fsync, metrics)
+        self._errands = Errands(self._servers, promise, settings.store_timeout, metrics)
+        self._listing = Listing(self._errands)
         self._waiting_bytes = settings.refine_bytes
-        self.waiting = Waiting(self._redis, self._errand)
+        self.waiting = Waiting(self._errands)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._redis.aclose()
+        await self._servers.close()
 
     async def ping(self) -> None:
-        """Return if the store answers; raises StoreUnavailable."""
-        await self._read(self._redis.ping)
+        """Return if the store answers, of a cluster one primary; raises StoreUnavailable."""
+        await self._errands.any(lambda client: client.ping())
 
     async def memory(self) -> tuple[int, int]:
-        """Bytes of memory the store uses and may use (0: no limit); raises StoreUnavailable."""
-        facts = await self._read(lambda: self._redis.info("memory"))
-        return int(facts["used_memory"]), int(facts["maxmemory"])
+        """Bytes of memory the store uses and may use (0: no limit), of a cluster the fullest primary; raises
+        StoreUnavailable.
+        """
+        found = await self._errands.each(_memory)
+        return max(found, key=lambda one: (one[0] / one[1] if one[1] else 0, one[0]))
 
     async def put(
         self, record: Record, stream: bytes, alpha: tuple[bytes, ...], original: bytes | None = None
@@ -136,12 +126,12 @@ class Store:
         """
         size = len(stream) + sum(map(len, alpha))
         self._require_room(size)
-        kept = original if original and await self._has_room(size, len(original)) else None
+        kept = original if original and await self._takes(record.id, size, original) else None
 
         async def write(pipe: Pipeline) -> Record:
             facts = record.facts
             with suppress(DamagedStream):
-                stored = parse_facts(_raw(await pipe.get(facts_key(record.id))))
+                stored = parse_facts(raw(await pipe.get(facts_key(record.id))))
                 if not expired(stored):
                     expires = later(facts.expires, stored.expires)
                     facts = replace(facts, created=stored.created, expires=expires)
@@ -153,11 +143,13 @@ class Store:
             for k, plane in enumerate(alpha):
                 pipe.set(alpha_key(record.id, k), plane, px=left)
             if kept:
-                queue_offer(pipe, record.id, kept, left, self._waiting_bytes)
+                queue_keep(pipe, record.id, kept, left)
+            elif original:
+                queue_drop(pipe, record.id)
             return replace(record, facts=facts)
 
         stored, answers = await self._transaction(record.id, write)
-        if original and not (kept and answers[-1]):
+        if original and not await self._waits(record.id, original, bool(kept and answers[-1])):
             self._metrics.refinements.labels("unqueued").inc()
         await self.reindex(stored)
         return stored
@@ -172,12 +164,13 @@ class Store:
                 return False
             left = int(await pipe.pttl(stream_key(record.id)))
             pipe.multi()
-            queue_offer(pipe, record.id, original, left if left > 0 else None, None)
+            queue_keep(pipe, record.id, original, left if left > 0 else None)
             return True
 
         self._require_room(len(original))
+        await self.waiting.reserve(record.id, len(original), None)
         there, answers = await self._transaction(record.id, write)
-        return there and bool(answers[-1])
+        return await self._waits(record.id, original, there and bool(answers[-1]))
 
     async def replace(
         self, taken: Taken, record: Record, stream: bytes | None, effort: Effort
@@ -193,8 +186,8 @@ class Store:
 
         async def write(pipe: Pipeline) -> Record | None:
             ours = await watch_lease(pipe, taken)
-            start = _raw(await pipe.getrange(stream_key(record.id), 0, MAX_HEADER_BYTES - 1))
-            text = _raw(await pipe.get(facts_key(record.id)))
+            start = raw(await pipe.getrange(stream_key(record.id), 0, MAX_HEADER_BYTES - 1))
+            text = raw(await pipe.get(facts_key(record.id)))
             if not ours or assemble(record.id, text, start).header != record.header:
                 return None
             facts = parse_facts(text)
@@ -209,9 +202,12 @@ class Store:
 
         self._require_room(len(stream or b""))
         try:
-            return (await self._transaction(record.id, write))[0]
+            written = (await self._transaction(record.id, write))[0]
         except NotFound:
             return None
+        if written is not None:
+            await self.waiting.forget(record.id)
+        return written
 
     async def record(self, picture: str, fresh: bool = False) -> Record:
         """What is known of a picture; ``fresh`` asks Redis even if the answer is in memory."""
@@ -220,7 +216,7 @@ class Store:
             self._metrics.cache_hits.labels("headers").inc()
             return known
         (found,) = await self._records_of([picture])
-        with self._errors():
+        with self._errands.errors():
             if isinstance(found, ServiceError):
                 raise found
         return found
@@ -232,15 +228,12 @@ class Store:
     async def _records_of(self, pictures: Sequence[str]) -> list[Found]:
         """What Redis knows of pictures, or why nothing is known of one; asked for all at once."""
         changes = self._changes
-        commands: list[Callable[[Pipeline], object]] = []
-        for picture in pictures:
-            commands.append(partial(_queue_facts, picture=picture))
-            commands.append(partial(_queue_start, picture=picture))
-        answers = await self._read(lambda: self._together(*commands))
+        wanted = [(facts_key(picture), partial(_queue_record, picture=picture)) for picture in pictures]
+        answers = await self._errands.read_all(wanted)
         found: list[Found] = []
-        for picture, facts, start in zip(pictures, answers[::2], answers[1::2], strict=True):
+        for picture, (facts, start) in zip(pictures, answers, strict=True):
             self._records.pop(picture, None)
-            self._metrics.bytes_read.inc(len(_raw(start)))
+            self._metrics.bytes_read.inc(len(raw(start)))
             try:
                 record = assemble(picture, _checked(picture, facts), _checked(picture, start))
             except (NotFound, DamagedStream, UnknownFormat) as error:
@@ -256,28 +249,30 @@ class Store:
 
         Raises DamagedStream, UnknownFormat or NotFound. What is read is not counted: it is in no answer.
         """
-        facts, stream, planes = await self._read(
-            lambda: self._together(
+        facts, stream, planes = await self._errands.read(
+            facts_key(picture),
+            lambda client: together(
+                client,
                 lambda pipe: pipe.get(facts_key(picture)),
                 lambda pipe: pipe.get(stream_key(picture)),
                 lambda pipe: pipe.mget(alpha_keys(picture)),
-            )
+            ),
         )
-        with self._errors():
+        with self._errands.errors():
             record = assemble(picture, _checked(picture, facts), _checked(picture, stream))
             planes = _answer(picture, planes)
             try:
-                await asyncio.to_thread(verify, _raw(stream))
+                await asyncio.to_thread(verify, raw(stream))
             except StreamError as error:
                 raise DamagedStream(f"the stored stream of {picture}: {error}") from error
             for k in range(len(record.facts.alpha)):
-                check_alpha(record, k, _raw(planes[k]))
+                check_alpha(record, k, raw(planes[k]))
         return record
 
     async def prefix(self, record: Record, layer: int) -> bytes:
         """The first bytes of the stream, up to the end of ``layer``, every checksum verified in a thread."""
         data = await self.unverified_prefix(record, layer)
-        with self._errors():
+        with self._errands.errors():
             try:
                 await asyncio.to_thread(_verify_layers, record.header, layer, data)
             except StreamError as error:
@@ -292,12 +287,13 @@ class Store:
         For those who verify what they decode, and tell :meth:`found_damaged` what they find.
         """
         end = record.header.layers[layer].end
-        data = _raw(await self._read(lambda: self._redis.getrange(stream_key(record.id), 0, end - 1)))
+        key = stream_key(record.id)
+        data = raw(await self._errands.read(key, lambda client: client.getrange(key, 0, end - 1)))
         self._metrics.bytes_read.inc(len(data))
         if not data:
             self._records.pop(record.id, None)
             raise NotFound(f"no picture {record.id}")
-        with self._errors():
+        with self._errands.errors():
             try:
                 if read_header(data) != record.header:
                     raise Replaced(f"the stream of {record.id} is another one by now")
@@ -320,8 +316,9 @@ class Store:
         """The coded alpha plane of a layer, None for an opaque picture."""
         if not record.facts.alpha:
             return None
-        data = _raw(await self._read(lambda: self._redis.get(alpha_key(record.id, layer))))
-        with self._errors():
+        key = alpha_key(record.id, layer)
+        data = raw(await self._errands.read(key, lambda client: client.get(key)))
+        with self._errands.errors():
             if not data:
                 self._records.pop(record.id, None)
                 raise NotFound(f"no picture {record.id}")
@@ -330,18 +327,29 @@ class Store:
         return data
 
     async def delete(self, picture: str) -> None:
-        """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing."""
-        async with self._errand():
-            with self._changing(picture):
-                facts, deleted, _ = await self._together(
-                    lambda pipe: pipe.get(facts_key(picture)),
-                    lambda pipe: pipe.delete(*all_keys(picture)),
-                    lambda pipe: queue_drop(pipe, picture),
-                )
-            if not deleted:
-                raise NotFound(f"no picture {picture}")
-            with suppress(DamagedStream):  # then it goes from the listing when that is read
-                await self._redis.zrem(INDEX, index_entry(picture, parse_facts(_raw(facts))))
+        """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing: that,
+        too, is only said when it is as safe as a deletion.
+        """
+
+        async def deleting(client: redis.Redis) -> list[Any]:
+            answers = await together(
+                client,
+                lambda pipe: pipe.get(facts_key(picture)),
+                lambda pipe: pipe.delete(*all_keys(picture)),
+                lambda pipe: queue_drop(pipe, picture),
+            )
+            if not answers[1]:
+                await self._errands.promise.follow(client, facts_key(picture))
+            return answers
+
+        with self._changing(picture):
+            facts, deleted, waited = await self._errands.write(facts_key(picture), deleting)
+        if waited:
+            await self.waiting.forget(picture)
+        if not deleted:
+            raise NotFound(f"no picture {picture}")
+        with suppress(DamagedStream, StoreUnavailable):  # then it goes from the listing when that is read
+            await self._listing.drop(picture, index_entry(picture, parse_facts(raw(facts))))
 
     async def delete_damaged(self, picture: str) -> None:
         """Delete a picture if it is damaged, but not if it is repaired meanwhile. Raises NotFound.
@@ -367,7 +375,7 @@ class Store:
         keys = [stream_key(record.id), *(alpha_key(record.id, k) for k in range(len(record.facts.alpha)))]
 
         async def write(pipe: Pipeline) -> Record | None:
-            stored = _raw(await pipe.get(facts_key(record.id)))
+            stored = raw(await pipe.get(facts_key(record.id)))
             if not stored or await pipe.exists(*keys) < len(keys):
                 return None
             facts = parse_facts(stored)
@@ -387,7 +395,7 @@ class Store:
         Entries of pictures that are gone are removed; damaged pictures, and those of another version of the
         format, are left out.
         """
-        entries = await self._entries(cursor, limit)
+        entries = await self._listing.entries(cursor, limit)
         records = [found for found in await self._listed(entries) if isinstance(found, Record)]
         named = [entry.decode() for entry in entries if is_index_entry(entry)]
         return records, named[-1] if named and len(entries) == limit else None
@@ -395,19 +403,10 @@ class Store:
     async def prune(self) -> int:
         """Remove all entries of the listing whose pictures are gone; returns how many these were."""
         removed, cursor = 0, None
-        while entries := await self._entries(cursor, _BATCH):
+        while entries := await self._listing.entries(cursor, _BATCH):
             removed += sum(isinstance(found, NotFound) for found in await self._listed(entries))
             cursor = entries[-1]
         return removed
-
-    async def _entries(self, cursor: str | bytes | None, limit: int) -> list[bytes]:
-        """Up to ``limit`` entries of the listing, newest first, after ``cursor``."""
-        after = cursor.encode() if isinstance(cursor, str) else cursor
-        top = b"(" + after if after else b"+"
-        members = await self._read(
-            lambda: self._redis.zrange(INDEX, top, "-", desc=True, bylex=True, offset=0, num=limit)
-        )
-        return [_raw(member) for member in members]
 
     async def _listed(self, entries: Sequence[bytes]) -> list[Found]:
         """The records of entries of the listing, or why there is none; entries of what is gone are removed.
@@ -429,32 +428,40 @@ class Store:
                 self._metrics.damaged.inc()
         gone = [entry for entry in entries if isinstance(found[entry], NotFound)]
         if gone:
-            async with self._errand():
-                await self._redis.zrem(INDEX, *gone)
+            await self._listing.remove(gone)
         return [found[entry] for entry in entries]
 
     async def ids(self) -> AsyncIterator[str]:
         """Every picture id in the store, in no order, perhaps more than once."""
-        cursor = None
-        while cursor != 0:
-            at = cursor or 0
-            cursor, keys = await self._read(partial(self._redis.scan, at, match="{*}:stream", count=1000))
-            for key in keys:
-                picture = picture_of_key(_raw(key))
-                if picture is not None:  # others' keys are none of our business
-                    yield picture
+        async for key in self._errands.keys("{*}:stream"):
+            picture = picture_of_key(key)
+            if picture is not None:  # others' keys are none of our business
+                yield picture
+
+    async def move_listing(self) -> int:
+        """Move what earlier versions have listed to where this one does; returns how many pictures that were.
+        It is read from both places meanwhile. Raises StoreUnavailable or StoreFull.
+        """
+        return await self._listing.move()
+
+    async def confirm(self, record: Record) -> None:
+        """Return when what is stored of a picture is as safe as is promised of what is written now: whoever
+        wrote it may have died before it was. Raises StoreUnavailable.
+        """
+        key = facts_key(record.id)
+        if self._errands.promise.asked:
+            await self._errands.write(key, lambda client: self._errands.promise.follow(client, key))
 
     async def reindex(self, record: Record) -> bool:
         """Put a picture into the listing; True if it was missing there.
 
         A full store leaves it out, to be put there by a later check: nothing else depends on it.
         """
-        if await self._read(lambda: self._redis.zscore(INDEX, record.index_entry)) is not None:
+        if await self._listing.has(record):
             return False
         with suppress(StoreFull):
             self._require_room(0)
-            async with self._errand():
-                return bool(await self._redis.zadd(INDEX, {record.index_entry: 0}))
+            return await self._listing.add(record)
         return False
 
     def _require_room(self, size: int) -> None:
@@ -462,14 +469,26 @@ class Store:
         if self._disk is not None:
             self._disk.require(size + _BESIDE)
 
-    async def _has_room(self, size: int, original: int) -> bool:
-        """Whether disk and memory have room for an upload of ``original`` bytes, too, on its way there."""
+    async def _takes(self, picture: str, size: int, original: bytes) -> bool:
+        """Whether disk, memory and queue have room for an upload beside a picture of ``size`` bytes; then it
+        has its room in the queue.
+        """
         try:
-            self._require_room(size + original)
-        except StoreFull:
+            self._require_room(size + len(original))
+            used, limit = await self._errands.read(facts_key(picture), _memory)
+            if limit and used + size + _COPIES * len(original) >= MOST_MEMORY * limit:
+                return False
+            return await self.waiting.reserve(picture, len(original), self._waiting_bytes)
+        except (StoreFull, StoreUnavailable):
             return False
-        used, limit = await self.memory()
-        return not limit or used + size + _COPIES * original < MOST_MEMORY * limit
+
+    async def _waits(self, picture: str, original: bytes, kept: bool) -> bool:
+        """Let a picture wait whose upload was ``kept``, and give back its room in the queue if it was not."""
+        if kept:
+            await self.waiting.enter(picture, len(original))
+        else:
+            await self.waiting.forget(picture)
+        return kept
 
     async def _transaction(
         self, picture: str, write: Callable[[Pipeline], Awaitable[R]]
@@ -481,57 +500,22 @@ class Store:
         together or not at all. Raises StoreUnavailable if that does not succeed in time, or if the
         connection is lost: then nobody knows whether they were.
         """
+
+        async def watched(client: redis.Redis) -> tuple[R, list[Any]]:
+            while True:
+                async with client.pipeline(transaction=True) as pipe:
+                    try:
+                        await pipe.watch(facts_key(picture))
+                        result = await write(pipe)
+                        answers = await pipe.execute()
+                    except WatchError as error:
+                        if isinstance(error.__context__, RedisError):  # the connection was lost
+                            raise
+                    else:
+                        return result, answers
+
         with self._changing(picture):
-            async with self._errand():
-                while True:
-                    async with self._redis.pipeline(transaction=True) as pipe:
-                        try:
-                            await pipe.watch(facts_key(picture))
-                            result = await write(pipe)
-                            answers = await pipe.execute()
-                        except WatchError as error:
-                            if isinstance(error.__context__, RedisError):  # the connection was lost
-                                raise
-                        else:
-                            return result, answers
-
-    async def _read(self, ask: Callable[[], Awaitable[R]]) -> R:
-        """A reading errand, which may be asked again."""
-        async with self._errand():
-            for pause in _PAUSES:
-                try:
-                    return await ask()
-                except ConnectionLost:
-                    await asyncio.sleep(pause)
-            return await ask()
-
-    async def _together(self, *commands: Callable[[Pipeline], object]) -> list[Any]:
-        """Carry out commands in one MULTI; returns their answers, which are errors where a key is of another
-        type than it should be.
-        """
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for queue in commands:
-                queue(pipe)
-            answers: list[Any] = await pipe.execute(raise_on_error=False)
-            for answer in answers:
-                if isinstance(answer, RedisError) and not _is_of_another_type(answer):
-                    raise answer
-            return answers
-
-    @asynccontextmanager
-    async def _errand(self) -> AsyncIterator[None]:
-        """The time that an errand has, and Redis's errors as ours. Whoever is cancelled gets no further,
-        even where redis-py swallows the cancellation.
-        """
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        with self._errors():
-            try:
-                async with asyncio.timeout(self._seconds):
-                    yield
-            finally:
-                if task and task.cancelling() > before:
-                    raise asyncio.CancelledError
+            return await self._errands.write(facts_key(picture), watched)
 
     def _remembered(self, picture: str) -> Record | None:
         """A record that was read not long ago, of a picture that still lives; else None."""
@@ -547,29 +531,6 @@ class Store:
             self._changes += 1
             self._records.pop(picture, None)
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Redis's errors as ours, counted; damage is counted, too."""
-        try:
-            yield
-        except DamagedStream:
-            self._metrics.damaged.inc()
-            raise
-        except OutOfMemoryError as error:
-            self._metrics.store_errors.inc()
-            raise StoreFull("the store has no room left for another picture") from error
-        except ResponseError as error:
-            self._metrics.store_errors.inc()
-            if _is_of_another_type(error):
-                self._metrics.damaged.inc()
-                raise DamagedStream("what is stored of the picture is of another type") from error
-            if any(word in str(error) for word in _FULL):  # inside MULTI it is an ordinary error
-                raise StoreFull("the store has no room left for another picture") from error
-            raise StoreUnavailable(f"the store refused: {error}") from error
-        except (RedisError, OSError) as error:
-            self._metrics.store_errors.inc()
-            raise StoreUnavailable("the store does not answer", retry_after=2) from error
-
 
 def _verify_layers(header: Header, last: int, data: bytes) -> None:
     """Check every checksum up to the layer ``last``. Raises a StreamError."""
@@ -577,33 +538,26 @@ def _verify_layers(header: Header, last: int, data: bytes) -> None:
         verify_layer(header, layer, data)
 
 
-def _queue_facts(pipe: Pipeline, picture: str) -> None:
-    pipe.get(facts_key(picture))
+def _queue_record(pipe: Pipeline, picture: str) -> None:
+    pipe.eval_ro(_RECORD, 2, facts_key(picture), stream_key(picture), MAX_HEADER_BYTES - 1)
 
 
-def _queue_start(pipe: Pipeline, picture: str) -> None:
-    pipe.getrange(stream_key(picture), 0, MAX_HEADER_BYTES - 1)
-
-
-def _is_of_another_type(error: object) -> bool:
-    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
+async def _memory(client: redis.Redis) -> tuple[int, int]:
+    """Bytes of memory a server uses and may use."""
+    facts = await client.info("memory")
+    return int(facts["used_memory"]), int(facts["maxmemory"])
 
 
 def _answer(picture: str, value: Any) -> Any:
     """An answer of Redis. Raises DamagedStream if it says that a key is no string."""
-    if _is_of_another_type(value):
+    if is_of_another_type(value):
         raise DamagedStream(f"what is stored of {picture} is of another type")
     return value
 
 
 def _checked(picture: str, value: object) -> bytes:
     """The same as bytes."""
-    return _raw(_answer(picture, value))
-
-
-def _raw(value: object) -> bytes:
-    """An answer of Redis as bytes; nothing there is b""."""
-    return value if isinstance(value, bytes) else b""
+    return raw(_answer(picture, value))
 
 
 def _milliseconds_left(expires: float | None) -> int | None:

@@ -28,9 +28,11 @@ class ShippedRedis:
     Redis if it is installed, else the Valkey that the tests bring along.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, primary: "ShippedRedis | None" = None) -> None:
+        """``primary``: the server that it is a replica of."""
         self.folder = folder
-        self.port = free_port()
+        self.port: int = free_port()
+        self._primary = f"127.0.0.1 {primary.port}" if primary else ""
         self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
         self.client = redis.Redis.from_url(self.url)
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,6 +53,7 @@ class ShippedRedis:
                 **os.environ,
                 "REDIS_PASSWORD_FILE": str(secret),
                 "REDIS_MEMORY": "256mb",
+                "REDIS_PRIMARY": self._primary,
                 "REDIS_SERVER": server,
             },
             stdout=subprocess.DEVNULL,

@@ -62,7 +62,8 @@ def test_redis_is_a_version_without_known_holes():
 
 def test_every_image_can_be_pinned_by_its_digest():
     example = (ROOT / "docker/example.env").read_text()
-    for name in set(SERVICES) - set(IMAGE):
+    assert SERVICES["redis-replica"]["image"] == SERVICES["redis"]["image"]
+    for name in set(SERVICES) - {*IMAGE, "redis-replica"}:
         variable = f"{name.upper()}_IMAGE"
         default = SERVICES[name]["image"].removeprefix(f"${{{variable}:-").removesuffix("}")
         assert re.fullmatch(r"[a-z/]+:v?[0-9.]+(-bookworm)?", default)
@@ -81,6 +82,20 @@ def test_only_service_and_dashboard_are_published_and_on_this_host_alone():
     assert SERVICES["grafana"]["ports"] == ["${GRAFANA_PUBLISH:-127.0.0.1:3000}:3000"]
     assert SERVICES["redis"]["networks"] == ["store"]
     assert yaml.safe_load(TEXT)["networks"]["store"] == {"internal": True}
+
+
+def test_primary_and_replica_differ_in_their_roles_only():
+    primary, replica = dict(SERVICES["redis"]), dict(SERVICES["redis-replica"])
+    assert replica.pop("profiles") == ["replica"]
+    assert replica.pop("environment") == {
+        **primary.pop("environment"),
+        "REDIS_PRIMARY": "${REDIS_PRIMARY:-redis 6379}",
+    }
+    first, second = primary.pop("volumes"), replica.pop("volumes")
+    assert (first[0], second[0]) == ("redis:/data", "redis-replica:/data")
+    assert first[1:] == second[1:]
+    assert primary == replica
+    assert {"redis", "redis-replica"} <= set(yaml.safe_load(TEXT)["volumes"])
 
 
 def test_cpu_and_gpu_differ_in_the_device_only():
@@ -146,13 +161,14 @@ def _config(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+@pytest.mark.parametrize("profile", ["cpu", "gpu", "cpu,replica"])
 def test_docker_compose_accepts_it(profile, tmp_path):
     done = _config(
         tmp_path, REDIS_PASSWORD="a1", GRAFANA_PASSWORD="b2", METRICS_KEY="c3", COMPOSE_PROFILES=profile
     )
     assert done.returncode == 0, done.stderr
     assert "redis://redis:6379/0" in done.stdout
+    assert ("redis-replica:" in done.stdout) == ("replica" in profile)
 
 
 @pytest.mark.slow

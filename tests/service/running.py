@@ -60,6 +60,12 @@ class RunningService:
 
     def start(self) -> "RunningService":
         """Start and wait until it is ready."""
+        self.launch()
+        self.wait_until_ready()
+        return self
+
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("COMPASS_")}
         environment |= {f"COMPASS_{name.upper()}": str(value) for name, value in self._settings.items()}
         environment |= {"COMPASS_PORT": str(self.port), "OMP_NUM_THREADS": "1"}
@@ -73,8 +79,6 @@ class RunningService:
                 stderr=log,
                 start_new_session=True,
             )
-        self.wait_until_ready()
-        return self
 
     def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
         """Return when /readyz is green; fails with the log if that never happens."""

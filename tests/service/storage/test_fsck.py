@@ -5,7 +5,8 @@ import asyncio
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage import fsck
-from service.storage.store import INDEX, Store
+from service.storage.listing import shard
+from service.storage.store import Store
 from tests.service.storage.test_store import PLANES, STREAM, of_version, record
 
 
@@ -43,7 +44,7 @@ async def test_fsck(store, raw, capsys):
     for number in range(3):
         await store.put(record(number, alpha=(7, 8)), STREAM, PLANES)
     assert await fsck.check(store, delete=False) == 0
-    await raw.zrem(INDEX, record(0).index_entry)
+    await raw.zrem(shard(record(0).id), record(0).index_entry)
     await raw.setrange(f"{{{record(1).id}}}:stream", 5000, b"!")
     await raw.append(f"{{{record(2).id}}}:stream", b"more")
     assert await fsck.check(store, delete=True) == fsck.EXIT_DAMAGED

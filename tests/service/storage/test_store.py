@@ -23,10 +23,12 @@ from service.metrics import Metrics
 from service.routes.schemas import picture_info
 from service.settings import Settings
 from service.storage import fsck
+from service.storage.listing import KEYS, OLD, shard
 from service.storage.records import Facts, Record
-from service.storage.store import INDEX, RECORD_SECONDS, Store
+from service.storage.store import RECORD_SECONDS, Store
 from service.storage.valkey import EmbeddedValkey
 from tests.service.storage.breaking import breaking
+from tests.service.storage.listed import listed, lists
 
 LAYERS = [
     CodedLayer(64, 48, 75, b"hyper", [b"a" * 100]),
@@ -66,7 +68,7 @@ async def test_only_the_prefix_is_read(valkey, store):
 async def test_keys_of_a_picture_share_a_hash_tag(store, raw):
     kept = record(alpha=(7, 8))
     await store.put(kept, STREAM, PLANES)
-    keys = {key.decode() for key in await raw.keys()} - {INDEX}
+    keys = {key.decode() for key in await raw.keys() if not lists(key)}
     assert len(keys) == 4
     assert all(key.startswith("{" + kept.id + "}:") for key in keys)
 
@@ -323,7 +325,7 @@ async def test_as_many_records_are_remembered_as_the_settings_say(valkey, raw):
 async def test_time_to_live(store, raw):
     kept = record(alpha=(7, 8), expires=time.time() + 0.6)
     await store.put(kept, STREAM, PLANES)
-    assert all([await raw.ttl(key) > 0 for key in await raw.keys() if key != INDEX.encode()])
+    assert all([await raw.pttl(key) > 0 for key in await raw.keys() if not lists(key)])
     time.sleep(1.1)  # noqa: ASYNC251 - the server's clock is what we wait for
     with pytest.raises(NotFound):
         await store.record(kept.id)
@@ -340,7 +342,7 @@ async def test_extending_a_life(store, raw):
     assert longer is not None
     assert longer.facts.expires == late
     assert await store.record(kept.id) == longer
-    keys = [key for key in await raw.keys() if key != INDEX.encode()]
+    keys = [key for key in await raw.keys() if not lists(key)]
     assert all([await raw.ttl(key) > 900 for key in keys])
     assert (await store.extend(longer, None)).facts.expires is None
     assert all([await raw.ttl(key) == -1 for key in keys])
@@ -411,7 +413,7 @@ async def expired_and_stored_again(store, raw):
     await asyncio.sleep(0.3)
     await store.put(record(0, created=2000.0), STREAM, ())
     await store.put(record(2, created=1500.0), STREAM, ())
-    assert await raw.zcard(INDEX) == 4
+    assert len(await listed(raw)) == 4
 
 
 async def test_a_picture_of_two_lives_is_listed_once(valkey, store, raw):
@@ -421,24 +423,24 @@ async def test_a_picture_of_two_lives_is_listed_once(valkey, store, raw):
         page, cursor = await store.page(cursor, 1)
         pages += page
     assert [(kept.id, kept.facts.created) for kept in pages] == [(record(0).id, 2000), (record(2).id, 1500)]
-    assert await raw.zcard(INDEX) == 2
+    assert len(await listed(raw)) == 2
     other = Store(valkey.url, Settings(), Metrics())  # deletes and stores what this one remembers
     await other.delete(record(0).id)
     await other.put(record(0, created=3000.0), STREAM, ())
     assert [kept.facts.created for kept in (await store.page(None, 9))[0]] == [3000, 1500]
-    assert await raw.zcard(INDEX) == 2
+    assert len(await listed(raw)) == 2
     await other.close()
 
 
 async def test_checks_remove_from_the_listing_what_is_gone(valkey, store, raw, caplog, capsys):
     caplog.set_level("INFO", "compass")
     await expired_and_stored_again(store, raw)
-    await raw.zadd(INDEX, {"nonsense": 0})
+    await raw.zadd(KEYS[0], {"nonsense": 0})
     await raw.setrange(f"{{{record(2).id}}}:stream", 5000, b"!")
     assert await fsck.check(store, delete=False) == fsck.EXIT_DAMAGED
     out = capsys.readouterr().out
     assert "2 pictures, 1 damaged, 0 were missing from the listing, 3 entries of it removed" in out
-    assert await raw.zcard(INDEX) == 2
+    assert len(await listed(raw)) == 2
     await raw.delete(*await raw.keys("*:stream"), *await raw.keys("*:facts"))
     other = Store(valkey.url, Settings(), Metrics())
     checking = asyncio.create_task(fsck.watch(other, 1, lambda: None))
@@ -479,7 +481,7 @@ async def test_a_full_store_is_checked_and_known_pictures_are_known(store, raw, 
     caplog.set_level("INFO", "compass")
     for number in range(3):
         await store.put(record(number), STREAM, ())
-    await raw.zrem(INDEX, record(1).index_entry)
+    await raw.zrem(shard(record(1).id), record(1).index_entry)
     await raw.setrange(f"{{{record(2).id}}}:stream", 5000, b"!")
     await fill(store, raw)
     assert not await store.reindex(record(0))
@@ -590,7 +592,7 @@ async def test_keys_that_are_not_ours_disturb_nobody(store, raw, capsys):
     await raw.rpush(f"{{{record(1).id}}}:facts", "a list")
     await raw.rpush(f"{{{record(2).id}}}:stream", "a list")
     await raw.set(b"{\xff\xfe}:stream", b"x")
-    await raw.zadd(INDEX, {b"\xff\xfe": 0, b"99999999999999:\xff": 0})
+    await raw.zadd(OLD, {b"\xff\xfe": 0, b"99999999999999:\xff": 0})
     assert [kept.id for kept in (await store.page(None, 9))[0]] == [record(0).id]
     assert await fsck.check(store, delete=True) == fsck.EXIT_DAMAGED
     assert "3 pictures, 2 damaged" in capsys.readouterr().out

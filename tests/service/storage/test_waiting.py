@@ -301,7 +301,7 @@ async def test_checks_mend_the_queue(store, raw, capsys):
     for number in range(3):
         await put(store, number)
     await raw.zrem("compass:refine", NAMES[0])  # an upload that nobody would take
-    await raw.hdel("compass:refine:bytes", NAMES[0], "total")
+    await raw.hdel("compass:bytes:{compass:refine}", NAMES[0], "total")
     await raw.delete(original_key(NAMES[1]))  # a picture without an upload
     await raw.hset(original_key("d" * 32), mapping={"data": b"x", "crc": crc32(b"x"), "tries": 0})
     assert await fsck.check(store, delete=False) == 0
@@ -310,3 +310,19 @@ async def test_checks_mend_the_queue(store, raw, capsys):
     assert await store.waiting.counts() == (2, 2 * len(UPLOAD))
     assert not await raw.exists(original_key("d" * 32))
     assert await store.waiting.mend() == 0
+
+
+async def test_what_waited_in_an_earlier_version_goes_on_waiting(store, raw):
+    """It kept the sizes of uploads under another key."""
+    for number in range(2):
+        await put(store, number)
+    await raw.delete(waiting.SIZES)
+    await raw.hset("compass:refine:bytes", mapping={**dict.fromkeys(NAMES[:2], len(UPLOAD)), "total": 9})
+    assert (await store.waiting.counts())[0] == 2
+    taken = await taken_one(store)
+    assert await store.waiting.original(taken) == UPLOAD
+    assert await store.waiting.mend() == 0
+    assert await store.waiting.counts() == (2, 2 * len(UPLOAD))
+    assert not await raw.exists("compass:refine:bytes")
+    await store.waiting.finish(taken)
+    assert await store.waiting.counts() == (1, len(UPLOAD))
