@@ -23,6 +23,11 @@ Device = Literal["auto", "cpu", "cuda"]
 Gamut = Literal["srgb", "keep"]
 """The colours that pictures are kept in."""
 
+ObjectAddress = Annotated[
+    str, Field(pattern=r"^(file:///[^?#\s]+|s3://[a-z0-9][a-z0-9.-]{1,62}(/[^?#\s]*)?)$")
+]
+"""A folder, or a bucket and a prefix in it: never with a password."""
+
 
 @dataclass(frozen=True)
 class WorkerSettings:
@@ -237,6 +242,22 @@ class Settings(BaseSettings):
     )
     store_timeout: float = Field(
         default=5, gt=0, description="seconds until an errand to Redis is given up, retries included"
+    )
+
+    # what lies in an object store: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION as everywhere
+    originals: ObjectAddress | None = Field(
+        default=None,
+        description="keep uploads as they came, as file:///folder or s3://bucket/prefix; unset: off",
+    )
+    s3_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^@?#\s]+$",
+        description="address of the S3 service, where it is not AWS; credentials are the AWS_* variables",
+    )
+    object_timeout: float = Field(
+        default=30,
+        gt=0,
+        description="seconds until an errand to an object store is given up, retries included",
     )
 
     @property

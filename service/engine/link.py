@@ -289,5 +289,5 @@ def error_of(failure: Failure) -> ServiceError:
 
 def worker_environment(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
     """The environment of a worker: ours without our settings and secrets, with its own place."""
-    kept = {name: value for name, value in environment.items() if not name.startswith("COMPASS_")}
+    kept = {name: value for name, value in environment.items() if not name.startswith(("COMPASS_", "AWS_"))}
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **own}

@@ -22,6 +22,8 @@ _KEY = re.compile(rb"\{(" + _PICTURE + rb")\}:stream")
 _ORIGINAL = re.compile(rb"\{(" + _PICTURE + rb")\}:original")
 _CHECKSUM = "crc"
 """The field of the stored facts that checks the others."""
+_LATER = ("refined", "original")
+"""Facts that came later than the others."""
 
 
 Effort = Literal["fast", "best"]
@@ -46,7 +48,8 @@ class Facts:
     plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored before there were any have none, and their
     planes are checked by length alone. ``widths`` are those that are offered of a graphic, which has one
     layer, in pixels, smallest first. ``profile`` is the ICC profile of the stream's colours in base64, empty
-    for sRGB. ``source_bits`` are those of a channel of the upload.
+    for sRGB. ``source_bits`` are those of a channel of the upload. ``original`` is the SHA-256 of the upload,
+    in hexadecimal, where it is kept (:mod:`service.storage.originals`), else empty.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -64,6 +67,7 @@ class Facts:
     refined: Refinement | None = None
     widths: tuple[Annotated[int, Field(ge=1, le=MAX_EDGE)], ...] = ()
     profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8192)] = ""
+    original: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 
 _FACTS = TypeAdapter(Facts)
@@ -152,12 +156,13 @@ def check_alpha(record: Record, layer: int, data: bytes) -> None:
 
 
 def write_facts(facts: Facts) -> str:
-    """Facts as JSON, with their own CRC-32 as ``crc``; those of a picture that nobody refined name no
-    refinement, so that earlier versions can read them.
+    """Facts as JSON, with their own CRC-32 as ``crc``. What earlier versions do not know is named only where
+    there is any, so that they can read the others.
     """
     values = asdict(facts)
-    if facts.refined is None:
-        del values["refined"]
+    for name in _LATER:
+        if not values[name]:
+            del values[name]
     return json.dumps({**values, _CHECKSUM: _crc(values)})
 
 

@@ -39,6 +39,7 @@ from service.settings import Settings
 from service.storage.disk import Disk
 from service.storage.records import (
     Effort,
+    Facts,
     Record,
     Refinement,
     all_keys,
@@ -58,6 +59,7 @@ from service.storage.records import (
     stream_key,
     write_facts,
 )
+from service.storage.references import References
 from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, queue_offer, watch_lease
 
 INDEX = "compass:index"
@@ -84,7 +86,7 @@ class Store:
     """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound, DamagedStream or
     UnknownFormat.
 
-    ``waiting`` are those that wait to be refined.
+    ``waiting`` are those that wait to be refined, ``references`` tell who needs which original.
 
     Each errand has ``store_timeout`` seconds in all, whatever it waits for. Readings are tried again when
     their connection is lost, writes are not: a write may be what ends the server, on a full disk.
@@ -111,6 +113,7 @@ class Store:
         self._redis.set_retry(Retry(NoBackoff(), 0))
         self._waiting_bytes = settings.refine_bytes
         self.waiting = Waiting(self._redis, self._errand)
+        self.references = References(self._redis, self._errand)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -212,6 +215,21 @@ class Store:
             return (await self._transaction(record.id, write))[0]
         except NotFound:
             return None
+
+    async def amend(self, record: Record, change: Callable[[Facts], Facts]) -> Record | None:
+        """Change the facts of a stored picture, and nothing else; None if it is gone."""
+
+        async def write(pipe: Pipeline) -> Record | None:
+            stored = _raw(await pipe.get(facts_key(record.id)))
+            if not stored:
+                return None
+            facts = change(parse_facts(stored))
+            pipe.multi()
+            pipe.set(facts_key(record.id), write_facts(facts), xx=True, keepttl=True)
+            return replace(record, facts=facts)
+
+        self._require_room(0)
+        return (await self._transaction(record.id, write))[0]
 
     async def record(self, picture: str, fresh: bool = False) -> Record:
         """What is known of a picture; ``fresh`` asks Redis even if the answer is in memory."""
