@@ -19,6 +19,7 @@ from service.refining.pictures import Refining
 from service.routes import delivery, health, iiif, images, page
 from service.routes import originals as original_routes
 from service.settings import Settings
+from service.storage import models
 from service.storage.disk import Disk
 from service.storage.fsck import watch
 from service.storage.originals import originals_of
@@ -143,6 +144,10 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
         stack.push_async_callback(checked.close)
         checking = asyncio.create_task(watch(checked, settings.check_hours, metrics.damaged.inc, originals))
         stack.callback(checking.cancel)
+    counted = Store(url, settings, Metrics(), disk)
+    stack.push_async_callback(counted.close)
+    counting = asyncio.create_task(models.watch(counted, metrics, settings.check_hours))
+    stack.push_async_callback(_cancelled, counting)
     if settings.refine != "off":
         refining = asyncio.create_task(_refine(settings.refine, url, settings, metrics, disk, pool))
         stack.push_async_callback(_cancelled, refining)

@@ -134,6 +134,18 @@ def _parser() -> argparse.ArgumentParser:
     refine.add_argument("--max-width", type=whole, help="with --from: their max_width in pixels")
     refine.set_defaults(run=_refine)
 
+    recode = commands.add_parser(
+        "recode", help="code pictures of older models anew with the current one, from their originals"
+    )
+    recode.add_argument("pictures", nargs="*", metavar="ID", help="pictures; none: all of older models")
+    recode.add_argument(
+        "--from-layers",
+        action="store_true",
+        help="code pictures without an original from the largest layer stored: they lose a little",
+    )
+    recode.add_argument("--per-minute", type=whole, help="pictures a minute at most; unset: no limit")
+    recode.set_defaults(run=_recode)
+
     sign = commands.add_parser(
         "sign", help="sign a picture's URL, whole or its path, with the first of COMPASS_URL_KEYS"
     )
@@ -337,6 +349,12 @@ def _models(_: argparse.Namespace) -> int:
 
 def _refine(options: argparse.Namespace) -> int:
     from service.refining.command import run
+
+    return run(options)
+
+
+def _recode(options: argparse.Namespace) -> int:
+    from service.recoding.command import run
 
     return run(options)
 

@@ -37,6 +37,7 @@ from service.errors import (
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.disk import Disk
+from service.storage.leases import Lease, Leases, watch_token
 from service.storage.records import (
     Effort,
     Facts,
@@ -86,7 +87,8 @@ class Store:
     """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound, DamagedStream or
     UnknownFormat.
 
-    ``waiting`` are those that wait to be refined, ``references`` tell who needs which original.
+    ``waiting`` are those that wait to be refined, ``leases`` tell whose a picture is to be coded anew, and
+    ``references`` who needs which original.
 
     Each errand has ``store_timeout`` seconds in all, whatever it waits for. Readings are tried again when
     their connection is lost, writes are not: a write may be what ends the server, on a full disk.
@@ -113,6 +115,7 @@ class Store:
         self._redis.set_retry(Retry(NoBackoff(), 0))
         self._waiting_bytes = settings.refine_bytes
         self.waiting = Waiting(self._redis, self._errand)
+        self.leases = Leases(self._redis, self._errand)
         self.references = References(self._redis, self._errand)
 
     async def close(self) -> None:
@@ -192,22 +195,58 @@ class Store:
         Returns the new record; None if nothing was written, because the picture is gone, has another stream
         by now, or is no longer ours to refine. Its life, age and alpha planes stay.
         """
+
+        def change(facts: Facts) -> Facts:
+            before = facts.refined.before_bytes if facts.refined else record.bytes
+            return replace(facts, refined=Refinement(effort, before))
+
+        return await self._exchange(
+            record,
+            stream,
+            change,
+            lambda pipe: watch_lease(pipe, taken),
+            lambda pipe: queue_drop(pipe, taken.picture),
+        )
+
+    async def recode(self, lease: Lease, record: Record, stream: bytes) -> Record | None:
+        """Put a stream of other weights in the place of the one that ``record`` tells of, whole or not at
+        all. Nobody has searched for a smaller one of it.
+
+        Returns as :meth:`replace` does; life, age and alpha planes stay, too.
+        """
+        return await self._exchange(
+            record,
+            stream,
+            lambda facts: replace(facts, refined=None),
+            lambda pipe: watch_token(pipe, lease),
+            lambda pipe: None,
+        )
+
+    async def _exchange(
+        self,
+        record: Record,
+        stream: bytes | None,
+        change: Callable[[Facts], Facts],
+        watch: Callable[[Pipeline], Awaitable[bool]],
+        also: Callable[[Pipeline], None],
+    ) -> Record | None:
+        """Write a stream (None: the facts alone) if the stored one is that of ``record`` and ``watch`` says
+        that it is ours, with what ``also`` queues; None if it was not written.
+        """
         header = record.header if stream is None else read_header(stream)
 
         async def write(pipe: Pipeline) -> Record | None:
-            ours = await watch_lease(pipe, taken)
+            ours = await watch(pipe)
             start = _raw(await pipe.getrange(stream_key(record.id), 0, MAX_HEADER_BYTES - 1))
             text = _raw(await pipe.get(facts_key(record.id)))
             if not ours or assemble(record.id, text, start).header != record.header:
                 return None
-            facts = parse_facts(text)
-            before = facts.refined.before_bytes if facts.refined else record.bytes
-            facts = replace(facts, refined=Refinement(effort, before))
+            facts = change(parse_facts(text))
             pipe.multi()
             if stream is not None:
                 pipe.set(stream_key(record.id), stream, xx=True, keepttl=True)
             pipe.set(facts_key(record.id), write_facts(facts), xx=True, keepttl=True)
-            queue_drop(pipe, record.id)
+            also(pipe)
             return Record(record.id, header, facts)
 
         self._require_room(len(stream or b""))
@@ -301,6 +340,16 @@ class Store:
             except StreamError as error:
                 self._records.pop(record.id, None)
                 raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
+        return data
+
+    async def header(self, record: Record) -> bytes:
+        """The bytes of a stream's header. Raises Replaced if it is another one by now."""
+        data = _raw(
+            await self._read(lambda: self._redis.getrange(stream_key(record.id), 0, record.header.length - 1))
+        )
+        with self._errors():
+            if assemble(record.id, write_facts(record.facts).encode(), data).header != record.header:
+                raise Replaced(f"the stream of {record.id} is another one by now")
         return data
 
     async def unverified_prefix(self, record: Record, layer: int) -> bytes:
@@ -461,6 +510,23 @@ class Store:
                 picture = picture_of_key(_raw(key))
                 if picture is not None:  # others' keys are none of our business
                     yield picture
+
+    async def all_records(self) -> AsyncIterator[Record]:
+        """Every readable picture in the store, once, in no order; only headers are read."""
+        seen: set[str] = set()
+        batch: list[str] = []
+        async for picture in self.ids():
+            if picture not in seen:
+                seen.add(picture)
+                batch.append(picture)
+            if len(batch) == _BATCH:
+                for found in await self._records_of(batch):
+                    if isinstance(found, Record):
+                        yield found
+                batch.clear()
+        for found in await self._records_of(batch) if batch else ():
+            if isinstance(found, Record):
+                yield found
 
     async def reindex(self, record: Record) -> bool:
         """Put a picture into the listing; True if it was missing there.
