@@ -54,6 +54,8 @@ class Metrics:
         self.pictures_without_weights = gauge(
             "pictures_without_weights", "Pictures whose model's weights are not installed"
         )
+        self.backup = gauge("backup_timestamp_seconds", "When the last complete backup began, Unix time")
+        self.backup.set(math.nan)
         self.store_up = gauge("store_up", "1 if the store answered when metrics were asked for, else 0")
         self.store_memory = gauge("store_memory_bytes", "Memory that the store uses")
         self.store_limit = gauge("store_memory_limit_bytes", "Memory that the store may use; 0: no limit")

@@ -64,6 +64,8 @@ from service.storage.references import References
 from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, queue_offer, watch_lease
 
 INDEX = "compass:index"
+BACKUP = "compass:backup"
+"""When the last complete backup began."""
 RECORD_SECONDS = 3.0
 """How long a record is believed: so long a picture may be known here that another service has deleted."""
 _PAUSES = (0.05, 0.1, 0.2)
@@ -309,7 +311,11 @@ class Store:
         return found
 
     async def verify(self, picture: str) -> Record:
-        """Read all of a picture and check it: its facts, every checksum and length, every alpha plane.
+        """The record of a picture, after all of it was read and checked, as :meth:`whole` does."""
+        return (await self.whole(picture))[0]
+
+    async def whole(self, picture: str) -> tuple[Record, bytes, tuple[bytes, ...]]:
+        """All of a picture, its stream and its alpha planes, checked: its facts, every checksum and length.
 
         Raises DamagedStream, UnknownFormat or NotFound. What is read is not counted: it is in no answer.
         """
@@ -327,9 +333,10 @@ class Store:
                 await asyncio.to_thread(verify, _raw(stream))
             except StreamError as error:
                 raise DamagedStream(f"the stored stream of {picture}: {error}") from error
-            for k in range(len(record.facts.alpha)):
-                check_alpha(record, k, _raw(planes[k]))
-        return record
+            kept = tuple(_raw(planes[k]) for k in range(len(record.facts.alpha)))
+            for k, plane in enumerate(kept):
+                check_alpha(record, k, plane)
+        return record, _raw(stream), kept
 
     async def prefix(self, record: Record, layer: int) -> bytes:
         """The first bytes of the stream, up to the end of ``layer``, every checksum verified in a thread."""
@@ -513,6 +520,12 @@ class Store:
 
     async def all_records(self) -> AsyncIterator[Record]:
         """Every readable picture in the store, once, in no order; only headers are read."""
+        async for _, found in self.all_found():
+            if isinstance(found, Record):
+                yield found
+
+    async def all_found(self) -> AsyncIterator[tuple[str, Found]]:
+        """Every picture in the store, once, in no order: its record, or why there is none."""
         seen: set[str] = set()
         batch: list[str] = []
         async for picture in self.ids():
@@ -520,13 +533,21 @@ class Store:
                 seen.add(picture)
                 batch.append(picture)
             if len(batch) == _BATCH:
-                for found in await self._records_of(batch):
-                    if isinstance(found, Record):
-                        yield found
+                for one in zip(batch, await self._records_of(batch), strict=True):
+                    yield one
                 batch.clear()
-        for found in await self._records_of(batch) if batch else ():
-            if isinstance(found, Record):
-                yield found
+        for one in zip(batch, await self._records_of(batch), strict=True) if batch else ():
+            yield one
+
+    async def note_backup(self, began: float) -> None:
+        """Remember when the last complete backup began, in seconds since 1970."""
+        async with self._errand():
+            await self._redis.set(BACKUP, f"{began:.3f}")
+
+    async def last_backup(self) -> float | None:
+        """When it began; None if there was none."""
+        found = _raw(await self._read(lambda: self._redis.get(BACKUP)))
+        return float(found) if found else None
 
     async def reindex(self, record: Record) -> bool:
         """Put a picture into the listing; True if it was missing there.
