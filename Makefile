@@ -13,7 +13,7 @@ OUT ?= out
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-batches bench-scaling bench-serve bench-refining bench-refinement bench-training bench-ablations crops soak bench-answers bench-http bench-drawings
+.PHONY: help setup setup-dev serve test fuzz lint docs format openapi lock clean bench-rd bench-layers bench-scalable bench-priors bench-codec bench-entropy bench-capacity bench-memory bench-batches bench-scaling bench-serve bench-refining bench-refinement bench-training bench-ablations crops soak bench-answers bench-http bench-drawings
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -85,6 +85,9 @@ bench-entropy: setup-dev ## the entropy coder beside others
 
 bench-capacity: setup-dev ## bytes and CPU seconds for a million pictures
 	$(BIN)/python -m benchmarks.speed.capacity --data $(DATA) --profile $(PROFILE) $(OPTIONS)
+
+bench-memory: setup-dev ## memory for a million pictures, with and without the cold tier
+	$(BIN)/python -m benchmarks.speed.memory $(OPTIONS)
 
 bench-batches: setup-dev ## what batches bring on a GPU
 	$(BIN)/python -m benchmarks.speed.batches --data $(DATA) --profile $(PROFILE) --out $(OUT)/batches $(OPTIONS)

@@ -20,6 +20,7 @@ from service.routes import delivery, health, iiif, images, page
 from service.routes import originals as original_routes
 from service.settings import Settings
 from service.storage import models
+from service.storage.cooling import Cooling
 from service.storage.disk import Disk
 from service.storage.fsck import watch
 from service.storage.originals import originals_of
@@ -148,6 +149,11 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     stack.push_async_callback(counted.close)
     counting = asyncio.create_task(models.watch(counted, metrics, settings.check_hours))
     stack.push_async_callback(_cancelled, counting)
+    if settings.cold:
+        cooled = Store(url, settings, Metrics(), disk)
+        stack.push_async_callback(cooled.close)
+        cooling = asyncio.create_task(Cooling(cooled, metrics, settings.cold_seconds).for_ever())
+        stack.push_async_callback(_cancelled, cooling)
     if settings.refine != "off":
         refining = asyncio.create_task(_refine(settings.refine, url, settings, metrics, disk, pool))
         stack.push_async_callback(_cancelled, refining)

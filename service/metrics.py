@@ -54,6 +54,12 @@ class Metrics:
         self.pictures_without_weights = gauge(
             "pictures_without_weights", "Pictures whose model's weights are not installed"
         )
+        self.cold_moved = counter(
+            "cold_moved_pictures", "Pictures whose large layers were moved to the cold tier"
+        )
+        self.cold_moved_bytes = counter("cold_moved_bytes", "Bytes moved to the cold tier")
+        self.cold_bytes_read = counter("cold_read_bytes", "Bytes read from the cold tier")
+        self.cold_errors = counter("cold_errors", "Readings that the cold tier did not answer")
         self.backup = gauge("backup_timestamp_seconds", "When the last complete backup began, Unix time")
         self.backup.set(math.nan)
         self.store_up = gauge("store_up", "1 if the store answered when metrics were asked for, else 0")

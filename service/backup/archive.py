@@ -69,8 +69,8 @@ _ENTRY = TypeAdapter(Entry)
 
 
 def entry_of(record: Record) -> Entry:
-    """The entry of a picture as it is stored now."""
-    name = sha256(write_facts(record.facts).encode() + repr(record.header).encode())
+    """The entry of a picture as it is stored now, wherever its layers lie."""
+    name = sha256(_facts(record) + repr(record.header).encode())
     return Entry(record.id, name.hexdigest()[:40], record.facts.original)
 
 
@@ -81,8 +81,7 @@ def original_key(digest: str) -> str:
 
 def pack(whole: Whole) -> bytes:
     """A picture as a tar file, the same bytes for the same picture."""
-    facts = write_facts(whole.record.facts).encode()
-    members = {_FACTS: facts, _STREAM: whole.stream}
+    members = {_FACTS: _facts(whole.record), _STREAM: whole.stream}
     members |= {f"alpha-{k}": plane for k, plane in enumerate(whole.planes)}
     sums = "".join(f"{sha256(data).hexdigest()}  {name}\n" for name, data in members.items())
     out = BytesIO()
@@ -164,6 +163,11 @@ async def contents(objects: Objects) -> AsyncIterator[tuple[str, float]]:
     for folder in ("pictures", "originals"):
         async for one in objects.list(folder):
             yield one.key, one.written
+
+
+def _facts(record: Record) -> bytes:
+    """Facts as they are saved: of a picture that is whole, so none of its layers lies elsewhere."""
+    return write_facts(replace(record.facts, cold=None)).encode()
 
 
 def _run_key(name: str) -> str:

@@ -64,6 +64,13 @@ async def watch_token(pipe: Pipeline, lease: Lease) -> bool:
     return bool(await answer == lease.token.encode())
 
 
+def queue_revocation(pipe: Pipeline, picture: str) -> None:
+    """Queue the command that takes a deleted picture from whoever has it: one that is stored again is not
+    its.
+    """
+    pipe.delete(_key(picture))
+
+
 def _key(picture: str) -> str:
     return f"{{{picture}}}:lease"
 

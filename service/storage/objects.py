@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
@@ -19,6 +20,9 @@ from obstore.store import LocalStore, S3Store
 
 from service.errors import NotFound, ObjectsUnavailable
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
 
 log = logging.getLogger("compass")
 
@@ -120,15 +124,22 @@ class Objects:
 
 
 def _bucket(bucket: str, prefix: str, settings: Settings) -> S3Store:
-    """A bucket of AWS, or of the service at ``s3_endpoint``; credentials come from the AWS_* variables."""
+    """A bucket of AWS, or of the service at ``s3_endpoint``. What the settings do not name of the credentials
+    comes from the AWS_* variables, or from the machine's role.
+    """
     variables = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
     endpoint = settings.s3_endpoint or next(filter(None, map(os.environ.get, variables)), None)
+    key, secret = settings.s3_access_key_id, settings.s3_secret_access_key
+    config: S3Config = {"checksum_algorithm": "SHA256"}
+    if key is not None and secret is not None:
+        config["access_key_id"] = key.get_secret_value()
+        config["secret_access_key"] = secret.get_secret_value()
     seconds = timedelta(seconds=settings.object_timeout)
     return S3Store(
         bucket,
         prefix=prefix or None,
         endpoint=endpoint,
-        checksum_algorithm="SHA256",
+        config=config,
         client_options={
             "allow_http": bool(endpoint and endpoint.startswith("http://")),
             "timeout": seconds,

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 from zlib import crc32
 
@@ -22,7 +23,7 @@ _KEY = re.compile(rb"\{(" + _PICTURE + rb")\}:stream")
 _ORIGINAL = re.compile(rb"\{(" + _PICTURE + rb")\}:original")
 _CHECKSUM = "crc"
 """The field of the stored facts that checks the others."""
-_LATER = ("refined", "original")
+_LATER = ("refined", "original", "cold")
 """Facts that came later than the others."""
 
 
@@ -41,6 +42,19 @@ class Refinement:
 
 
 @dataclass(frozen=True)
+class Cold:
+    """The end of a stream that lies in the cold tier: the byte of the stream that it begins with, its token
+    there, and its SHA-256 in hexadecimal.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    start: Annotated[int, Field(ge=1)]
+    token: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is stored beside a stream; times in seconds since 1970.
 
@@ -49,7 +63,8 @@ class Facts:
     planes are checked by length alone. ``widths`` are those that are offered of a graphic, which has one
     layer, in pixels, smallest first. ``profile`` is the ICC profile of the stream's colours in base64, empty
     for sRGB. ``source_bits`` are those of a channel of the upload. ``original`` is the SHA-256 of the upload,
-    in hexadecimal, where it is kept (:mod:`service.storage.originals`), else empty.
+    in hexadecimal, where it is kept (:mod:`service.storage.originals`), else empty. ``cold`` tells of what
+    lies in the cold tier (:mod:`service.storage.cold`), None if all layers are in Redis.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -68,6 +83,7 @@ class Facts:
     widths: tuple[Annotated[int, Field(ge=1, le=MAX_EDGE)], ...] = ()
     profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8192)] = ""
     original: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    cold: Cold | None = None
 
 
 _FACTS = TypeAdapter(Facts)
@@ -142,6 +158,9 @@ def assemble(picture: str, facts: bytes, start: bytes) -> Record:
         raise DamagedStream(f"the stored stream of {picture}: {error}") from error
     if record.facts.alpha and len(record.facts.alpha) != len(record.header.layers):
         raise DamagedStream(f"the stored facts of {picture} do not fit its stream")
+    cold = record.facts.cold
+    if cold is not None and cold.start not in [layer.end for layer in record.header.layers[:-1]]:
+        raise DamagedStream(f"the stored facts of {picture} do not fit its stream")
     if expired(record.facts):
         raise NotFound(f"no picture {picture}")
     return record
@@ -153,6 +172,13 @@ def check_alpha(record: Record, layer: int, data: bytes) -> None:
         raise DamagedStream(f"the alpha plane {layer} of {record.id} has the wrong length")
     if record.facts.alpha_crcs and crc32(data) != record.facts.alpha_crcs[layer]:
         raise DamagedStream(f"the alpha plane {layer} of {record.id} does not fit its checksum")
+
+
+def check_cold(record: Record, stream: bytes) -> None:
+    """Raise DamagedStream if the end of a whole stream is not what was moved to the cold tier."""
+    cold = record.facts.cold
+    if cold is not None and sha256(stream[cold.start :]).hexdigest() != cold.digest:
+        raise DamagedStream(f"the large layers of {record.id} do not fit their checksum")
 
 
 def write_facts(facts: Facts) -> str:

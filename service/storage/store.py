@@ -36,9 +36,11 @@ from service.errors import (
 )
 from service.metrics import Metrics
 from service.settings import Settings
+from service.storage.cold import cold_tier_of, queue_tokens
 from service.storage.disk import Disk
-from service.storage.leases import Lease, Leases, watch_token
+from service.storage.leases import Lease, Leases, queue_revocation, watch_token
 from service.storage.records import (
+    Cold,
     Effort,
     Facts,
     Record,
@@ -48,6 +50,7 @@ from service.storage.records import (
     alpha_keys,
     assemble,
     check_alpha,
+    check_cold,
     expired,
     facts_key,
     index_entry,
@@ -77,6 +80,9 @@ _BESIDE = 64 * 1024
 _COPIES = 3
 """So often an upload is in the store's memory while it arrives there."""
 
+_TRIES = 3
+"""So often a picture is read that changes while it is read."""
+
 _FULL = ("MISCONF", "OOM")
 """What Redis says in refusing writes when its disk, or its memory, is full."""
 
@@ -90,7 +96,7 @@ class Store:
     UnknownFormat.
 
     ``waiting`` are those that wait to be refined, ``leases`` tell whose a picture is to be coded anew, and
-    ``references`` who needs which original.
+    ``references`` who needs which original, and ``cold`` is where large layers are, if not in Redis.
 
     Each errand has ``store_timeout`` seconds in all, whatever it waits for. Readings are tried again when
     their connection is lost, writes are not: a write may be what ends the server, on a full disk.
@@ -116,6 +122,7 @@ class Store:
         self._redis = redis.Redis.from_pool(pool)
         self._redis.set_retry(Retry(NoBackoff(), 0))
         self._waiting_bytes = settings.refine_bytes
+        self.cold = cold_tier_of(settings, self._redis, self._errand, metrics)
         self.waiting = Waiting(self._redis, self._errand)
         self.leases = Leases(self._redis, self._errand)
         self.references = References(self._redis, self._errand)
@@ -147,7 +154,7 @@ class Store:
         kept = original if original and await self._has_room(size, len(original)) else None
 
         async def write(pipe: Pipeline) -> Record:
-            facts = record.facts
+            facts = replace(record.facts, cold=None)
             with suppress(DamagedStream):
                 stored = parse_facts(_raw(await pipe.get(facts_key(record.id))))
                 if not expired(stored):
@@ -200,7 +207,8 @@ class Store:
 
         def change(facts: Facts) -> Facts:
             before = facts.refined.before_bytes if facts.refined else record.bytes
-            return replace(facts, refined=Refinement(effort, before))
+            cold = facts.cold if stream is None else None
+            return replace(facts, refined=Refinement(effort, before), cold=cold)
 
         return await self._exchange(
             record,
@@ -219,7 +227,19 @@ class Store:
         return await self._exchange(
             record,
             stream,
-            lambda facts: replace(facts, refined=None),
+            lambda facts: replace(facts, refined=None, cold=None),
+            lambda pipe: watch_token(pipe, lease),
+            lambda pipe: None,
+        )
+
+    async def cool(self, lease: Lease, record: Record, start: bytes, cold: Cold) -> Record | None:
+        """Leave the ``start`` of a stream here, and note where the rest is now. Returns as :meth:`replace`
+        does.
+        """
+        return await self._exchange(
+            record,
+            start,
+            lambda facts: replace(facts, cold=cold),
             lambda pipe: watch_token(pipe, lease),
             lambda pipe: None,
         )
@@ -317,9 +337,17 @@ class Store:
     async def whole(self, picture: str) -> tuple[Record, bytes, tuple[bytes, ...]]:
         """All of a picture, its stream and its alpha planes, checked: its facts, every checksum and length.
 
-        Raises DamagedStream, UnknownFormat or NotFound. What is read is not counted: it is in no answer.
+        Raises DamagedStream, UnknownFormat or NotFound; ObjectsUnavailable if a part of it lies where nobody
+        answers. What is read is not counted: it is in no answer.
         """
-        facts, stream, planes = await self._read(
+        for _ in range(_TRIES - 1):
+            with suppress(Replaced):
+                return await self._whole(picture)
+        return await self._whole(picture)
+
+    async def _whole(self, picture: str) -> tuple[Record, bytes, tuple[bytes, ...]]:
+        """As :meth:`whole`. Raises Replaced, too, if it changes meanwhile."""
+        facts, kept, alpha = await self._read(
             lambda: self._together(
                 lambda pipe: pipe.get(facts_key(picture)),
                 lambda pipe: pipe.get(stream_key(picture)),
@@ -327,16 +355,20 @@ class Store:
             )
         )
         with self._errors():
-            record = assemble(picture, _checked(picture, facts), _checked(picture, stream))
-            planes = _answer(picture, planes)
+            record = assemble(picture, _checked(picture, facts), _checked(picture, kept))
+            planes = _answer(picture, alpha)[: len(record.facts.alpha)]
+            stream, cold = _raw(kept), record.facts.cold
+            if cold is not None:
+                stream = stream[: cold.start] + await self._from_cold(record, cold, record.header.total)
+                if len(stream) == record.header.total:
+                    await asyncio.to_thread(check_cold, record, stream)
             try:
-                await asyncio.to_thread(verify, _raw(stream))
+                await asyncio.to_thread(verify, stream)
             except StreamError as error:
                 raise DamagedStream(f"the stored stream of {picture}: {error}") from error
-            kept = tuple(_raw(planes[k]) for k in range(len(record.facts.alpha)))
-            for k, plane in enumerate(kept):
-                check_alpha(record, k, plane)
-        return record, _raw(stream), kept
+            for k, plane in enumerate(planes):
+                check_alpha(record, k, _raw(plane))
+        return record, stream, tuple(map(_raw, planes))
 
     async def prefix(self, record: Record, layer: int) -> bytes:
         """The first bytes of the stream, up to the end of ``layer``, every checksum verified in a thread."""
@@ -365,8 +397,9 @@ class Store:
 
         For those who verify what they decode, and tell :meth:`found_damaged` what they find.
         """
-        end = record.header.layers[layer].end
-        data = _raw(await self._read(lambda: self._redis.getrange(stream_key(record.id), 0, end - 1)))
+        end, cold = record.header.layers[layer].end, record.facts.cold
+        warm = end if cold is None else min(end, cold.start)
+        data = _raw(await self._read(lambda: self._redis.getrange(stream_key(record.id), 0, warm - 1)))
         self._metrics.bytes_read.inc(len(data))
         if not data:
             self._records.pop(record.id, None)
@@ -375,6 +408,10 @@ class Store:
             try:
                 if read_header(data) != record.header:
                     raise Replaced(f"the stream of {record.id} is another one by now")
+                if len(data) < warm and cold is None and await self._was_moved(record):
+                    raise Replaced(f"the large layers of {record.id} lie elsewhere by now")
+                if len(data) == warm < end and cold is not None:
+                    data += await self._from_cold(record, cold, end)
                 if len(data) < end:
                     raise DamagedStream(f"the stream of {record.id} ends at byte {len(data)}, not {end}")
             except StreamError as error:
@@ -384,6 +421,19 @@ class Store:
                 self._records.pop(record.id, None)
                 raise
         return data
+
+    async def _was_moved(self, record: Record) -> bool:
+        """Whether layers are in the cold tier by now that a record says are here."""
+        return (await self.record(record.id, fresh=True)).facts.cold is not None
+
+    async def _from_cold(self, record: Record, cold: Cold, end: int) -> bytes:
+        """The cold bytes of a stream up to its byte ``end``. Raises Replaced if they lie elsewhere by now."""
+        try:
+            return await self.cold.read(record.id, cold, end)
+        except DamagedStream:
+            if (await self.record(record.id, fresh=True)).facts.cold != cold:
+                raise Replaced(f"the large layers of {record.id} lie elsewhere by now") from None
+            raise
 
     def found_damaged(self, picture: str) -> None:
         """Count a picture whose stream was found damaged elsewhere, and forget what is known of it."""
@@ -407,15 +457,19 @@ class Store:
         """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing."""
         async with self._errand():
             with self._changing(picture):
-                facts, deleted, _ = await self._together(
+                facts, deleted, tokens, *_ = await self._together(
                     lambda pipe: pipe.get(facts_key(picture)),
                     lambda pipe: pipe.delete(*all_keys(picture)),
+                    lambda pipe: queue_tokens(pipe, picture),
+                    lambda pipe: queue_revocation(pipe, picture),
                     lambda pipe: queue_drop(pipe, picture),
                 )
             if not deleted:
                 raise NotFound(f"no picture {picture}")
             with suppress(DamagedStream):  # then it goes from the listing when that is read
                 await self._redis.zrem(INDEX, index_entry(picture, parse_facts(_raw(facts))))
+        if isinstance(tokens, set) and self.cold.is_set:
+            await self.cold.delete(picture, tokens)
 
     async def delete_damaged(self, picture: str) -> None:
         """Delete a picture if it is damaged, but not if it is repaired meanwhile. Raises NotFound.
@@ -429,6 +483,7 @@ class Store:
             except DamagedStream:
                 pipe.multi()
                 pipe.delete(*all_keys(picture))
+                queue_revocation(pipe, picture)
                 queue_drop(pipe, picture)
 
         await self._transaction(picture, write)
@@ -518,6 +573,10 @@ class Store:
                 if picture is not None:  # others' keys are none of our business
                     yield picture
 
+    async def look_up(self, pictures: Sequence[str]) -> list[Found]:
+        """What is known of pictures, or why nothing is known of one; asked for all at once."""
+        return await self._records_of(pictures) if pictures else []
+
     async def all_records(self) -> AsyncIterator[Record]:
         """Every readable picture in the store, once, in no order; only headers are read."""
         async for _, found in self.all_found():
@@ -533,10 +592,10 @@ class Store:
                 seen.add(picture)
                 batch.append(picture)
             if len(batch) == _BATCH:
-                for one in zip(batch, await self._records_of(batch), strict=True):
+                for one in zip(batch, await self.look_up(batch), strict=True):
                     yield one
                 batch.clear()
-        for one in zip(batch, await self._records_of(batch), strict=True) if batch else ():
+        for one in zip(batch, await self.look_up(batch), strict=True):
             yield one
 
     async def note_backup(self, began: float) -> None:

@@ -10,6 +10,10 @@ from service.backup.archive import read_run, runs
 from service.backup.restoring import Restoring
 from service.backup.saving import Saving
 from service.errors import ObjectsUnavailable
+from service.metrics import Metrics
+from service.settings import Settings
+from service.storage.cooling import Cooling
+from service.storage.store import Store
 
 
 async def save(place, target, since=None):
@@ -135,3 +139,19 @@ async def test_a_damaged_list_does_not_stop_the_next_run(place, target):
     assert (saved.pictures, saved.written) == (1, 0)
     assert "damaged" in saved.complaints[0]
     assert (await whole(target)).restored == 1
+
+
+async def test_a_picture_is_saved_whole_wherever_its_layers_lie(place, target, tmp_path):
+    """And a move changes nothing that would have to be saved."""
+    settings = Settings(cold=f"file://{tmp_path}/cold", cold_width=100)
+    moving = Store(f"unix://{tmp_path}/first/valkey.sock", settings, Metrics())
+    for number in range(3):
+        await place.put(number)
+    await Saving(place.store, place.originals, target).run()
+    assert (await Cooling(moving, Metrics(), 0).move()).pictures == 3
+    await place.put(3)
+    assert (await Cooling(moving, Metrics(), 0).move()).pictures == 1
+    saved = await Saving(moving, place.originals, target).run()
+    assert (saved.pictures, saved.written, saved.complaints) == (4, 1, [])
+    assert (await whole(target)).restored == 4
+    await moving.close()

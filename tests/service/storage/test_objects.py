@@ -97,3 +97,18 @@ async def test_secrets_stay_secret(buckets, caplog):
 def test_addresses_that_are_none(address):
     with pytest.raises(ValueError):
         Settings(originals=address)
+
+
+async def test_credentials_come_from_settings_too(buckets, monkeypatch):
+    address = buckets.bucket()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name)
+    settings = Settings(
+        s3_endpoint=buckets.endpoint, s3_access_key_id="tester", s3_secret_access_key="open-sesame"
+    )
+    assert "sesame" not in str(settings)
+    objects = Objects(address, settings)
+    await objects.put("one", b"1")
+    assert await objects.get("one") == b"1"
+    with pytest.raises(ValueError):
+        Settings(s3_endpoint="https://user:word@host")
