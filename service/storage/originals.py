@@ -8,7 +8,6 @@ nobody is put down for is strange, not superfluous, since a new store may have b
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -115,11 +114,6 @@ class Originals:
         """Put down a stored picture for its original, if it is not."""
         if await self._references.since(digest, picture) is None:
             await self._references.need(digest, picture)
-
-    async def digests(self) -> AsyncIterator[str]:
-        """The digest of every original."""
-        async for one in self._objects.list(FOLDER):
-            yield one.key.rpartition("/")[2]
 
     async def _is_gone(self, picture: str, digest: str) -> bool:
         """Whether there is no such picture, or it has another original; not if nobody can tell."""

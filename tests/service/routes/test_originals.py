@@ -5,6 +5,7 @@ from hashlib import sha256
 
 import pytest
 
+from service.client.api import Client, Refused
 from tests.service.buckets import CREDENTIALS, Buckets
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
@@ -140,6 +141,15 @@ def test_a_lost_one_is_written_when_it_is_sent_again(keeping, picture, buckets, 
         assert keeping.client.request(method, f"{picture}/original").status_code == 404
     assert keeping.client.post("/images", files={"file": FILE}).status_code == 200
     assert keeping.client.get(f"{picture}/original").content == FILE
+
+
+def test_the_client_gets_it_with_a_key(keeping, picture):
+    name = picture.rpartition("/")[2]
+    with Client(keeping.url, key="secret") as client:
+        assert client.original(name) == FILE
+    with Client(keeping.url) as client, pytest.raises(Refused) as refused:
+        client.original(name)
+    assert refused.value.status == 401
 
 
 def test_secrets_are_in_no_log(keeping, picture):
