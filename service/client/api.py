@@ -145,7 +145,7 @@ class Client:
         return self._ask("GET", f"{_path(picture)}/stream", {"width": width})
 
     def original(self, picture: str) -> bytes:
-        """The upload as it came, for holders of a key. Raises ClientError, with status 404 if there is none."""
+        """The upload as it came, for holders of a key. Raises ClientError, with 404 if there is none."""
         return self._ask("GET", f"{_path(picture)}/original")
 
     def info(self, picture: str) -> StoredPicture:

@@ -71,10 +71,12 @@ class Originals:
         Nothing happens if the picture was stored again since then.
         """
         async with self._references.lock(digest, self._lock_seconds, self._patience):
-            if await self._references.strike(digest, picture, held) != 0:
-                return False
-            await self._objects.delete(_key(digest))
-            return True
+            needed = await self._references.all(digest)
+            last = needed == {picture: held}
+            if last:  # before it is crossed out: an object that nobody is put down for is nobody's to delete
+                await self._objects.delete(_key(digest))
+            await self._references.strike(digest, picture, held)
+            return last
 
     async def size(self, digest: str) -> int | None:
         """Bytes of an original; None if there is none."""
@@ -113,7 +115,8 @@ class Originals:
     async def mend(self, picture: str, digest: str) -> None:
         """Put down a stored picture for its original, if it is not."""
         if await self._references.since(digest, picture) is None:
-            await self._references.need(digest, picture)
+            async with self._references.lock(digest, self._lock_seconds, self._patience):
+                await self._references.need(digest, picture)
 
     async def _is_gone(self, picture: str, digest: str) -> bool:
         """Whether there is no such picture, or it has another original; not if nobody can tell."""

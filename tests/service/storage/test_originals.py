@@ -143,3 +143,15 @@ async def test_half_an_original_is_written_anew(originals, buckets, address):
     buckets.change(address, KEY, DATA[:100])
     await originals.keep("a" * 32, DIGEST, DATA)
     assert await originals.read(DIGEST) == DATA
+
+
+async def test_what_could_not_be_deleted_is_deleted_later(store, originals, buckets, address, monkeypatch):
+    picture = await stored(store, originals, 0)
+    held = await originals.held(picture, DIGEST)
+    await store.delete(picture)
+    with buckets.being("away"), pytest.raises(ObjectsUnavailable):
+        await originals.release(picture, DIGEST, held)
+    assert buckets.keys(address) == [KEY]
+    assert (await settled(originals, monkeypatch)).deleted == 1
+    assert buckets.keys(address) == []
+    assert await store.references.all(DIGEST) == {}
