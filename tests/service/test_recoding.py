@@ -92,7 +92,7 @@ def kill_family(process: subprocess.Popen) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-async def test_recode_killed_ten_times_by_two_at_once(tmp_path, valkey: EmbeddedValkey, monkeypatch):
+async def test_recode_killed_ten_times_by_two_at_once(tmp_path, valkey: EmbeddedValkey, raw, monkeypatch):
     """All pictures whole, none replaced twice, ids as they were."""
     monkeypatch.setenv("COMPASS_ORIGINALS", f"file://{tmp_path}/originals")
     monkeypatch.setenv("COMPASS_DATA", str(tmp_path))
@@ -101,7 +101,7 @@ async def test_recode_killed_ten_times_by_two_at_once(tmp_path, valkey: Embedded
     store = Store(valkey.url, Settings(), Metrics())
     uploads = await fill(store, Settings(), PICTURES)
     before = {record.id: record async for record in store.all_records()}
-    writes = Writes(store._redis)
+    writes = Writes(raw)
     await writes.listen()
 
     def start() -> subprocess.Popen:
@@ -130,7 +130,7 @@ async def test_recode_killed_ten_times_by_two_at_once(tmp_path, valkey: Embedded
         assert record.header.model_id == CURRENT
         assert record.facts == replace(before[name].facts)
         assert (await store.verify(name)).header.sizes == before[name].header.sizes
-        assert not await store._redis.exists(f"{{{name}}}:lease")
+        assert not await raw.exists(f"{{{name}}}:lease")
     await writes.stop()
     await store.close()
 

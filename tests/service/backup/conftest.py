@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio as redis
 
 from service.metrics import Metrics
 from service.settings import Settings
@@ -20,10 +21,11 @@ from tests.service.storage.test_store import PLANES, STREAM, record
 
 @dataclass
 class Place:
-    """A store and its originals."""
+    """A store and its originals, and a plain client to break things with."""
 
     store: Store
     originals: Originals
+    raw: redis.Redis
 
     async def put(self, number: int, kept: bool = True, **facts: Any) -> Record:
         """Store a picture with transparency; every second has the upload of the one before."""
@@ -57,10 +59,11 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
         await valkey.start()
         settings = Settings(originals=f"file://{tmp_path}/{name}/originals")
         store = Store(valkey.url, settings, Metrics())
-        ends.extend((valkey.stop, store.close))
+        raw = redis.Redis(unix_socket_path=str(valkey.socket))
+        ends.extend((valkey.stop, store.close, raw.aclose))
         originals = originals_of(settings, store)
         assert originals is not None
-        return Place(store, originals)
+        return Place(store, originals, raw)
 
     yield made
     for end in reversed(ends):

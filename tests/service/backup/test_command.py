@@ -38,7 +38,7 @@ async def test_there_and_back(place, tmp_path, monkeypatch, capsys):
     assert "1 originals, 0 missing" in capsys.readouterr().out
     monkeypatch.setenv("COMPASS_DATA", str(tmp_path / "first"))
     monkeypatch.setenv("COMPASS_ORIGINALS", f"file://{tmp_path}/first/originals")
-    await place.store._redis.setrange(f"{{{kept.id}}}:facts", 10, b"!!!")
+    await place.raw.setrange(f"{{{kept.id}}}:facts", 10, b"!!!")
     assert await run("backup", folder) == 3
     assert kept.id in capsys.readouterr().out
 

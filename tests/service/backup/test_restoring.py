@@ -41,7 +41,7 @@ async def test_into_a_half_full_store(saved, target, make):
     other = await make("second")
     theirs = await other.put(0, average="#999999")
     damaged = await other.put(1)
-    await other.store._redis.setrange(f"{{{damaged.id}}}:stream", 5000, b"!")
+    await other.raw.setrange(f"{{{damaged.id}}}:stream", 5000, b"!")
     await other.put(7)
     assert await restore(target, other) == Restored(5, restored=4, there=1)
     assert len(await other.all()) == 6

@@ -91,12 +91,12 @@ async def test_what_is_damaged_now_stays_as_it_was_saved(place, target):
     await save(place, target)
     before = await last(target)
     await place.store.amend(kept, lambda facts: replace(facts, average="#123456"))
-    await place.store._redis.setrange(f"{{{kept.id}}}:stream", 5000, b"!")
+    await place.raw.setrange(f"{{{kept.id}}}:stream", 5000, b"!")
     saved = await save(place, target)
     assert len(saved.complaints) == 1
     assert kept.id in saved.complaints[0]
     assert await last(target) == before
-    await place.store._redis.setrange(f"{{{kept.id}}}:stream", 0, b"!!!!")
+    await place.raw.setrange(f"{{{kept.id}}}:stream", 0, b"!!!!")
     assert len((await save(place, target)).complaints) == 1
     assert await last(target) == before
     assert (await whole(target)).restored == 2

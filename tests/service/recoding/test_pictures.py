@@ -65,7 +65,7 @@ async def put(store, originals=None, stream=OLD, **facts):
     return await store.put(Record(NAME, read_header(stream), replace(FACTS, **facts)), stream, ())
 
 
-async def test_from_the_original(store, originals, recoding, coder):
+async def test_from_the_original(store, raw, originals, recoding, coder):
     before = await put(store, originals, profile="AAAA", expires=2e9)
     assert await recoding.one(NAME) == Outcome(NAME, "recoded", before.bytes, len(NEW), 1.5)
     (job,) = coder.jobs
@@ -74,7 +74,7 @@ async def test_from_the_original(store, originals, recoding, coder):
     after = await store.record(NAME, fresh=True)
     assert after.header == read_header(NEW)
     assert after.facts == replace(before.facts, refined=None)
-    assert await store._redis.pttl(f"{{{NAME}}}:stream") > 0
+    assert await raw.pttl(f"{{{NAME}}}:stream") > 0
     assert (await recoding.one(NAME)).ending == "current"
     assert len(coder.jobs) == 1
 
@@ -141,28 +141,28 @@ async def test_two_never_work_on_one_picture(store, originals, recoding, coder):
     assert len(coder.jobs) == 1
 
 
-async def test_who_lost_the_lease_writes_nothing(store, originals, recoding, coder, monkeypatch):
+async def test_who_lost_the_lease_writes_nothing(store, raw, originals, recoding, coder, monkeypatch):
     """However slowly it notices."""
     await put(store, originals)
     coder.open.clear()
     working = asyncio.create_task(recoding.one(NAME))
     while not coder.jobs:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    await store._redis.set(f"{{{NAME}}}:lease", "another's")
+    await raw.set(f"{{{NAME}}}:lease", "another's")
     coder.open.set()
     assert (await working).ending == "gone"
     assert await store.prefix(await store.record(NAME, fresh=True), 1) == OLD
-    assert await store._redis.get(f"{{{NAME}}}:lease") == b"another's"
+    assert await raw.get(f"{{{NAME}}}:lease") == b"another's"
 
 
-async def test_the_lease_is_renewed_and_its_loss_noticed(store, originals, recoding, coder, monkeypatch):
+async def test_the_lease_is_renewed_and_its_loss_noticed(store, raw, originals, recoding, coder, monkeypatch):
     monkeypatch.setattr(module, "LEASE_SECONDS", 0.1)
     await put(store, originals)
     coder.open.clear()
     working = asyncio.create_task(recoding.one(NAME))
     await asyncio.sleep(0.3)
     assert not working.done()
-    await store._redis.set(f"{{{NAME}}}:lease", "another's")
+    await raw.set(f"{{{NAME}}}:lease", "another's")
     assert (await working).ending == "taken"
 
 

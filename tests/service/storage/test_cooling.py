@@ -185,7 +185,7 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-async def test_each_state_of_a_move_survives_a_kill(cold_store, valkey, address, buckets, monkeypatch):
+async def test_each_state_of_a_move_survives_a_kill(cold_store, raw, valkey, address, buckets, monkeypatch):
     """Thirty movers killed at any moment: all pictures whole after each, and all are moved in the end."""
     names = []
     for k in range(60):
@@ -208,7 +208,7 @@ async def test_each_state_of_a_move_survives_a_kill(cold_store, valkey, address,
         for name in names:
             stream = (await cold_store.whole(name))[1]
             assert stream == STREAM, kill
-        await cold_store._redis.delete(*[f"{{{name}}}:lease" for name in names])  # as a minute later
+        await raw.delete(*[f"{{{name}}}:lease" for name in names])  # as a minute later
     cold = [name for name in names if (await cold_store.record(name, fresh=True)).facts.cold]
     assert cold
     await cooling_of(cold_store).move()

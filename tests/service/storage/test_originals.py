@@ -85,12 +85,12 @@ async def test_who_was_stored_again_meanwhile_keeps_its_original(store, original
     assert await originals.read(DIGEST) == DATA
 
 
-async def test_what_expired_is_collected(store, originals, buckets, address, monkeypatch):
+async def test_what_expired_is_collected(store, raw, originals, buckets, address, monkeypatch):
     living = await stored(store, originals, 1, b"another")
     picture = await stored(store, originals, 0)
     await store.extend(replace(record(1)), None)
-    await store._redis.pexpire(f"{{{picture}}}:facts", 1)
-    await store._redis.pexpire(f"{{{picture}}}:stream", 1)
+    await raw.pexpire(f"{{{picture}}}:facts", 1)
+    await raw.pexpire(f"{{{picture}}}:stream", 1)
     await asyncio.sleep(0.01)
     assert (await originals.collect()).deleted == 0  # it may belong to an upload under way
     found = await settled(originals, monkeypatch)
@@ -100,10 +100,10 @@ async def test_what_expired_is_collected(store, originals, buckets, address, mon
 
 
 async def test_a_new_store_on_an_old_bucket_deletes_nothing(
-    store, originals, buckets, address, monkeypatch, capsys
+    store, raw, originals, buckets, address, monkeypatch, capsys
 ):
     await stored(store, originals, 0)
-    await store._redis.flushall()
+    await raw.flushall()
     assert (await settled(originals, monkeypatch)).strange == (KEY,)
     assert await fsck.check(store, delete=False, kept=originals) == 0
     assert (
@@ -114,9 +114,9 @@ async def test_a_new_store_on_an_old_bucket_deletes_nothing(
     assert buckets.keys(address) == []
 
 
-async def test_a_reference_that_was_lost_is_put_back(store, originals, monkeypatch):
+async def test_a_reference_that_was_lost_is_put_back(store, raw, originals, monkeypatch):
     picture = await stored(store, originals, 0)
-    await store._redis.delete(f"compass:original:{{{DIGEST}}}")
+    await raw.delete(f"compass:original:{{{DIGEST}}}")
     monkeypatch.setattr(module, "SETTLED_SECONDS", -1.0)
     assert await fsck.check(store, delete=True, kept=originals) == 0
     assert await originals.read(DIGEST) == DATA
