@@ -86,6 +86,9 @@ bench-entropy: setup-dev ## the entropy coder beside others
 bench-capacity: setup-dev ## bytes and CPU seconds for a million pictures
 	$(BIN)/python -m benchmarks.speed.capacity --data $(DATA) --profile $(PROFILE) $(OPTIONS)
 
+bench-memory: setup-dev ## memory for a million pictures, with and without the cold tier
+	$(BIN)/python -m benchmarks.speed.memory $(OPTIONS)
+
 bench-batches: setup-dev ## what batches bring on a GPU
 	$(BIN)/python -m benchmarks.speed.batches --data $(DATA) --profile $(PROFILE) --out $(OUT)/batches $(OPTIONS)
 
@@ -117,7 +120,7 @@ lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--up
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 
-COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --generate-hashes -q
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --generate-hashes -q -c constraints.txt
 # uv installs many times faster than pip; pip does it where uv cannot be had.
 INSTALL = uv=$$(command -v $(BIN)/uv || command -v uv) && "$$uv" pip install --python $(BIN)/python $(1) || \
 	$(BIN)/python -m pip install $(1)

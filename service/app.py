@@ -18,11 +18,15 @@ from service.planning.formats import readable_formats
 from service.planning.presets import Presets
 from service.refining.pictures import Refining
 from service.routes import delivery, health, iiif, images, page
+from service.routes import originals as original_routes
 from service.routes.parameters import presets_of
 from service.settings import Settings
+from service.storage import models
+from service.storage.cooling import Cooling
 from service.storage.disk import Disk
 from service.storage.fsck import watch
 from service.storage.migration import migrate
+from service.storage.originals import originals_of
 from service.storage.records import Effort
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
@@ -40,6 +44,8 @@ from service.web.uploads import incoming_of
 
 log = logging.getLogger("compass")
 
+MODULES = (images, delivery, original_routes, iiif, health, page)
+"""Whose routes the application has."""
 EXPOSED_HEADERS = (
     "ETag", "Server-Timing", "X-Request-ID", "Location", "Retry-After", "Content-Range", "Accept-Ranges",
     "Compass-Layer", "Compass-Layers-Decoded", "Compass-Bytes-Read", "Compass-Bytes-Stored",
@@ -94,10 +100,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def _gone(_: Request, __: ClientGone) -> Response:
         return Response(status_code=499)
 
-    for module in (images, delivery, iiif, health, page):
+    for module in MODULES:
         app.include_router(module.router)
     app.mount("/static", page.files)
-    routers = [module.router for module in (images, delivery, iiif, health, page)]
+    routers = [module.router for module in MODULES]
     routes = [route for router in (app.router, *routers) for route in router.routes]
     app.add_middleware(Methods, routes=routes)
     app.add_middleware(Repeated, repeats=lambda: app.state.context.repeats)
@@ -132,6 +138,7 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
         metrics.store_disk_free.set_function(lambda: disk.free)
     store = Store(url, settings, metrics, disk)
     stack.push_async_callback(store.close)
+    originals = originals_of(settings, store)
     log.info("starting the workers, which load the weights of %s", settings.profile)
     pool = Pool(settings)
     stack.push_async_callback(pool.stop)
@@ -144,12 +151,21 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     if settings.check_hours:
         checked = Store(url, settings, Metrics(), disk)  # what a check reads is no answer's bytes
         stack.push_async_callback(checked.close)
-        checking = asyncio.create_task(watch(checked, settings.check_hours, metrics.damaged.inc))
+        checking = asyncio.create_task(watch(checked, settings.check_hours, metrics.damaged.inc, originals))
         stack.callback(checking.cancel)
+    counted = Store(url, settings, Metrics(), disk)
+    stack.push_async_callback(counted.close)
+    counting = asyncio.create_task(models.watch(counted, metrics, settings.check_hours))
+    stack.push_async_callback(_cancelled, counting)
+    if settings.cold:
+        cooled = Store(url, settings, Metrics(), disk)
+        stack.push_async_callback(cooled.close)
+        cooling = asyncio.create_task(Cooling(cooled, metrics, settings.cold_seconds).for_ever())
+        stack.push_async_callback(_cancelled, cooling)
     if settings.refine != "off":
         refining = asyncio.create_task(_refine(settings.refine, url, settings, metrics, disk, pool))
         stack.push_async_callback(_cancelled, refining)
-    library = Library(settings, store, pool, metrics)
+    library = Library(settings, store, pool, metrics, originals)
     where = "Redis" if settings.redis_url else settings.data
     log.info("profile %s, storing in %s", settings.profile, where)
     incoming = incoming_of(settings)

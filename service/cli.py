@@ -1,6 +1,6 @@
 """The command ``compass``. Heavy imports happen inside the commands, so that each starts fast.
 
-Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 ``fsck`` found damage.
+Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 ``fsck`` found damage, or a backup lacks something.
 """
 
 import argparse
@@ -133,6 +133,35 @@ def _parser() -> argparse.ArgumentParser:
     refine.add_argument("--widths", type=widths, help="with --from: their layer widths in pixels")
     refine.add_argument("--max-width", type=whole, help="with --from: their max_width in pixels")
     refine.set_defaults(run=_refine)
+
+    where = "a folder, file:///folder or s3://bucket/prefix"
+    backup = commands.add_parser(
+        "backup", help="save what is new or changed in the running store, streams and originals"
+    )
+    backup.add_argument("place", help=f"where to: {where}")
+    backup.add_argument("--since", metavar="TIME", help="look no further back than uploads of that time")
+    backup.add_argument(
+        "--keep", type=whole, metavar="N", help="then delete what the last N runs do not need"
+    )
+    backup.set_defaults(run=_backup)
+
+    restore = commands.add_parser("restore", help="bring back what a backup has and the store has not")
+    restore.add_argument("place", help=f"where from: {where}")
+    restore.add_argument("--at", metavar="RUN", default="", help="the last run until then; unset: the last")
+    restore.add_argument("--check", action="store_true", help="read and verify the backup, and write nothing")
+    restore.set_defaults(run=_restore)
+
+    recode = commands.add_parser(
+        "recode", help="code pictures of older models anew with the current one, from their originals"
+    )
+    recode.add_argument("pictures", nargs="*", metavar="ID", help="pictures; none: all of older models")
+    recode.add_argument(
+        "--from-layers",
+        action="store_true",
+        help="code pictures without an original from the largest layer stored: they lose a little",
+    )
+    recode.add_argument("--per-minute", type=whole, help="pictures a minute at most; unset: no limit")
+    recode.set_defaults(run=_recode)
 
     sign = commands.add_parser(
         "sign", help="sign a picture's URL, whole or its path, with the first of COMPASS_URL_KEYS"
@@ -337,6 +366,24 @@ def _models(_: argparse.Namespace) -> int:
 
 def _refine(options: argparse.Namespace) -> int:
     from service.refining.command import run
+
+    return run(options)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from service.backup.command import backup
+
+    return backup(options)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from service.backup.command import restore
+
+    return restore(options)
+
+
+def _recode(options: argparse.Namespace) -> int:
+    from service.recoding.command import run
 
     return run(options)
 

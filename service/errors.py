@@ -22,6 +22,7 @@ ServiceError
 ├── Quarantined 503         this picture ended worker processes; it is not tried for some minutes
 ├── DeadlineExceeded 503    no answer within the time allowed
 ├── StoreUnavailable 503    Redis does not answer
+├── ObjectsUnavailable 503  the object store does not answer: originals, or large layers, cannot be had
 └── StoreFull 507           Redis has no room left
 """
 
@@ -174,6 +175,12 @@ class StoreUnavailable(ServiceError):
     """Redis does not answer."""
 
     status, title = 503, "Store unavailable"
+
+
+class ObjectsUnavailable(ServiceError):
+    """The object store does not answer."""
+
+    status, title = 503, "Object store unavailable"
 
 
 class StoreFull(ServiceError):

@@ -5,6 +5,7 @@ import logging
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from zlib import crc32
 
@@ -12,7 +13,7 @@ from model.stream.container import Header, read_header
 from model.stream.ladder import Ladder
 from service.cache import BoundedCache
 from service.engine.pool import Pool
-from service.errors import BadParameter, DamagedStream, NotFound, UnknownFormat
+from service.errors import BadParameter, DamagedStream, NotFound, ServiceError, UnknownFormat
 from service.flights import Flights
 from service.messages.jobs import Render, Rendered, Upload
 from service.messages.plans import WHITE, RenderPlan
@@ -25,6 +26,7 @@ from service.planning.plans import PLAIN, Finish, make_plan
 from service.planning.quality import ANY, QualityWish, output_quality
 from service.planning.sizing import View
 from service.settings import Settings
+from service.storage.originals import Originals
 from service.storage.records import Facts, Record
 from service.storage.store import Store
 
@@ -73,11 +75,20 @@ class FinishedOrder:
 class Library:
     """Ties store, pool and caches together."""
 
-    def __init__(self, settings: Settings, store: Store, pool: Pool, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        pool: Pool,
+        metrics: Metrics,
+        originals: Originals | None = None,
+    ) -> None:
+        """``originals``: where uploads are kept as they came, if they are."""
         self.settings = settings
         self.store = store
         self.pool = pool
         self.metrics = metrics
+        self.originals = originals
         self._answers: BoundedCache[str, FinishedOrder] = BoundedCache(settings.cache_bytes)
         self._rendering: Flights[FinishedOrder] = Flights(metrics.coalesced.inc)
         self._coding: Flights[Record] = Flights(metrics.coalesced.inc)
@@ -107,9 +118,9 @@ class Library:
         picture = picture_id(digest, quality, ladder, max_width)
         known = await self._known(picture, ttl)
         if known is not None:
-            return known, False
+            return await self._with_original(known, digest.hex(), data), False
         job = Upload(f"upload:{digest.hex()}", data, quality, ladder, max_width)
-        record = await self._coding.join(picture, lambda: self._code(picture, job, ttl))
+        record = await self._coding.join(picture, lambda: self._code(picture, job, digest.hex(), ttl))
         return await self.store.extend(record, _end(ttl)) or record, True
 
     async def _known(self, picture: str, ttl: int | None) -> Record | None:
@@ -130,7 +141,18 @@ class Library:
             await self.store.reindex(extended)
         return extended
 
-    async def _code(self, picture: str, job: Upload, ttl: int | None) -> Record:
+    async def _with_original(self, record: Record, digest: str, data: bytes) -> Record:
+        """A stored picture whose upload is kept, too, where uploads are: now it is, if it was not before."""
+        if self.originals is None:
+            return record
+        await self.originals.keep(record.id, digest, data)
+        if record.facts.original == digest:
+            return record
+        noted = await self.store.amend(record, lambda facts: replace(facts, original=digest))
+        await self.originals.keep(record.id, digest, data)
+        return noted or record
+
+    async def _code(self, picture: str, job: Upload, digest: str, ttl: int | None) -> Record:
         cost = await asyncio.to_thread(upload_cost, job.data)
         coded = await self.pool.upload(job, cost)
         header = read_header(coded.stream)
@@ -147,12 +169,17 @@ class Library:
             expires=_end(ttl),
             profile=b64encode(coded.profile).decode(),
             widths=_offered(header, job.ladder) if header.is_graphic else (),
+            original=digest if self.originals else "",
         )
         record = Record(picture, header, facts)
         start = time.perf_counter()
+        if self.originals:
+            await self.originals.keep(picture, digest, job.data)
         refined = self.settings.refine != "off" and not header.is_graphic
         original = job.data if refined else None
         record = await self.store.put(record, coded.stream, coded.alpha, original)
+        if self.originals:
+            await self.originals.keep(picture, digest, job.data)
         self._observe({**coded.seconds, "store": time.perf_counter() - start})
         self.metrics.pictures_stored.inc()
         self.metrics.kinds_stored.labels(record.header.kind.word).inc()
@@ -167,10 +194,43 @@ class Library:
         return await self.store.record(picture)
 
     async def forget(self, picture: str) -> None:
-        """Delete a picture. Raises NotFound or StoreUnavailable."""
+        """Delete a picture, and its original if no other picture has it. Raises NotFound or StoreUnavailable.
+
+        An original that cannot be deleted now is deleted by a later check of the store.
+        """
         if not is_picture_id(picture):
             raise NotFound(f"no picture {picture[:64]}")
+        digest = held = None
+        if self.originals:
+            with suppress(NotFound, DamagedStream, UnknownFormat):
+                digest = (await self.store.record(picture, fresh=True)).facts.original
+        if self.originals and digest:
+            held = await self.originals.held(picture, digest)
         await self.store.delete(picture)
+        if self.originals and digest and held:
+            try:
+                await self.originals.release(picture, digest, held)
+            except ServiceError as error:
+                log.warning("the original of %s stays until the store is checked: %s", picture, error)
+
+    async def with_original(self, picture: str) -> Record:
+        """The record of a picture whose upload is kept. Raises NotFound if it is not, or if it is lost."""
+        record = await self.find(picture)
+        if self.originals is None or not record.facts.original:
+            raise NotFound(f"the upload of {record.id} is not kept")
+        if await self.originals.size(record.facts.original) is None:
+            raise NotFound(f"the upload of {record.id} is lost")
+        return record
+
+    async def original(self, record: Record) -> bytes:
+        """The upload of a picture, verified. Raises NotFound, DamagedStream or ObjectsUnavailable."""
+        if self.originals is None:
+            raise NotFound(f"the upload of {record.id} is not kept")
+        try:
+            return await self.originals.read(record.facts.original)
+        except DamagedStream:
+            self.metrics.damaged.inc()
+            raise
 
     def order(
         self,

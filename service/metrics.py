@@ -22,8 +22,8 @@ class Metrics:
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(f"compass_{name}", text, labels, registry=registry)
 
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"compass_{name}", text, registry=registry)
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(f"compass_{name}", text, labels, registry=registry)
 
         def histogram(name: str, text: str, label: str) -> Histogram:
             return Histogram(f"compass_{name}", text, (label,), registry=registry, buckets=BUCKETS)
@@ -51,6 +51,18 @@ class Metrics:
         self.refinement_seconds = counter("refinement_seconds", "CPU seconds that workers spent refining")
         self.refinements_waiting = gauge("refinements_waiting", "Pictures that wait to be refined")
         self.refinements_waiting_bytes = gauge("refinements_waiting_bytes", "Bytes of their uploads")
+        self.pictures = gauge("pictures", "Pictures stored, by the model that coded them", ("model",))
+        self.pictures_without_weights = gauge(
+            "pictures_without_weights", "Pictures whose model's weights are not installed"
+        )
+        self.cold_moved = counter(
+            "cold_moved_pictures", "Pictures whose large layers were moved to the cold tier"
+        )
+        self.cold_moved_bytes = counter("cold_moved_bytes", "Bytes moved to the cold tier")
+        self.cold_bytes_read = counter("cold_read_bytes", "Bytes read from the cold tier")
+        self.cold_errors = counter("cold_errors", "Readings that the cold tier did not answer")
+        self.backup = gauge("backup_timestamp_seconds", "When the last complete backup began, Unix time")
+        self.backup.set(math.nan)
         self.store_up = gauge("store_up", "1 if the store answered when metrics were asked for, else 0")
         self.store_memory = gauge("store_memory_bytes", "Memory that the store uses")
         self.store_limit = gauge("store_memory_limit_bytes", "Memory that the store may use; 0: no limit")

@@ -27,6 +27,11 @@ Device = Literal["auto", "cpu", "cuda"]
 Gamut = Literal["srgb", "keep"]
 """The colours that pictures are kept in."""
 
+ObjectAddress = Annotated[
+    str, Field(pattern=r"^(file:///[^?#\s]+|s3://[a-z0-9][a-z0-9.-]{1,62}(/[^?#\s]*)?)$")
+]
+"""A folder, or a bucket and a prefix in it: never with a password."""
+
 
 @dataclass(frozen=True)
 class WorkerSettings:
@@ -275,6 +280,38 @@ class Settings(BaseSettings):
     )
     store_timeout: float = Field(
         default=5, gt=0, description="seconds until an errand to Redis is given up, retries included"
+    )
+
+    # what lies in an object store: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION as everywhere
+    originals: ObjectAddress | None = Field(
+        default=None,
+        description="keep uploads as they came, as file:///folder or s3://bucket/prefix; unset: off",
+    )
+    cold: ObjectAddress | None = Field(
+        default=None,
+        description="move large layers there, as file:///folder or s3://bucket/prefix; unset: off",
+    )
+    cold_width: int = Field(
+        default=1280, ge=1, description="layers wider than this are moved, in pixels; the smallest never is"
+    )
+    cold_seconds: float = Field(
+        default=3600, ge=0, description="seconds that a picture is stored before its large layers are moved"
+    )
+    s3_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^@?#\s]+$",
+        description="address of the S3 service, where it is not AWS; credentials are the AWS_* variables",
+    )
+    s3_access_key_id: SecretStr | None = Field(
+        default=None,
+        description="credentials, where the variables AWS_ACCESS_KEY_ID and"
+        " AWS_SECRET_ACCESS_KEY or the machine's role do not give them, such as from files",
+    )
+    s3_secret_access_key: SecretStr | None = Field(default=None, description="the secret that belongs to it")
+    object_timeout: float = Field(
+        default=30,
+        gt=0,
+        description="seconds until an errand to an object store is given up, retries included",
     )
 
     @field_validator("redis_url")

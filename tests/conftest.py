@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.service.buckets import CREDENTIALS, Buckets
 from tests.service.running import RunningService
 
 
@@ -20,3 +21,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
         yield running.start()
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_buckets() -> Iterator[Buckets]:
+    """An S3 service for all tests."""
+    running = Buckets()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def buckets(shared_buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Buckets:
+    """The same, without faults, and its address and credentials in the environment."""
+    shared_buckets.fault = "none"
+    shared_buckets.asked.clear()
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": shared_buckets.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    return shared_buckets

@@ -144,6 +144,10 @@ class Client:
         """The stored stream, or the part of it that holds ``width`` pixels. Raises ClientError."""
         return self._ask("GET", f"{_path(picture)}/stream", {"width": width})
 
+    def original(self, picture: str) -> bytes:
+        """The upload as it came, for holders of a key. Raises ClientError, with 404 if there is none."""
+        return self._ask("GET", f"{_path(picture)}/original")
+
     def info(self, picture: str) -> StoredPicture:
         """What the service knows of a picture. Raises ClientError, with status 404 if there is none."""
         return StoredPicture.of(json.loads(self._ask("GET", f"{_path(picture)}/info")))

@@ -19,12 +19,14 @@ from service.engine.devices import Place
 from service.engine.ticket import Ticket
 from service.errors import ServiceError
 from service.messages import protocol
-from service.messages.jobs import Refine, Render, Upload
+from service.messages.jobs import Job, Recode, Refine, Render, Upload
 from service.messages.protocol import (
     Begin,
     Failure,
     Progress,
     Ready,
+    RecodeAnswer,
+    RecodeWork,
     RefineAnswer,
     RefineWork,
     RenderAnswer,
@@ -43,7 +45,7 @@ STILL_SECONDS = 5.0
 MEMORY_IN_JOB = 1.5
 """A worker whose job takes this many times the memory limit is killed at once."""
 
-WorkerAnswer = UploadAnswer | RenderAnswer | RefineAnswer | Failure
+WorkerAnswer = UploadAnswer | RenderAnswer | RefineAnswer | RecodeAnswer | Failure
 
 log = logging.getLogger(__name__)
 
@@ -152,9 +154,7 @@ class WorkerLink:
         if renders:
             self._write(RenderWork(tuple(tickets), tuple(renders)))
             return
-        job = tickets[first].job
-        assert isinstance(job, Upload | Refine)
-        self._write(UploadWork(first, job) if isinstance(job, Upload) else RefineWork(first, job))
+        self._write(_work(first, tickets[first].job))
 
     def pause(self) -> None:
         """Make the process stand still, wherever it is, until :meth:`go_on`."""
@@ -279,6 +279,19 @@ def _idle_child() -> Callable[[], None]:
     return in_child
 
 
+def _work(number: int, job: Job) -> protocol.Message:
+    """The message that gives a worker a job which is done by itself."""
+    match job:
+        case Upload():
+            return UploadWork(number, job)
+        case Refine():
+            return RefineWork(number, job)
+        case Recode():
+            return RecodeWork(number, job)
+        case Render():
+            return RenderWork((number,), (job,))
+
+
 def error_of(failure: Failure) -> ServiceError:
     """The error that a worker named, if it is one of ours, else a plain ServiceError."""
     kind = getattr(errors, failure.error, ServiceError)
@@ -289,5 +302,5 @@ def error_of(failure: Failure) -> ServiceError:
 
 def worker_environment(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
     """The environment of a worker: ours without our settings and secrets, with its own place."""
-    kept = {name: value for name, value in environment.items() if not name.startswith("COMPASS_")}
+    kept = {name: value for name, value in environment.items() if not name.startswith(("COMPASS_", "AWS_"))}
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **own}

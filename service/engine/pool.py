@@ -27,7 +27,7 @@ from service.errors import (
     Stopping,
     WorkerFailed,
 )
-from service.messages.jobs import Refine, Refined, Render, Rendered, Result, Upload, Uploaded
+from service.messages.jobs import Recoded, Refine, Refined, Render, Rendered, Result, Upload, Uploaded
 from service.messages.plans import RenderPlan
 from service.messages.protocol import Begin, Failure
 from service.settings import MIB, Settings
@@ -210,7 +210,7 @@ class Pool:
             raise
         finally:
             self._admission.leave(ticket)
-        if isinstance(result, Refined):
+        if isinstance(result, Refined | Recoded):
             return result
         return replace(result, seconds={**result.seconds, "queue": ticket.started - ticket.arrived})
 

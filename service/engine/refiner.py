@@ -1,4 +1,5 @@
-"""The lane below all others: one process that refines pictures while nobody else has work.
+"""The lane below all others: one process that refines pictures, or codes them anew, while nobody else has
+work.
 
 It is a worker process of its own, so that what it does, and how it ends, is nothing to the others. The kernel
 gives it a core only if nobody else wants one (SCHED_IDLE); and as soon as a rendering or an upload enters the
@@ -21,7 +22,7 @@ from service.engine.devices import Place
 from service.engine.link import WorkerAnswer, WorkerLink, error_of
 from service.engine.ticket import Ticket
 from service.errors import DamagedStream, Stopping, WorkerFailed
-from service.messages.jobs import Refine, Refined
+from service.messages.jobs import Recode, Recoded, Refine, Refined, Result
 from service.messages.protocol import Begin, Failure
 from service.settings import MIB, Settings
 
@@ -33,7 +34,7 @@ LAST = 19
 """Niceness, which counts where the kernel groups processes by session."""
 STILL_SECONDS = 120.0
 """One that gets the rest of the CPU alone may seem to stand still for long, and does not hang."""
-_FIRST_SECONDS, _SECONDS = 300.0, {"fast": 300.0, "best": 1500.0}
+_FIRST_SECONDS, _SECONDS = 300.0, {"fast": 300.0, "best": 1500.0, "recode": 60.0}
 """CPU seconds that a picture may take, for itself and for each megapixel of its largest layer: ten times what
 it should.
 """
@@ -76,23 +77,35 @@ class Refiner:
         If the caller gives up, the process is ended. Raises a :class:`service.errors.ServiceError`:
         WorkerFailed if the process ended, Stopping if it was stopped.
         """
+        result = await self._result(job, _seconds_to_refine(job), told)
+        if not isinstance(result, Refined):
+            raise WorkerFailed("the worker gave an answer of another kind")
+        return result
+
+    async def recode(self, job: Recode) -> Recoded:
+        """Code one picture anew. Otherwise as :meth:`refine`."""
+        result = await self._result(job, _FIRST_SECONDS + _SECONDS["recode"] * _megapixels(job.stream))
+        if not isinstance(result, Recoded):
+            raise WorkerFailed("the worker gave an answer of another kind")
+        return result
+
+    async def _result(
+        self, job: Refine | Recode, seconds: float, told: Callable[[float], None] = lambda share: None
+    ) -> Result:
+        """What the process makes of a job of at most so many CPU seconds."""
         async with self._turn:
-            seconds = _seconds_allowed(job)
             link = await self._ready_link()
             now = time.monotonic()
             ticket = Ticket(job, "refine", 0.0, now, now + seconds, told)
             ticket.begin(now)
             link.send({next(self._numbers): ticket})
             try:
-                result = await ticket.answer
+                return await ticket.answer
             except asyncio.CancelledError:
                 link.kill("abandoned")
                 raise
             finally:
                 self._end_later()
-            if not isinstance(result, Refined):
-                raise WorkerFailed("the worker gave an answer of another kind")
-            return result
 
     def make_way(self) -> None:
         """Stand still, at once, and go on when nobody is busy any more."""
@@ -204,10 +217,15 @@ def _answered(ticket: Ticket, answer: WorkerAnswer) -> None:
         ticket.resolve(answer.result)
 
 
-def _seconds_allowed(job: Refine) -> float:
+def _seconds_to_refine(job: Refine) -> float:
     """CPU seconds until a search counts as hung. Raises DamagedStream."""
+    return _FIRST_SECONDS + _SECONDS[job.effort] * _megapixels(job.stream)
+
+
+def _megapixels(stream: bytes) -> float:
+    """Those of a stream's largest layer. Raises DamagedStream."""
     try:
-        top = read_header(job.stream).layers[-1]
+        top = read_header(stream).layers[-1]
     except StreamError as error:
         raise DamagedStream(str(error)) from error
-    return _FIRST_SECONDS + _SECONDS[job.effort] * top.width * top.height / 1e6
+    return top.width * top.height / 1e6

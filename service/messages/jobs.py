@@ -113,5 +113,33 @@ class Rendered:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-Job = Upload | Render | Refine
-Result = Uploaded | Rendered | Refined
+@dataclass(frozen=True)
+class Recode:
+    """Code a stored picture anew, with this worker's weights: the same layers at the same quality.
+
+    ``stream`` is what is stored; if ``data``, the picture's upload, is there, its header is enough, else all
+    of it is needed, and its largest layer is coded. ``key`` names the stream; ``keep_gamut`` tells that it is
+    in the colours of the upload's own profile.
+    """
+
+    key: str
+    data: bytes
+    stream: bytes
+    keep_gamut: bool = False
+
+    @property
+    def layer(self) -> int:
+        """A picture is coded as a whole: 0."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Recoded:
+    """The new stream, and the CPU seconds that it took."""
+
+    stream: bytes
+    seconds: float
+
+
+Job = Upload | Render | Refine | Recode
+Result = Uploaded | Rendered | Refined | Recoded

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.messages.jobs import Refine, Refined, Render, Rendered, Upload, Uploaded
+from service.messages.jobs import Recode, Recoded, Refine, Refined, Render, Rendered, Upload, Uploaded
 from service.settings import WorkerSettings
 
 MAX_HEADER_BYTES = 2**20
@@ -73,6 +73,14 @@ class RefineWork:
 
 
 @dataclass(frozen=True)
+class RecodeWork:
+    """One picture to code anew; ``number`` comes back with the answer."""
+
+    number: int
+    job: Recode
+
+
+@dataclass(frozen=True)
 class Progress:
     """So much of the job of that number is done, 0 to 1."""
 
@@ -105,6 +113,14 @@ class RefineAnswer:
 
 
 @dataclass(frozen=True)
+class RecodeAnswer:
+    """The picture of that number is coded anew."""
+
+    number: int
+    result: Recoded
+
+
+@dataclass(frozen=True)
 class Failure:
     """The job of that number raised ``error``, the name of a class in :mod:`service.errors`."""
 
@@ -120,10 +136,12 @@ Message = (
     | UploadWork
     | RenderWork
     | RefineWork
+    | RecodeWork
     | Progress
     | UploadAnswer
     | RenderAnswer
     | RefineAnswer
+    | RecodeAnswer
     | Failure
 )
 

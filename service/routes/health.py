@@ -1,6 +1,7 @@
 """Routes for those who run the service."""
 
 import asyncio
+import math
 
 from fastapi import APIRouter, Depends, Response
 
@@ -50,12 +51,14 @@ async def metrics(context: ServiceContext) -> Response:
         async with asyncio.timeout(STORE_SECONDS):
             used, limit = await context.store.memory()
             waiting, bytes_waiting = await context.store.waiting.counts()
+            backup = await context.store.last_backup()
     except (ServiceError, TimeoutError):
         measured.store_up.set(0)
     else:
         measured.store_up.set(1)
         measured.store_memory.set(used)
         measured.store_limit.set(limit)
+        measured.backup.set(math.nan if backup is None else backup)
         measured.refinements_waiting.set(waiting)
         measured.refinements_waiting_bytes.set(bytes_waiting)
     return Response(measured.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -9,11 +9,13 @@ from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 
 
-async def open_store(settings: Settings, stack: AsyncExitStack) -> Store:
-    """The store that the settings name, closed by ``stack``. Raises StoreUnavailable if there is none."""
+async def open_store(settings: Settings, stack: AsyncExitStack, create: bool = False) -> Store:
+    """The store that the settings name, closed by ``stack``. Raises StoreUnavailable if there is none, unless
+    it is to be made.
+    """
     url = settings.redis_url
     if url is None:
-        if not (settings.data / "appendonlydir").is_dir():
+        if not create and not (settings.data / "appendonlydir").is_dir():
             raise StoreUnavailable(f"{settings.data} holds no store: set COMPASS_DATA or COMPASS_REDIS_URL")
         valkey = EmbeddedValkey(settings.data)
         url = valkey.url

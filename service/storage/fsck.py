@@ -1,4 +1,4 @@
-"""Check every checksum of every picture in the store, the listing, and what waits to be refined.
+"""Check every checksum of every picture in the store, the listing, what waits to be refined, and originals.
 
 ``compass fsck`` does it once; a running service does it again and again in the background.
 """
@@ -16,6 +16,9 @@ from service.errors import DamagedStream, NotFound, ServiceError, UnknownFormat
 from service.settings import Settings
 from service.storage.by_hand import open_store
 from service.storage.models import Models
+from service.storage.original_check import OriginalCheck
+from service.storage.originals import Originals, originals_of
+from service.storage.records import Record
 from service.storage.store import Store
 
 EXIT_DAMAGED = 3
@@ -35,18 +38,19 @@ def run(delete: bool) -> int:
 
 async def _run(settings: Settings, delete: bool) -> int:
     async with AsyncExitStack() as stack:
-        return await check(await open_store(settings, stack), delete)
+        store = await open_store(settings, stack)
+        return await check(store, delete, originals_of(settings, store))
 
 
-async def check(store: Store, delete: bool) -> int:
-    """Check all pictures; returns the exit code. Raises StoreUnavailable.
+async def check(store: Store, delete: bool, kept: Originals | None = None) -> int:
+    """Check all pictures and the originals that are kept; returns the exit code. Raises StoreUnavailable.
 
     Pictures of another version of the format are counted; they are neither damaged nor ever deleted.
     """
     await store.move_listing()
     seen: set[str] = set()
     damaged = relisted = unknown = 0
-    models = Models()
+    models, originals = Models(), OriginalCheck(kept, thorough=True)
     with tqdm(unit=" pictures", file=sys.stderr, disable=None) as progress:
         async for picture in store.ids():
             if picture in seen:
@@ -54,7 +58,11 @@ async def check(store: Store, delete: bool) -> int:
             seen.add(picture)
             progress.update()
             try:
-                relisted += await check_one(store, picture, models)
+                record = await check_one(store, picture, models)
+                relisted += await store.reindex(record)
+                complaint = await originals.look(record)
+                if complaint:
+                    print(f"{picture}: {complaint}")
             except NotFound:
                 continue  # deleted or expired meanwhile
             except UnknownFormat as error:
@@ -79,35 +87,43 @@ async def check(store: Store, delete: bool) -> int:
     )
     if enlisted:
         print(f"{enlisted} kept uploads were missing from those that wait to be refined")
-    for complaint in models.complaints():
+    for complaint in [*models.complaints(), *await originals.finish(delete)]:
         print(complaint)
     if unknown:
         print(f"{unknown} pictures in another version of the format, which were left alone")
-    return EXIT_DAMAGED if damaged else 0
+    return EXIT_DAMAGED if damaged or originals.lost else 0
 
 
-async def check_one(store: Store, picture: str, models: Models) -> bool:
-    """Read all of a picture, verify it and count it; True if it was missing from the listing.
+async def check_one(store: Store, picture: str, models: Models) -> Record:
+    """Read all of a picture, verify it and count it.
 
     Raises DamagedStream, UnknownFormat, NotFound or StoreUnavailable.
     """
     record = await store.verify(picture)
     models.add(record.header)
-    return await store.reindex(record)
+    return record
 
 
-async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
-    """Check the whole store once in ``hours``, for ever; damage is logged and told to ``found``."""
+async def watch(store: Store, hours: float, found: Callable[[], None], kept: Originals | None = None) -> None:
+    """Check the whole store once in ``hours``, for ever; damage is logged and told to ``found``.
+
+    Originals are looked for, not read: that may cost money.
+    """
     while True:
         began = time.monotonic()
         pictures = damaged = unknown = 0
-        models = Models()
+        models, originals = Models(), OriginalCheck(kept, thorough=False)
         try:
             await store.move_listing()
             async for picture in store.ids():
                 pictures += 1
                 try:
-                    await check_one(store, picture, models)
+                    record = await check_one(store, picture, models)
+                    await store.reindex(record)
+                    complaint = await originals.look(record)
+                    if complaint:
+                        found()
+                        log.error("picture %s: %s", picture, complaint)
                 except NotFound:
                     continue  # deleted or expired meanwhile
                 except UnknownFormat:
@@ -127,6 +143,8 @@ async def watch(store: Store, hours: float, found: Callable[[], None]) -> None:
             log.info("checked %d pictures, %d damaged", pictures, damaged)
             for complaint in models.complaints():
                 log.warning("%s", complaint)
+            for sentence in await originals.finish():
+                log.info("%s", sentence)
             if unknown:
                 log.warning("%d pictures are stored in another version of the format", unknown)
         except ServiceError as error:

@@ -1,6 +1,7 @@
 """Which weights the stored pictures need, and which of these are installed: ``compass models``."""
 
 import asyncio
+import logging
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -8,12 +9,16 @@ from dataclasses import dataclass, field
 from model.errors import WeightsError
 from model.installed import installed, model_id, path_of_profile
 from model.stream.container import Header
-from service.errors import DamagedStream, NotFound, UnknownFormat
+from service.errors import ServiceError
+from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.by_hand import open_store
 from service.storage.store import Store
 
 EXIT_MISSING = 3
+_RETRY_SECONDS = 10.0
+
+log = logging.getLogger("compass")
 
 
 @dataclass
@@ -45,16 +50,31 @@ class Models:
 
 async def count(store: Store) -> Models:
     """Count every readable picture in the store. Raises StoreUnavailable."""
-    models, seen = Models(), set()
-    async for picture in store.ids():
-        if picture in seen:
-            continue
-        seen.add(picture)
-        try:
-            models.add((await store.record(picture)).header)
-        except (NotFound, DamagedStream, UnknownFormat):
-            continue  # what is wrong with it, fsck says
+    models = Models()
+    async for record in store.all_records():  # what is wrong with the others, fsck says
+        models.add(record.header)
     return models
+
+
+async def watch(store: Store, metrics: Metrics, hours: float) -> None:
+    """Count at once, and again every so many hours (0: never); tell metrics and log. Ends when cancelled."""
+    while True:
+        try:
+            models = await count(store)
+        except ServiceError as error:
+            log.warning("the pictures could not be counted by model: %s", error)
+            await asyncio.sleep(_RETRY_SECONDS)
+            continue
+        metrics.pictures.clear()
+        for identity, pictures in models.pictures.items():
+            metrics.pictures.labels(identity.hex()).set(pictures)
+        metrics.pictures.labels("none").set(models.graphics)
+        metrics.pictures_without_weights.set(sum(models.missing.values()))
+        for complaint in models.complaints():
+            log.warning("%s", complaint)
+        if not hours:
+            return
+        await asyncio.sleep(hours * 3600)
 
 
 def described(models: Models, profile: str) -> str:

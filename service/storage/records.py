@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 from zlib import crc32
 
@@ -23,6 +24,8 @@ _KEY = re.compile(rb"\{(" + _PICTURE + rb")\}:stream")
 _ORIGINAL = re.compile(rb"\{(" + _PICTURE + rb")\}:original")
 _CHECKSUM = "crc"
 """The field of the stored facts that checks the others."""
+_LATER = ("refined", "original", "cold")
+"""Facts that came later than the others."""
 
 
 Effort = Literal["fast", "best"]
@@ -40,6 +43,19 @@ class Refinement:
 
 
 @dataclass(frozen=True)
+class Cold:
+    """The end of a stream that lies in the cold tier: the byte of the stream that it begins with, its token
+    there, and its SHA-256 in hexadecimal.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    start: Annotated[int, Field(ge=1)]
+    token: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
 class Facts:
     """What is stored beside a stream; times in seconds since 1970.
 
@@ -47,7 +63,9 @@ class Facts:
     plane in bytes and ``alpha_crcs`` its CRC-32. Pictures stored before there were any have none, and their
     planes are checked by length alone. ``widths`` are those that are offered of a graphic, which has one
     layer, in pixels, smallest first. ``profile`` is the ICC profile of the stream's colours in base64, empty
-    for sRGB. ``source_bits`` are those of a channel of the upload.
+    for sRGB. ``source_bits`` are those of a channel of the upload. ``original`` is the SHA-256 of the upload,
+    in hexadecimal, where it is kept (:mod:`service.storage.originals`), else empty. ``cold`` tells of what
+    lies in the cold tier (:mod:`service.storage.cold`), None if all layers are in Redis.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -65,6 +83,8 @@ class Facts:
     refined: Refinement | None = None
     widths: tuple[Annotated[int, Field(ge=1, le=MAX_EDGE)], ...] = ()
     profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8192)] = ""
+    original: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    cold: Cold | None = None
 
 
 _FACTS = TypeAdapter(Facts)
@@ -144,6 +164,9 @@ def assemble(picture: str, facts: bytes, start: bytes) -> Record:
         raise DamagedStream(f"the stored stream of {picture}: {error}") from error
     if record.facts.alpha and len(record.facts.alpha) != len(record.header.layers):
         raise DamagedStream(f"the stored facts of {picture} do not fit its stream")
+    cold = record.facts.cold
+    if cold is not None and cold.start not in [layer.end for layer in record.header.layers[:-1]]:
+        raise DamagedStream(f"the stored facts of {picture} do not fit its stream")
     if expired(record.facts):
         raise NotFound(f"no picture {picture}")
     return record
@@ -157,13 +180,21 @@ def check_alpha(record: Record, layer: int, data: bytes) -> None:
         raise DamagedStream(f"the alpha plane {layer} of {record.id} does not fit its checksum")
 
 
+def check_cold(record: Record, stream: bytes) -> None:
+    """Raise DamagedStream if the end of a whole stream is not what was moved to the cold tier."""
+    cold = record.facts.cold
+    if cold is not None and sha256(stream[cold.start :]).hexdigest() != cold.digest:
+        raise DamagedStream(f"the large layers of {record.id} do not fit their checksum")
+
+
 def write_facts(facts: Facts) -> str:
-    """Facts as JSON, with their own CRC-32 as ``crc``; those of a picture that nobody refined name no
-    refinement, so that earlier versions can read them.
+    """Facts as JSON, with their own CRC-32 as ``crc``. What earlier versions do not know is named only where
+    there is any, so that they can read the others.
     """
     values = asdict(facts)
-    if facts.refined is None:
-        del values["refined"]
+    for name in _LATER:
+        if not values[name]:
+            del values[name]
     return json.dumps({**values, _CHECKSUM: _crc(values)})
 
 

@@ -32,12 +32,16 @@ from service.errors import (
 )
 from service.metrics import Metrics
 from service.settings import Settings
+from service.storage.cold import cold_tier_of, queue_tokens
 from service.storage.disk import Disk
 from service.storage.errands import Errands, is_of_another_type, raw, together
+from service.storage.leases import Lease, Leases, queue_revocation, watch_token
 from service.storage.listing import Listing
 from service.storage.promises import Promise
 from service.storage.records import (
+    Cold,
     Effort,
+    Facts,
     Record,
     Refinement,
     all_keys,
@@ -45,6 +49,7 @@ from service.storage.records import (
     alpha_keys,
     assemble,
     check_alpha,
+    check_cold,
     expired,
     facts_key,
     index_entry,
@@ -57,9 +62,12 @@ from service.storage.records import (
     stream_key,
     write_facts,
 )
+from service.storage.references import References
 from service.storage.servers import servers
 from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, queue_keep, watch_lease
 
+BACKUP = "compass:backup"
+"""When the last complete backup began."""
 RECORD_SECONDS = 3.0
 """How long a record is believed: so long a picture may be known here that another service has deleted."""
 _BATCH = 500
@@ -68,6 +76,9 @@ _BESIDE = 64 * 1024
 
 _COPIES = 3
 """So often an upload is in the store's memory while it arrives there."""
+
+_TRIES = 3
+"""So often a picture is read that changes while it is read."""
 
 _RECORD = """
 return {redis.pcall('GET', KEYS[1]), redis.pcall('GETRANGE', KEYS[2], 0, ARGV[1])}
@@ -83,7 +94,8 @@ class Store:
     """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound, DamagedStream or
     UnknownFormat.
 
-    ``waiting`` are those that wait to be refined.
+    ``waiting`` are those that wait to be refined, ``leases`` tell whose a picture is to be coded anew, and
+    ``references`` who needs which original, and ``cold`` is where large layers are, if not in Redis.
     """
 
     def __init__(self, url: str, settings: Settings, metrics: Metrics, disk: Disk | None = None) -> None:
@@ -98,7 +110,10 @@ class Store:
         self._errands = Errands(self._servers, promise, settings.store_timeout, metrics)
         self._listing = Listing(self._errands)
         self._waiting_bytes = settings.refine_bytes
+        self.cold = cold_tier_of(settings, self._errands, metrics)
         self.waiting = Waiting(self._errands)
+        self.leases = Leases(self._errands)
+        self.references = References(self._errands)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -129,7 +144,7 @@ class Store:
         kept = original if original and await self._takes(record.id, size, original) else None
 
         async def write(pipe: Pipeline) -> Record:
-            facts = record.facts
+            facts = replace(record.facts, cold=None)
             with suppress(DamagedStream):
                 stored = parse_facts(raw(await pipe.get(facts_key(record.id))))
                 if not expired(stored):
@@ -182,32 +197,96 @@ class Store:
         Returns the new record; None if nothing was written, because the picture is gone, has another stream
         by now, or is no longer ours to refine. Its life, age and alpha planes stay.
         """
+
+        def change(facts: Facts) -> Facts:
+            before = facts.refined.before_bytes if facts.refined else record.bytes
+            cold = facts.cold if stream is None else None
+            return replace(facts, refined=Refinement(effort, before), cold=cold)
+
+        written = await self._exchange(
+            record,
+            stream,
+            change,
+            lambda pipe: watch_lease(pipe, taken),
+            lambda pipe: queue_drop(pipe, taken.picture),
+        )
+        if written is not None:
+            await self.waiting.forget(record.id)
+        return written
+
+    async def recode(self, lease: Lease, record: Record, stream: bytes) -> Record | None:
+        """Put a stream of other weights in the place of the one that ``record`` tells of, whole or not at
+        all. Nobody has searched for a smaller one of it.
+
+        Returns as :meth:`replace` does; life, age and alpha planes stay, too.
+        """
+        return await self._exchange(
+            record,
+            stream,
+            lambda facts: replace(facts, refined=None, cold=None),
+            lambda pipe: watch_token(pipe, lease),
+            lambda pipe: None,
+        )
+
+    async def cool(self, lease: Lease, record: Record, start: bytes, cold: Cold) -> Record | None:
+        """Leave the ``start`` of a stream here, and note where the rest is now. Returns as :meth:`replace`
+        does.
+        """
+        return await self._exchange(
+            record,
+            start,
+            lambda facts: replace(facts, cold=cold),
+            lambda pipe: watch_token(pipe, lease),
+            lambda pipe: None,
+        )
+
+    async def _exchange(
+        self,
+        record: Record,
+        stream: bytes | None,
+        change: Callable[[Facts], Facts],
+        watch: Callable[[Pipeline], Awaitable[bool]],
+        also: Callable[[Pipeline], None],
+    ) -> Record | None:
+        """Write a stream (None: the facts alone) if the stored one is that of ``record`` and ``watch`` says
+        that it is ours, with what ``also`` queues; None if it was not written.
+        """
         header = record.header if stream is None else read_header(stream)
 
         async def write(pipe: Pipeline) -> Record | None:
-            ours = await watch_lease(pipe, taken)
+            ours = await watch(pipe)
             start = raw(await pipe.getrange(stream_key(record.id), 0, MAX_HEADER_BYTES - 1))
             text = raw(await pipe.get(facts_key(record.id)))
             if not ours or assemble(record.id, text, start).header != record.header:
                 return None
-            facts = parse_facts(text)
-            before = facts.refined.before_bytes if facts.refined else record.bytes
-            facts = replace(facts, refined=Refinement(effort, before))
+            facts = change(parse_facts(text))
             pipe.multi()
             if stream is not None:
                 pipe.set(stream_key(record.id), stream, xx=True, keepttl=True)
             pipe.set(facts_key(record.id), write_facts(facts), xx=True, keepttl=True)
-            queue_drop(pipe, record.id)
+            also(pipe)
             return Record(record.id, header, facts)
 
         self._require_room(len(stream or b""))
         try:
-            written = (await self._transaction(record.id, write))[0]
+            return (await self._transaction(record.id, write))[0]
         except NotFound:
             return None
-        if written is not None:
-            await self.waiting.forget(record.id)
-        return written
+
+    async def amend(self, record: Record, change: Callable[[Facts], Facts]) -> Record | None:
+        """Change the facts of a stored picture, and nothing else; None if it is gone."""
+
+        async def write(pipe: Pipeline) -> Record | None:
+            stored = raw(await pipe.get(facts_key(record.id)))
+            if not stored:
+                return None
+            facts = change(parse_facts(stored))
+            pipe.multi()
+            pipe.set(facts_key(record.id), write_facts(facts), xx=True, keepttl=True)
+            return replace(record, facts=facts)
+
+        self._require_room(0)
+        return (await self._transaction(record.id, write))[0]
 
     async def record(self, picture: str, fresh: bool = False) -> Record:
         """What is known of a picture; ``fresh`` asks Redis even if the answer is in memory."""
@@ -245,11 +324,23 @@ class Store:
         return found
 
     async def verify(self, picture: str) -> Record:
-        """Read all of a picture and check it: its facts, every checksum and length, every alpha plane.
+        """The record of a picture, after all of it was read and checked, as :meth:`whole` does."""
+        return (await self.whole(picture))[0]
 
-        Raises DamagedStream, UnknownFormat or NotFound. What is read is not counted: it is in no answer.
+    async def whole(self, picture: str) -> tuple[Record, bytes, tuple[bytes, ...]]:
+        """All of a picture, its stream and its alpha planes, checked: its facts, every checksum and length.
+
+        Raises DamagedStream, UnknownFormat or NotFound; ObjectsUnavailable if a part of it lies where nobody
+        answers. What is read is not counted: it is in no answer.
         """
-        facts, stream, planes = await self._errands.read(
+        for _ in range(_TRIES - 1):
+            with suppress(Replaced):
+                return await self._whole(picture)
+        return await self._whole(picture)
+
+    async def _whole(self, picture: str) -> tuple[Record, bytes, tuple[bytes, ...]]:
+        """As :meth:`whole`. Raises Replaced, too, if it changes meanwhile."""
+        facts, kept, alpha = await self._errands.read(
             facts_key(picture),
             lambda client: together(
                 client,
@@ -259,15 +350,20 @@ class Store:
             ),
         )
         with self._errands.errors():
-            record = assemble(picture, _checked(picture, facts), _checked(picture, stream))
-            planes = _answer(picture, planes)
+            record = assemble(picture, _checked(picture, facts), _checked(picture, kept))
+            planes = _answer(picture, alpha)[: len(record.facts.alpha)]
+            stream, cold = raw(kept), record.facts.cold
+            if cold is not None:
+                stream = stream[: cold.start] + await self._from_cold(record, cold, record.header.total)
+                if len(stream) == record.header.total:
+                    await asyncio.to_thread(check_cold, record, stream)
             try:
-                await asyncio.to_thread(verify, raw(stream))
+                await asyncio.to_thread(verify, stream)
             except StreamError as error:
                 raise DamagedStream(f"the stored stream of {picture}: {error}") from error
-            for k in range(len(record.facts.alpha)):
-                check_alpha(record, k, raw(planes[k]))
-        return record
+            for k, plane in enumerate(planes):
+                check_alpha(record, k, raw(plane))
+        return record, stream, tuple(map(raw, planes))
 
     async def prefix(self, record: Record, layer: int) -> bytes:
         """The first bytes of the stream, up to the end of ``layer``, every checksum verified in a thread."""
@@ -280,15 +376,23 @@ class Store:
                 raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
         return data
 
+    async def header(self, record: Record) -> bytes:
+        """The bytes of a stream's header. Raises Replaced if it is another one by now."""
+        data = await self._start(record, record.header.length)
+        with self._errands.errors():
+            if assemble(record.id, write_facts(record.facts).encode(), data).header != record.header:
+                raise Replaced(f"the stream of {record.id} is another one by now")
+        return data
+
     async def unverified_prefix(self, record: Record, layer: int) -> bytes:
         """As :meth:`prefix`, with no more than its header and its length checked. Raises Replaced, too: then
         the picture has another stream than ``record`` tells of, and a fresh record tells of that.
 
         For those who verify what they decode, and tell :meth:`found_damaged` what they find.
         """
-        end = record.header.layers[layer].end
-        key = stream_key(record.id)
-        data = raw(await self._errands.read(key, lambda client: client.getrange(key, 0, end - 1)))
+        end, cold = record.header.layers[layer].end, record.facts.cold
+        warm = end if cold is None else min(end, cold.start)
+        data = await self._start(record, warm)
         self._metrics.bytes_read.inc(len(data))
         if not data:
             self._records.pop(record.id, None)
@@ -297,6 +401,10 @@ class Store:
             try:
                 if read_header(data) != record.header:
                     raise Replaced(f"the stream of {record.id} is another one by now")
+                if len(data) < warm and cold is None and await self._was_moved(record):
+                    raise Replaced(f"the large layers of {record.id} lie elsewhere by now")
+                if len(data) == warm < end and cold is not None:
+                    data += await self._from_cold(record, cold, end)
                 if len(data) < end:
                     raise DamagedStream(f"the stream of {record.id} ends at byte {len(data)}, not {end}")
             except StreamError as error:
@@ -306,6 +414,24 @@ class Store:
                 self._records.pop(record.id, None)
                 raise
         return data
+
+    async def _start(self, record: Record, end: int) -> bytes:
+        """The bytes of a stream that are in Redis, up to byte ``end`` of it."""
+        key = stream_key(record.id)
+        return raw(await self._errands.read(key, lambda client: client.getrange(key, 0, end - 1)))
+
+    async def _was_moved(self, record: Record) -> bool:
+        """Whether layers are in the cold tier by now that a record says are here."""
+        return (await self.record(record.id, fresh=True)).facts.cold is not None
+
+    async def _from_cold(self, record: Record, cold: Cold, end: int) -> bytes:
+        """The cold bytes of a stream up to its byte ``end``. Raises Replaced if they lie elsewhere by now."""
+        try:
+            return await self.cold.read(record.id, cold, end)
+        except DamagedStream:
+            if (await self.record(record.id, fresh=True)).facts.cold != cold:
+                raise Replaced(f"the large layers of {record.id} lie elsewhere by now") from None
+            raise
 
     def found_damaged(self, picture: str) -> None:
         """Count a picture whose stream was found damaged elsewhere, and forget what is known of it."""
@@ -336,6 +462,8 @@ class Store:
                 client,
                 lambda pipe: pipe.get(facts_key(picture)),
                 lambda pipe: pipe.delete(*all_keys(picture)),
+                lambda pipe: queue_tokens(pipe, picture),
+                lambda pipe: queue_revocation(pipe, picture),
                 lambda pipe: queue_drop(pipe, picture),
             )
             if not answers[1]:
@@ -343,13 +471,15 @@ class Store:
             return answers
 
         with self._changing(picture):
-            facts, deleted, waited = await self._errands.write(facts_key(picture), deleting)
+            facts, deleted, tokens, _, waited = await self._errands.write(facts_key(picture), deleting)
         if waited:
             await self.waiting.forget(picture)
         if not deleted:
             raise NotFound(f"no picture {picture}")
         with suppress(DamagedStream, StoreUnavailable):  # then it goes from the listing when that is read
             await self._listing.drop(picture, index_entry(picture, parse_facts(raw(facts))))
+        if isinstance(tokens, set) and self.cold.is_set:
+            await self.cold.delete(picture, tokens)
 
     async def delete_damaged(self, picture: str) -> None:
         """Delete a picture if it is damaged, but not if it is repaired meanwhile. Raises NotFound.
@@ -363,6 +493,7 @@ class Store:
             except DamagedStream:
                 pipe.multi()
                 pipe.delete(*all_keys(picture))
+                queue_revocation(pipe, picture)
                 queue_drop(pipe, picture)
 
         await self._transaction(picture, write)
@@ -437,6 +568,40 @@ class Store:
             picture = picture_of_key(key)
             if picture is not None:  # others' keys are none of our business
                 yield picture
+
+    async def look_up(self, pictures: Sequence[str]) -> list[Found]:
+        """What is known of pictures, or why nothing is known of one; asked for all at once."""
+        return await self._records_of(pictures) if pictures else []
+
+    async def all_records(self) -> AsyncIterator[Record]:
+        """Every readable picture in the store, once, in no order; only headers are read."""
+        async for _, found in self.all_found():
+            if isinstance(found, Record):
+                yield found
+
+    async def all_found(self) -> AsyncIterator[tuple[str, Found]]:
+        """Every picture in the store, once, in no order: its record, or why there is none."""
+        seen: set[str] = set()
+        batch: list[str] = []
+        async for picture in self.ids():
+            if picture not in seen:
+                seen.add(picture)
+                batch.append(picture)
+            if len(batch) == _BATCH:
+                for one in zip(batch, await self.look_up(batch), strict=True):
+                    yield one
+                batch.clear()
+        for one in zip(batch, await self.look_up(batch), strict=True):
+            yield one
+
+    async def note_backup(self, began: float) -> None:
+        """Remember when the last complete backup began, in seconds since 1970."""
+        await self._errands.write(BACKUP, lambda client: client.set(BACKUP, f"{began:.3f}"))
+
+    async def last_backup(self) -> float | None:
+        """When it began; None if there was none."""
+        found = raw(await self._errands.read(BACKUP, lambda client: client.get(BACKUP)))
+        return float(found) if found else None
 
     async def move_listing(self) -> int:
         """Move what earlier versions have listed to where this one does; returns how many pictures that were.

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 
 from service.engine.pool import Pool
-from service.errors import Forbidden
+from service.errors import Forbidden, Unauthorized
 from service.library import Library
 from service.metrics import Metrics
 from service.planning.presets import Presets
@@ -56,6 +56,15 @@ ServiceContext = Annotated[Context, Depends(_context)]
 
 async def may_write(key: ApiKey, context: ServiceContext) -> None:
     """Dependency of writing routes. Raises Unauthorized."""
+    require_api_key(key, context.settings.api_keys)
+
+
+async def may_have_originals(key: ApiKey, context: ServiceContext) -> None:
+    """Dependency of originals, which tell what pictures do not, such as where they were taken: no signature
+    opens them, and nobody without a key, even where anybody may write. Raises Unauthorized.
+    """
+    if not context.settings.api_keys:
+        raise Unauthorized("originals are for holders of a key, and this service has none (COMPASS_API_KEYS)")
     require_api_key(key, context.settings.api_keys)
 
 

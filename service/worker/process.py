@@ -29,6 +29,8 @@ from service.messages.protocol import (
     Failure,
     Message,
     Progress,
+    RecodeAnswer,
+    RecodeWork,
     RefineAnswer,
     RefineWork,
     RenderAnswer,
@@ -90,6 +92,10 @@ class Worker:
             result = self._guarded(lambda job: self._tasks.refine(job, told), message.job)
             failure = _failure(message.number, result) if isinstance(result, ServiceError) else None
             self._send(failure or RefineAnswer(message.number, result))
+        elif isinstance(message, RecodeWork):
+            result = self._guarded(self._tasks.recode, message.job)
+            failure = _failure(message.number, result) if isinstance(result, ServiceError) else None
+            self._send(failure or RecodeAnswer(message.number, result))
         elif isinstance(message, RenderWork):
             for number, rendered in zip(message.numbers, self._render(message.jobs), strict=True):
                 if isinstance(rendered, ServiceError):

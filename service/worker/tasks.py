@@ -21,7 +21,7 @@ from model.geometry import Box, Size, whole
 from model.stream.container import Header, read_graphic, read_header, verify
 from service.cache import BoundedCache
 from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError, WeightsMissing
-from service.messages.jobs import Refine, Refined, Render, Rendered, Upload, Uploaded
+from service.messages.jobs import Recode, Recoded, Refine, Refined, Render, Rendered, Upload, Uploaded
 from service.planning.formats import MEDIA_TYPES
 from service.planning.sizing import decoded_alone
 from service.settings import WorkerSettings
@@ -156,6 +156,37 @@ class Tasks:
         except CompassError as error:
             raise BadPicture(str(error)) from error
         return Refined(found if better else b"", time.process_time() - began)
+
+    def recode(self, job: Recode) -> Recoded:
+        """Code a stored picture anew with the weights of this worker, in the same layers at the same quality;
+        the new stream is decoded once.
+
+        Raises BadPicture if the upload is not what the stream was coded from, DamagedStream if the stream is
+        damaged, and WeightsMissing if it has to be decoded and its weights are not installed.
+        """
+        began = time.process_time()
+        try:
+            header = read_header(job.stream)
+            if header.is_graphic:
+                raise BadParameter("graphics are coded without weights")
+            top = header.sizes[-1]
+            if job.data:
+                pixels = np.asarray(imagefile.read(job.data, self._max_pixels, top.width, job.keep_gamut).rgb)
+                if size_of(pixels) != top:
+                    raise BadPicture(f"the upload has {size_of(pixels)} pixels, its stream {top}")
+            else:
+                with self._first_use(header.model_id):
+                    pixels = self._codec.decode(job.stream)
+            found = self._codec.encode(pixels, header.sizes, header.layers[-1].quality)
+            verify(found)
+            self._codec.decode(found)
+        except UnknownModel as error:
+            raise WeightsMissing(str(error)) from error
+        except StreamError as error:
+            raise DamagedStream(str(error)) from error
+        except CompassError as error:
+            raise BadPicture(str(error)) from error
+        return Recoded(found, time.process_time() - began)
 
     def _as_good(self, stream: bytes, other: bytes, header: Header, picture: np.ndarray) -> bool:
         """Whether no layer of a stream, decoded, is further from the picture than in another stream of the

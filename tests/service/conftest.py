@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis.asyncio as redis
 
 from service.app import create_app
 from service.metrics import Metrics
@@ -60,6 +61,14 @@ async def store(valkey: EmbeddedValkey) -> AsyncIterator[Store]:
     """An empty store."""
     async with store_of(valkey) as opened:
         yield opened
+
+
+@pytest.fixture
+async def raw(valkey: EmbeddedValkey) -> AsyncIterator[redis.Redis]:
+    """A plain client of the same server, to break things with."""
+    client = redis.Redis(unix_socket_path=str(valkey.socket))
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture

@@ -66,6 +66,10 @@ class Shelf(Store):
         """Nothing waits."""
         return Line()
 
+    async def last_backup(self) -> float | None:
+        """None."""
+        return None
+
     async def memory(self) -> tuple[int, int]:
         """Raises StoreUnavailable while it is ``down``."""
         await self.ping()

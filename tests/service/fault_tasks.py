@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import BadPicture, ServiceError
-from service.messages.jobs import Refine, Refined, Render, Rendered, Upload, Uploaded
+from service.messages.jobs import Recode, Recoded, Refine, Refined, Render, Rendered, Upload, Uploaded
 from service.settings import WorkerSettings
 
 
@@ -43,6 +43,10 @@ class FaultTasks:
             told((step + 1) / order["steps"])
         self._act(order)
         return Refined(job.stream[:-1], 0.5)
+
+    def recode(self, job: Recode) -> Recoded:
+        self._act(json.loads(job.data))
+        return Recoded(job.stream[::-1], 0.25)
 
     def render(self, job: Render) -> Rendered:
         """The body tells the process, its thread and environment, and the job's key."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from service.planning.quality import QualityWish
 from service.planning.sizing import View
 from service.routes.schemas import picture_info
 from service.settings import Settings
+from service.storage.originals import originals_of
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from tests.service.fakes import MODEL_ID, stream
@@ -282,3 +284,20 @@ async def test_only_what_shows_is_part_of_an_order(make: Make) -> None:
         library.order(record, view, "png", wish=QualityWish(3)).etag
         == library.order(record, view, "png").etag
     )
+
+
+async def test_an_upload_sent_again_gets_its_original(make: Make, tmp_path: Any) -> None:
+    """A picture that was stored before originals were kept has one once its upload comes again."""
+    library = make()
+    record, _ = await library.keep(b"picture")
+    assert record.facts.original == ""
+    settings = Settings(originals=f"file://{tmp_path}/originals")
+    library.originals = originals_of(settings, library.store)
+    record, new = await library.keep(b"picture")
+    assert not new
+    assert record.facts.original == sha256(b"picture").hexdigest()
+    assert await library.original(await library.with_original(record.id)) == b"picture"
+    assert len(workers(library).uploads) == 1
+    assert [path.name for path in tmp_path.glob("originals/originals/*")] == [record.facts.original]
+    await library.forget(record.id)
+    assert not list(tmp_path.glob("originals/originals/*"))

@@ -18,7 +18,7 @@ from service.engine.devices import refining_place
 from service.engine.pool import Pool
 from service.engine.refiner import QUIET_SECONDS, Refiner
 from service.errors import BadPicture, DamagedStream, Stopping, WorkerFailed
-from service.messages.jobs import Refine
+from service.messages.jobs import Recode, Recoded, Refine
 from service.settings import Settings
 from tests.service.engine.test_pool import COST, FAULTS, alive, render, until, upload
 from tests.service.fakes import stream
@@ -256,3 +256,14 @@ def test_a_process_that_stands_still_ends_with_its_parent(seconds: float) -> Non
         host.kill()
         host.wait()
     wait_for_end([pid])
+
+
+async def test_it_codes_anew_too(make: Make) -> None:
+    refiner = make()
+    order = Recode("key", b"{}", STREAM)
+    assert await refiner.recode(order) == Recoded(STREAM[::-1], 0.25)
+    with pytest.raises(WorkerFailed):
+        await refiner.recode(Recode("key", json.dumps({"do": "crash"}).encode(), STREAM))
+    with pytest.raises(DamagedStream):
+        await refiner.recode(Recode("key", b"{}", b"no stream"))
+    assert await refiner.recode(order) == Recoded(STREAM[::-1], 0.25)

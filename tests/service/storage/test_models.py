@@ -1,12 +1,15 @@
 """Which weights stored pictures need: counted, and told where they are missing."""
 
+import asyncio
 from dataclasses import replace
 
 from model.geometry import Size
 from model.installed import installed
 from model.stream.container import CodedLayer, Kind, read_header, write, write_graphic
+from service.metrics import Metrics
 from service.storage import fsck
-from service.storage.models import count, described
+from service.storage import models as module
+from service.storage.models import count, described, watch
 from tests.service.storage.test_store import STREAM, record
 
 LITE = next(identity for identity, path in installed().items() if path.name == "lite.safetensors")
@@ -39,3 +42,35 @@ async def test_an_empty_store_needs_none(store):
     models = await count(store)
     assert models.missing == {}
     assert described(models, "no such profile").splitlines()[0].endswith("0 pictures  lite.safetensors")
+
+
+async def test_metrics_and_log_tell_of_them_at_the_start_and_later(store, valkey, caplog, monkeypatch):
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0.02)
+    metrics, other = Metrics(), read_header(STREAM).model_id.hex()
+
+    def value(name, **labels):
+        return metrics.registry.get_sample_value(name, labels)
+
+    for number, stream in enumerate((STREAM, STREAM, INSTALLED, GRAPHIC)):
+        await store.put(of(number, stream), stream, ())
+    await valkey.stop()
+    watching = asyncio.create_task(watch(store, metrics, 0.1 / 3600))
+    while "could not be counted" not in caplog.text:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    await valkey.start()
+    while value("compass_pictures", model=other) != 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    assert value("compass_pictures", model=LITE.hex()) == 1
+    assert value("compass_pictures", model="none") == 1
+    assert value("compass_pictures_without_weights") == 2
+    assert f"2 pictures need the weights of model {other}, which are not installed" in caplog.text
+    for number in (0, 1):
+        await store.delete(record(number).id)
+    while value("compass_pictures_without_weights"):  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    assert value("compass_pictures", model=other) is None
+    watching.cancel()
+
+
+async def test_who_never_checks_counts_once(store):
+    await watch(store, Metrics(), 0)

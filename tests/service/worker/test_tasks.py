@@ -15,7 +15,7 @@ from model.geometry import Size
 from model.stream.container import CodedLayer, Kind, read_header, verify, write, write_graphic
 from model.stream.ladder import Ladder
 from service.errors import BadParameter, BadPicture, DamagedStream, WeightsMissing
-from service.messages.jobs import Refine, Rendered, Upload
+from service.messages.jobs import Recode, Refine, Rendered, Upload
 from service.settings import Settings, WorkerSettings
 from service.worker import imagefile
 from service.worker.tasks import Tasks
@@ -333,3 +333,40 @@ def test_what_cannot_be_refined(settings: WorkerSettings) -> None:
     foreign = write(b"no model", 256, [CodedLayer(160, 128, 60, b"hyper", [b"tile"])])
     with pytest.raises(WeightsMissing):
         tasks.refine(Refine("key", data, foreign, "fast"))
+
+
+def test_a_picture_is_coded_anew_from_its_upload(settings: WorkerSettings) -> None:
+    """Whatever weights it was coded with before, and whether they are installed."""
+    tasks, data = Tasks(settings), _upload()
+    stored = tasks.upload(Upload("", data, 60, Ladder((80,)))).stream
+    header = read_header(stored)
+    old = [CodedLayer(w.width, w.height, w.quality, b"hyper", [b"tile"]) for w in header.layers]
+    found = tasks.recode(Recode("key", data, write(b"no model", 256, old)))
+    assert found.stream == stored
+    assert found.seconds > 0
+
+
+def test_a_picture_is_coded_anew_from_what_is_stored(settings: WorkerSettings) -> None:
+    tasks = Tasks(settings)
+    stored = tasks.upload(Upload("", _upload(), 60, Ladder((80,)))).stream
+    found = tasks.recode(Recode("key", b"", stored)).stream
+    assert read_header(found).sizes == read_header(stored).sizes
+    before, after = (tasks._codec.decode(stream).astype(int) for stream in (stored, found))
+    assert np.abs(before - after).mean() < 8
+
+
+def test_what_cannot_be_coded_anew(settings: WorkerSettings) -> None:
+    tasks, data = Tasks(settings), _upload()
+    stored = tasks.upload(Upload("", data, 60, Ladder((80,)))).stream
+    foreign = write(b"no model", 256, [CodedLayer(160, 128, 60, b"hyper", [b"tile"])])
+    with pytest.raises(WeightsMissing):
+        tasks.recode(Recode("key", b"", foreign))
+    with pytest.raises(BadPicture, match="its stream"):
+        tasks.recode(Recode("key", _upload(160, 120), stored))
+    with pytest.raises(BadPicture):
+        tasks.recode(Recode("key", data[:-200], stored))
+    with pytest.raises(DamagedStream):
+        tasks.recode(Recode("key", b"", stored[:-1]))
+    graphic = write_graphic(Kind.LOSSLESS, Size(2, 3), 100, b"file")
+    with pytest.raises(BadParameter):
+        tasks.recode(Recode("key", data, graphic))

@@ -1,0 +1,143 @@
+"""The command ``compass recode``: pictures of older models coded anew, by any number of processes at once.
+
+It works on the store itself, beside running services or without any. What is done is told by the streams
+themselves: whoever begins again finds only what is left.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from random import shuffle
+
+from tqdm import tqdm
+
+from model.installed import model_id, path_of_profile
+from service.client.folder import LINE_SECONDS, in_words
+from service.engine.devices import refining_place
+from service.engine.refiner import Refiner
+from service.errors import BadParameter
+from service.planning.identity import is_picture_id
+from service.recoding.pictures import Outcome, Recoding
+from service.settings import Settings
+from service.storage.by_hand import open_store
+from service.storage.leases import LEASE_SECONDS
+from service.storage.originals import originals_of
+from service.storage.store import Store
+
+LOOK_SECONDS = 1.0
+"""So often a picture is looked at that another process has."""
+
+
+@dataclass
+class Tally:
+    """What was done: pictures by how they ended, bytes of those coded anew, CPU seconds."""
+
+    endings: Counter[str] = field(default_factory=Counter)
+    before: int = 0
+    after: int = 0
+    seconds: float = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """One more picture."""
+        self.endings[outcome.ending] += 1
+        self.seconds += outcome.seconds
+        self.before += outcome.before
+        self.after += outcome.after
+
+    @property
+    def saved(self) -> int:
+        """Bytes that the pictures are smaller; less than 0 if they are larger."""
+        return self.before - self.after
+
+    def __str__(self) -> str:
+        share = 100 * self.saved / self.before if self.before else 0
+        text = f"{self.endings['recoded']} pictures coded anew: {in_words(self.after)} of"
+        text += f" {in_words(self.before)}, {in_words(self.saved)} ({share:.1f} %) saved"
+        text += f" in {self.seconds:.0f} CPU seconds"
+        others = {
+            "current": "are of the current model by now",
+            "taken": "are worked on by others",
+            "gone": "are gone, or have changed",
+            "without": "have no original and stay as they are (--from-layers codes them from what is stored)",
+            "failed": "failed and stay as they are",
+        }
+        return text + "".join(
+            f"; {self.endings[how]} {what}" for how, what in others.items() if self.endings[how]
+        )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Code anew what the arguments name; 0 if nothing failed, else 1. Raises ServiceError and OSError."""
+    for picture in options.pictures:
+        if not is_picture_id(picture):
+            raise BadParameter(f"{picture[:64]!r} is no picture's id")
+    return asyncio.run(_run(Settings(), options))
+
+
+async def _run(settings: Settings, options: argparse.Namespace) -> int:
+    current = model_id(path_of_profile(settings.profile))
+    async with AsyncExitStack() as stack:
+        store = await open_store(settings, stack)
+        originals = originals_of(settings, store)
+        place = refining_place(settings, os.environ)
+        refiner = Refiner(settings, place, "service.worker.tasks:Tasks", busy=lambda: False)
+        stack.push_async_callback(refiner.stop)
+        recoding = Recoding(store, originals, current, refiner.recode, options.from_layers)
+        pictures = await _concerned(store, recoding, options.pictures)
+        pace = 60 / options.per_minute if options.per_minute else 0.0
+        tally = Tally()
+        bar = tqdm(total=len(pictures), desc="recode", unit=" pictures", file=sys.stderr, disable=None)
+        told = time.monotonic()
+        try:
+            async for outcome in _recoded(recoding, pictures, pace):
+                tally.add(outcome)
+                bar.update()
+                bar.set_postfix_str(f"{in_words(tally.saved)} saved")
+                if bar.disable and time.monotonic() - told > LINE_SECONDS:
+                    told = time.monotonic()
+                    print(tally, file=sys.stderr, flush=True)
+        finally:
+            bar.close()
+            print(tally)
+        return 1 if tally.endings["failed"] else 0
+
+
+async def _concerned(store: Store, recoding: Recoding, chosen: Sequence[str]) -> list[str]:
+    """The pictures that were coded with other weights, in an order of this process's own: so that several get
+    into one another's way rarely.
+    """
+    found = [record.id async for record in store.all_records() if recoding.concerns(record)]
+    if chosen:
+        found = [picture for picture in found if picture in set(chosen)]
+    shuffle(found)
+    return found
+
+
+async def _recoded(recoding: Recoding, pictures: Sequence[str], pace: float) -> AsyncIterator[Outcome]:
+    """Code them anew, one in ``pace`` seconds at most. What others have is looked at again at the end, for as
+    long as whoever died may hold it.
+    """
+    due, held = time.monotonic(), []
+    for picture in pictures:
+        outcome = await recoding.one(picture)
+        if outcome.ending == "taken":
+            held.append(picture)
+            continue
+        yield outcome
+        if outcome.ending == "recoded":
+            due = max(due + pace, time.monotonic() - pace)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+    until = time.monotonic() + 2 * LEASE_SECONDS
+    while held:
+        outcome = await recoding.one(held[0])
+        if outcome.ending == "taken" and time.monotonic() < until:
+            await asyncio.sleep(LOOK_SECONDS)
+            continue
+        yield outcome
+        held.pop(0)

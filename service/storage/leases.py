@@ -1,0 +1,80 @@
+"""Whose a stored picture is to be worked on, for some seconds: ``{id}:lease``, a token that ends by itself.
+
+Who dies frees the picture when the time is over; who merely hangs so long finds its token gone when it wants
+to write, because whoever writes watches it.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio.client import Pipeline
+
+from service.storage.errands import Errands
+
+LEASE_SECONDS = 60.0
+"""A picture is somebody's for so long; it is asked for again after a third of it."""
+
+_IF_OURS = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+_RENEW = _IF_OURS + "return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
+_GIVE_BACK = _IF_OURS + "return redis.call('DEL', KEYS[1])"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A picture that nobody else works on as long as the lease is renewed."""
+
+    picture: str
+    token: str
+
+
+class Leases:
+    """The leases of one store's pictures. Raises StoreUnavailable or StoreFull."""
+
+    def __init__(self, errands: Errands) -> None:
+        self._errands = errands
+
+    async def take(self, picture: str) -> Lease | None:
+        """Have a picture for LEASE_SECONDS; None if another has it."""
+        lease = Lease(picture, secrets.token_hex(16))
+        key = _key(picture)
+        ours = await self._errands.change(
+            key, lambda client: client.set(key, lease.token, nx=True, px=_milliseconds())
+        )
+        return lease if ours else None
+
+    async def renew(self, lease: Lease) -> bool:
+        """Keep it for another LEASE_SECONDS; False if it is ours no more."""
+        return bool(await self._run(_RENEW, lease, _milliseconds()))
+
+    async def give_back(self, lease: Lease) -> None:
+        """Let others have it."""
+        await self._run(_GIVE_BACK, lease)
+
+    async def _run(self, script: str, lease: Lease, *arguments: int) -> Any:
+        key = _key(lease.picture)
+        return await self._errands.change(
+            key, lambda client: client.eval(script, 1, key, lease.token, *arguments)
+        )
+
+
+async def watch_token(pipe: Pipeline, lease: Lease) -> bool:
+    """Watch a lease in a transaction that is only carried out if it does not change; whether it is ours."""
+    await pipe.watch(_key(lease.picture))
+    answer: Any = pipe.get(_key(lease.picture))
+    return bool(await answer == lease.token.encode())
+
+
+def queue_revocation(pipe: Pipeline, picture: str) -> None:
+    """Queue the command that takes a deleted picture from whoever has it: one that is stored again is not
+    its.
+    """
+    pipe.delete(_key(picture))
+
+
+def _key(picture: str) -> str:
+    return f"{{{picture}}}:lease"
+
+
+def _milliseconds() -> int:
+    return round(1000 * LEASE_SECONDS)
