@@ -1,4 +1,4 @@
-"""Moving large layers to the cold tier in the background, one picture after the other, and tidying up there.
+"""Moving large layers to the cold tier in the background, and tidying up there.
 
 A move writes the object first, reads it back, and then, in one transaction, cuts the stream in Redis and
 notes in the facts where the rest lies; only for exactly the stream that was read, and only with a lease that
@@ -23,8 +23,10 @@ SETTLED_SECONDS = 3600.0
 """Whoever wrote an object so long ago has lost its lease."""
 _SHORTEST_LIFE = 86400.0
 """Pictures that end sooner stay where they are."""
+_AT_ONCE = 4
+"""So many pictures are moved at once: all of them are in memory meanwhile."""
 _PAUSE = 0.01
-"""Seconds between two moves."""
+"""Seconds from one lot to the next."""
 _TIDY_SECONDS = 86400.0
 _BATCH = 500
 _LEAST_PASS = 10.0
@@ -72,13 +74,25 @@ class Cooling:
     async def move(self) -> Moved:
         """Move the large layers of all pictures that are old enough. Raises a ServiceError."""
         done = Moved()
+        batch: list[str] = []
         async for record in self._store.all_records():
-            if self._concerns(record) and not await self._store.waiting.waits(record.id):
-                moved = await self._moved(record.id)
-                done.pictures += moved > 0
-                done.bytes += moved
+            if self._concerns(record):
+                batch.append(record.id)
+            if len(batch) == _AT_ONCE:
+                await self._move_all(batch, done)
+                batch.clear()
                 await asyncio.sleep(_PAUSE)
+        await self._move_all(batch, done)
         return done
+
+    async def _move_all(self, pictures: Sequence[str], done: Moved) -> None:
+        """Move some pictures at once: most of a move is waiting for the object store."""
+        moved = await asyncio.gather(*map(self._moved, pictures), return_exceptions=True)
+        for one in moved:
+            if isinstance(one, BaseException):
+                raise one
+            done.pictures += one > 0
+            done.bytes += one
 
     async def tidy(self) -> int:
         """Delete what no picture has, and who wrote it has lost the right to name; returns how many objects
@@ -119,6 +133,8 @@ class Cooling:
 
     async def _moved(self, picture: str) -> int:
         """Move one picture; the bytes that were moved, 0 if none were."""
+        if await self._store.waiting.waits(picture):
+            return 0
         lease = await self._store.leases.take(picture)
         if lease is None:
             return 0
