@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from fastapi import Request, Response
 
@@ -9,9 +10,10 @@ from service.errors import Replaced
 from service.library import FinishedOrder, Order
 from service.storage.records import Record
 from service.web.access import seconds_valid, signed_target
-from service.web.conditional import matches
+from service.web.conditional import Unsatisfiable, matches, requested_span
 from service.web.connection import while_connected
 from service.web.context import Context, readable_by_all
+from service.web.problems import response as problem
 from service.web.repeats import FROM_MEMORY
 from service.web.sending import BodyResponse
 
@@ -37,6 +39,42 @@ async def of_one_stream(answer: Callable[[], Awaitable[Response]]) -> Response:
         except Replaced:
             continue
     return await answer()
+
+
+@dataclass(frozen=True)
+class StoredBytes:
+    """Bytes that are given out as they are stored, or a range of them: how many, their entity tag and media
+    type, what the metrics call them, and what reads them all.
+    """
+
+    size: int
+    etag: str
+    media_type: str
+    name: str
+    read: Callable[[], Awaitable[bytes]]
+
+
+async def respond_with_bytes(
+    request: Request, context: Context, stored: StoredBytes, cache_control: str
+) -> Response:
+    """Answer with stored bytes, which are read only where 304, 416 or the headers alone do not suffice."""
+    size, etag = stored.size, stored.etag
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": cache_control}
+    if matches(etag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        return Response(headers={**headers, "Content-Length": str(size)}, media_type=stored.media_type)
+    try:
+        span = requested_span(size, etag, request.headers.get("range"), request.headers.get("if-range"))
+    except Unsatisfiable:
+        detail = f"there are {size} bytes"
+        return problem(416, "Range not satisfiable", detail, {"Content-Range": f"bytes */{size}"})
+    body, status = await stored.read(), 200
+    if span is not None:
+        body, status = body[span.start : span.end], 206
+        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
+    context.metrics.bytes_served.labels(stored.name).inc(len(body))
+    return BodyResponse(body, context.outgoing, status, headers, stored.media_type)
 
 
 async def respond(request: Request, context: Context, order: Order, headers: dict[str, str]) -> Response:

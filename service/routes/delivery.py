@@ -14,13 +14,17 @@ from service.planning.formats import MEDIA_TYPES
 from service.planning.identity import stream_tag
 from service.planning.quality import QualityWish
 from service.planning.sizing import View, choose, choose_view
-from service.routes.answers import cache_control, of_one_stream, picture_headers, respond
+from service.routes.answers import (
+    StoredBytes,
+    cache_control,
+    of_one_stream,
+    picture_headers,
+    respond,
+    respond_with_bytes,
+)
 from service.routes.parameters import PictureId, PictureParameters, StreamParameters
-from service.web.conditional import Unsatisfiable, matches, requested_span
 from service.web.context import Context, ServiceContext, Trusted, may_read
 from service.web.problems import documented
-from service.web.problems import response as problem
-from service.web.sending import BodyResponse
 
 router = APIRouter(tags=["pictures"])
 
@@ -118,29 +122,14 @@ async def stream(
     async def answer() -> Response:
         record = await context.library.find(picture)
         layer = _last_layer(record.header, parameters)
-        size = record.header.layers[layer].end
-        etag = stream_tag(record.header, layer)
-        headers = {
-            "ETag": etag,
-            "Accept-Ranges": "bytes",
-            "Cache-Control": cache_control(request, context, record),
-        }
-        if matches(etag, request.headers.get("if-none-match")):
-            return Response(status_code=304, headers=headers)
-        if request.method == "HEAD":
-            return Response(headers={**headers, "Content-Length": str(size)}, media_type=STREAM_TYPE)
-        try:
-            span = requested_span(size, etag, request.headers.get("range"), request.headers.get("if-range"))
-        except Unsatisfiable:
-            detail = f"the stream has {size} bytes"
-            return problem(416, "Range not satisfiable", detail, {"Content-Range": f"bytes */{size}"})
-        body = await context.store.prefix(record, layer)
-        status = 200
-        if span is not None:
-            body, status = body[span.start : span.end], 206
-            headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
-        context.metrics.bytes_served.labels("compass").inc(len(body))
-        return BodyResponse(body, context.outgoing, status, headers, STREAM_TYPE)
+        stored = StoredBytes(
+            record.header.layers[layer].end,
+            stream_tag(record.header, layer),
+            STREAM_TYPE,
+            "compass",
+            lambda: context.store.prefix(record, layer),
+        )
+        return await respond_with_bytes(request, context, stored, cache_control(request, context, record))
 
     return await of_one_stream(answer)
 

@@ -5,14 +5,11 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.planning.formats import MEDIA_TYPES
-from service.routes.answers import PRIVATE
+from service.routes.answers import PRIVATE, StoredBytes, respond_with_bytes
 from service.routes.parameters import PictureId
-from service.web.conditional import Unsatisfiable, matches, requested_span
 from service.web.connection import while_connected
 from service.web.context import ServiceContext, may_have_originals
 from service.web.problems import documented
-from service.web.problems import response as problem
-from service.web.sending import BodyResponse
 
 router = APIRouter(tags=["pictures"])
 
@@ -50,19 +47,11 @@ async def original(request: Request, context: ServiceContext, picture: PictureId
     Its checksum is verified before its first byte is sent."""
     record = await context.library.with_original(picture)
     media_type = _TYPES.get(record.facts.source_format.lower(), UNKNOWN_TYPE)
-    etag, size = f'"{record.facts.original}"', record.facts.source_bytes
-    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": PRIVATE}
-    if matches(etag, request.headers.get("if-none-match")):
-        return Response(status_code=304, headers=headers)
-    try:
-        span = requested_span(size, etag, request.headers.get("range"), request.headers.get("if-range"))
-    except Unsatisfiable:
-        detail = f"the upload has {size} bytes"
-        return problem(416, "Range not satisfiable", detail, {"Content-Range": f"bytes */{size}"})
-    if request.method == "HEAD":
-        return Response(headers={**headers, "Content-Length": str(size)}, media_type=media_type)
-    body, status = await while_connected(request, context.library.original(record)), 200
-    if span is not None:
-        body, status = body[span.start : span.end], 206
-        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{size}"
-    return BodyResponse(body, context.outgoing, status, headers, media_type)
+    stored = StoredBytes(
+        record.facts.source_bytes,
+        f'"{record.facts.original}"',
+        media_type,
+        "original",
+        lambda: while_connected(request, context.library.original(record)),
+    )
+    return await respond_with_bytes(request, context, stored, PRIVATE)
