@@ -10,7 +10,8 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
-from service.engine.gauges import PoolGauges
+from service.engine.gauges import EngineGauges
+from service.engine.interface import Engine
 from service.engine.pool import Pool
 from service.library import Library
 from service.metrics import Metrics
@@ -130,7 +131,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     pool = Pool(settings)
     stack.push_async_callback(pool.stop)
     await pool.start()
-    metrics.registry.register(PoolGauges(lambda: pool.state))
+    metrics.registry.register(EngineGauges(lambda: pool.state))
     model_id = pool.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
     if settings.check_hours:
@@ -151,7 +152,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
 
 
 async def _refine(
-    effort: Effort, url: str, settings: Settings, metrics: Metrics, disk: Disk | None, pool: Pool
+    effort: Effort, url: str, settings: Settings, metrics: Metrics, disk: Disk | None, pool: Engine
 ) -> None:
     """Refine what waits in the store, for ever. What it reads is no answer's bytes."""
     store = Store(url, settings, Metrics(), disk)

@@ -11,11 +11,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from service.engine.admission import HEAVY_COST, Admission, rendering_lane
 from service.engine.devices import Place, places, refining_place
 from service.engine.dispatch import Dispatcher
+from service.engine.interface import EngineState, Fetch
 from service.engine.link import WorkerAnswer, WorkerLink, error_of
 from service.engine.quarantine import Quarantine
 from service.engine.refiner import Refiner
@@ -40,27 +41,8 @@ START_ATTEMPTS = 3
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class PoolState:
-    """What the pool is doing (``waiting`` and ``running`` by lane, ready workers with the spare ones, bytes
-    resident in these and in the process that refines) and what has happened since its start (``restarts`` by
-    reason, and counts of jobs).
-    """
-
-    waiting: dict[LaneName, int]
-    running: dict[LaneName, int]
-    workers: int
-    memory: int
-    restarts: dict[str, int]
-    retried: int
-    refused: int
-    late: int
-    abandoned: int
-    quarantined: int
-
-
 class Pool:
-    """Worker processes, started by :meth:`start` and ended by :meth:`stop`.
+    """The engine of this machine: worker processes, started by :meth:`start` and ended by :meth:`stop`.
 
     ``tasks`` names the class that does the work in the worker, as "module:class".
     Raises ServiceError if the settings ask for CUDA where there is none.
@@ -103,10 +85,10 @@ class Pool:
         return self._model_id.result()
 
     @property
-    def state(self) -> PoolState:
+    def state(self) -> EngineState:
         """The pool's gauges and counters, for metrics."""
         lanes = self._admission.lanes.items()
-        return PoolState(
+        return EngineState(
             waiting={name: len(lane.waiting) for name, lane in lanes},
             running={name: len(lane.running) for name, lane in lanes},
             workers=sum(link.ready for link in self._links.values()),
@@ -167,6 +149,16 @@ class Pool:
         if not isinstance(result, Uploaded):
             raise WorkerFailed("the worker gave an answer of another kind")
         return result
+
+    async def carry_out(self, plan: RenderPlan, cost: float, fetch: Fetch) -> Rendered:
+        """Fetch what the plan needs, unless it would be refused, and render it. Raises a ServiceError."""
+        self.check(plan, cost)
+        start = time.perf_counter()
+        job = await fetch()
+        seconds = {"fetch": time.perf_counter() - start}
+        rendered = await self.render(job, cost)
+        read = len(job.stream) + len(job.alpha or b"")
+        return replace(rendered, bytes_read=read, seconds={**seconds, **rendered.seconds})
 
     async def render(self, job: Render, cost: float) -> Rendered:
         """Decode and write a layer; ``cost`` as :mod:`service.planning.cost` tells it. Raises a ServiceError.
