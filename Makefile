@@ -110,6 +110,7 @@ openapi: setup-dev ## rewrite tests/service/openapi.json, when the HTTP API is m
 lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--upgrade: the newest)
 	$(COMPILE) $(OPTIONS) pyproject.toml -o requirements.txt
 	$(COMPILE) $(OPTIONS) --extra dev --extra heic --extra browser -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) $(OPTIONS) --extra ray -c requirements.txt -c requirements-dev.txt pyproject.toml -o requirements-ray.txt
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -10,9 +10,9 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
+from service.engine.choice import engine_of
 from service.engine.gauges import EngineGauges
 from service.engine.interface import Engine
-from service.engine.pool import Pool
 from service.library import Library
 from service.metrics import Metrics
 from service.planning.formats import readable_formats
@@ -128,7 +128,7 @@ async def _start(settings: Settings, metrics: Metrics, stack: AsyncExitStack) ->
     store = Store(url, settings, metrics, disk)
     stack.push_async_callback(store.close)
     log.info("starting the workers, which load the weights of %s", settings.profile)
-    pool = Pool(settings)
+    pool = engine_of(settings)
     stack.push_async_callback(pool.stop)
     await pool.start()
     metrics.registry.register(EngineGauges(lambda: pool.state))
