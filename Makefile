@@ -101,6 +101,9 @@ bench-http: setup-dev ## what HTTP costs: answers from memory beside a bare rout
 bench-serve: setup-dev ## a service under load
 	$(BIN)/python -m benchmarks.load.serve --data $(DATA) --profile $(PROFILE) --out $(OUT)/serve $(OPTIONS)
 
+bench-engines: setup-dev ## what a Ray cluster adds to an answer (needs requirements-ray.txt)
+	$(BIN)/python -m benchmarks.load.engines --data $(DATA) --profile $(PROFILE) --out $(OUT)/engines $(OPTIONS)
+
 bench-refining: setup-dev ## whether readings notice that pictures are refined
 	$(BIN)/python -m benchmarks.load.refining --data $(DATA) --profile $(PROFILE) --out $(OUT)/refining $(OPTIONS)
 
@@ -116,6 +119,7 @@ openapi: setup-dev ## rewrite tests/service/openapi.json, when the HTTP API is m
 lock: setup-dev ## resolve the dependencies into requirements*.txt (OPTIONS=--upgrade: the newest)
 	$(COMPILE) $(OPTIONS) pyproject.toml -o requirements.txt
 	$(COMPILE) $(OPTIONS) --extra dev --extra heic --extra browser -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) $(OPTIONS) --extra ray -c requirements.txt -c requirements-dev.txt pyproject.toml -o requirements-ray.txt
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

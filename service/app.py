@@ -10,8 +10,9 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
-from service.engine.gauges import PoolGauges
-from service.engine.pool import Pool
+from service.engine.choice import engine_of
+from service.engine.gauges import EngineGauges
+from service.engine.interface import Engine
 from service.library import Library
 from service.metrics import Metrics
 from service.planning.formats import readable_formats
@@ -140,10 +141,10 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     stack.push_async_callback(store.close)
     originals = originals_of(settings, store)
     log.info("starting the workers, which load the weights of %s", settings.profile)
-    pool = Pool(settings)
+    pool = engine_of(settings)
     stack.push_async_callback(pool.stop)
     await pool.start()
-    metrics.registry.register(PoolGauges(lambda: pool.state))
+    metrics.registry.register(EngineGauges(lambda: pool.state))
     model_id = pool.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
     migrating = asyncio.create_task(migrate(store))
@@ -175,7 +176,7 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
 
 
 async def _refine(
-    effort: Effort, url: str, settings: Settings, metrics: Metrics, disk: Disk | None, pool: Pool
+    effort: Effort, url: str, settings: Settings, metrics: Metrics, disk: Disk | None, pool: Engine
 ) -> None:
     """Refine what waits in the store, for ever. What it reads is no answer's bytes."""
     store = Store(url, settings, Metrics(), disk)

@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except ValidationError as error:
         for item in error.errors():
-            print(f"compass: COMPASS_{str(item['loc'][0]).upper()}: {item['msg']}", file=sys.stderr)
+            setting = f"COMPASS_{str(item['loc'][0]).upper()}: " if item["loc"] else ""
+            print(f"compass: {setting}{item['msg'].removeprefix('Value error, ')}", file=sys.stderr)
     except (CommandError, ClientError, CompassError, ServiceError) as error:
         print(f"compass: {error}", file=sys.stderr)
     except OSError as error:

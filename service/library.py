@@ -12,7 +12,7 @@ from zlib import crc32
 from model.stream.container import Header, read_header
 from model.stream.ladder import Ladder
 from service.cache import BoundedCache
-from service.engine.pool import Pool
+from service.engine.interface import Engine
 from service.errors import BadParameter, DamagedStream, NotFound, ServiceError, UnknownFormat
 from service.flights import Flights
 from service.messages.jobs import Render, Rendered, Upload
@@ -73,13 +73,13 @@ class FinishedOrder:
 
 
 class Library:
-    """Ties store, pool and caches together."""
+    """Ties store, engine and caches together."""
 
     def __init__(
         self,
         settings: Settings,
         store: Store,
-        pool: Pool,
+        pool: Engine,
         metrics: Metrics,
         originals: Originals | None = None,
     ) -> None:
@@ -284,24 +284,33 @@ class Library:
     async def _render(self, order: Order) -> FinishedOrder:
         record, plan = order.record, order.plan
         cost = rendering_cost(record.header.sizes, plan)
-        self.pool.check(plan, cost)
         start = time.perf_counter()
-        stream = await self.store.unverified_prefix(record, plan.layer)  # who decodes it verifies it
-        alpha = await self.store.alpha(record, plan.layer)
-        fetched = time.perf_counter()
+        told: DamagedStream | None = None
+
+        async def fetch() -> Render:
+            nonlocal told
+            try:
+                stream = await self.store.unverified_prefix(record, plan.layer)  # who decodes it verifies it
+                alpha = await self.store.alpha(record, plan.layer)
+            except DamagedStream as error:
+                told = error
+                raise
+            return Render(plan, stream, alpha, b64decode(record.facts.profile))
+
         try:
-            profile = b64decode(record.facts.profile)
-            rendered = await self.pool.render(Render(plan, stream, alpha, profile), cost)
+            rendered = await self.pool.carry_out(plan, cost, fetch)
         except DamagedStream as error:
+            if error is told:  # the store knows
+                raise
             self.store.found_damaged(record.id)
             raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
-        seconds = {"fetch": fetched - start, **rendered.seconds}
+        seconds = dict(rendered.seconds)
         if "queue" not in seconds:
-            seconds["queue"] = max(0.0, time.perf_counter() - fetched - sum(rendered.seconds.values()))
+            seconds["queue"] = max(0.0, time.perf_counter() - start - sum(seconds.values()))
         self._observe(seconds)
         self.metrics.renders.inc()
         self.metrics.layers_decoded.inc(rendered.layers_decoded)
-        answer = FinishedOrder(rendered, len(stream) + len(alpha or b""), seconds)
+        answer = FinishedOrder(rendered, rendered.bytes_read, seconds)
         self._answers.put(order.etag, answer, answer.weight)
         return answer
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.stream.ladder import Ladder
@@ -20,12 +20,22 @@ def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
+def _variable(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(map(_variable, value))
+    return "" if value is None else str(value)
+
+
 Profile = Literal["lite", "paper"]
 """The networks there are: see model.network.config.PROFILES."""
 Device = Literal["auto", "cpu", "cuda"]
 """Where they run; auto takes CUDA if there is one."""
 Gamut = Literal["srgb", "keep"]
 """The colours that pictures are kept in."""
+EngineKind = Literal["local", "ray"]
+"""Who codes and renders: worker processes of this machine, or a Ray cluster."""
 
 ObjectAddress = Annotated[
     str, Field(pattern=r"^(file:///[^?#\s]+|s3://[a-z0-9][a-z0-9.-]{1,62}(/[^?#\s]*)?)$")
@@ -191,6 +201,29 @@ class Settings(BaseSettings):
     upload_deadline: float = Field(default=600, gt=0, description="seconds until an upload is given up")
     drain_seconds: float = Field(default=30, ge=0, description="seconds given to running jobs at shutdown")
 
+    # the cluster
+    engine: EngineKind = Field(
+        default="local",
+        description="who codes and renders: local, worker processes of this machine; ray, a Ray cluster "
+        "whose workers read the store themselves (`docs/scale.md`)",
+    )
+    engine_fallback: Literal["none", "local"] = Field(
+        default="none",
+        description="who works while the cluster cannot: none, requests get 503; local, worker processes of "
+        "this machine, which then wait loaded",
+    )
+    ray_address: str | None = Field(
+        default=None,
+        description="address of the cluster's head, as host:port; this machine is one of its nodes",
+    )
+    ray_min_replicas: int = Field(default=1, ge=1, description="workers in the cluster at least")
+    ray_max_replicas: int = Field(
+        default=1, ge=1, description="workers in the cluster at most; between both by what waits"
+    )
+    ray_gpus: float = Field(
+        default=0, ge=0, le=1, description="GPUs of each worker, or part of one; 0: a CPU core each"
+    )
+
     # answers
     cache_bytes: int = Field(
         default=128 * MIB,
@@ -328,6 +361,16 @@ class Settings(BaseSettings):
             raise ValueError("the embedded Valkey has no replicas: COMPASS_REDIS_URL must name a Redis")
         return replicas
 
+    @model_validator(mode="after")
+    def _cluster(self) -> "Settings":
+        if self.engine == "ray" and not self.ray_address:
+            raise ValueError("COMPASS_ENGINE=ray needs COMPASS_RAY_ADDRESS")
+        if self.engine == "ray" and not self.redis_url:
+            raise ValueError("COMPASS_ENGINE=ray needs COMPASS_REDIS_URL: other machines read it, too")
+        if self.ray_max_replicas < self.ray_min_replicas:
+            raise ValueError("COMPASS_RAY_MAX_REPLICAS is less than COMPASS_RAY_MIN_REPLICAS")
+        return self
+
     @property
     def for_worker(self) -> WorkerSettings:
         """The part of the settings that a worker is told."""
@@ -335,6 +378,15 @@ class Settings(BaseSettings):
         return WorkerSettings(
             self.profile, self.device, self.max_pixels, cache, niceness, self.graphics, self.gamut
         )
+
+    @property
+    def for_cluster(self) -> dict[str, str]:
+        """The variables from which a process that needs no keys of clients reads the same settings."""
+        without = {"api_keys", "url_keys", "metrics_keys"}
+        return {
+            f"COMPASS_{name.upper()}": _variable(getattr(self, name))
+            for name in sorted(self.model_fields_set - without)
+        }
 
     @property
     def repeats_bytes(self) -> int:

@@ -20,7 +20,8 @@ class Place:
     """One worker's place: its number, its environment, and how much work it takes at once.
 
     ``spare`` places are filled last, and work only while another has no worker. What is at an ``idle`` place
-    runs only when no other process wants the core, and may be made to stand still.
+    runs only when no other process wants the core, and may be made to stand still. ``module`` is what the
+    process runs; a ``remote`` one passes its work on to others, which read the store themselves.
     """
 
     index: int
@@ -29,6 +30,8 @@ class Place:
     batch: int = 1
     spare: bool = False
     idle: bool = False
+    module: str = "service.worker.process"
+    remote: bool = False
 
 
 def places(

@@ -1,17 +1,17 @@
-"""The pool's own figures for Prometheus; ``docs/metrics.md`` lists them, their names do not change."""
+"""The engine's own figures for Prometheus; ``docs/metrics.md`` lists them, their names do not change."""
 
 from collections.abc import Callable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.engine.pool import PoolState
+from service.engine.interface import EngineState
 
 
-class PoolGauges(Collector):
-    """The pool's own counts, read at the moment they are asked for."""
+class EngineGauges(Collector):
+    """The engine's own counts, read at the moment they are asked for."""
 
-    def __init__(self, state: Callable[[], PoolState]) -> None:
+    def __init__(self, state: Callable[[], EngineState]) -> None:
         self._state = state
 
     def collect(self) -> Iterator[Metric]:

@@ -22,7 +22,11 @@ from service.messages import protocol
 from service.messages.jobs import Job, Recode, Refine, Render, Upload
 from service.messages.protocol import (
     Begin,
+    Cancel,
+    Crew,
+    Died,
     Failure,
+    PlanWork,
     Progress,
     Ready,
     RecodeAnswer,
@@ -54,9 +58,9 @@ class WorkerLink:
     """A running worker process and the socket to it.
 
     ``running`` holds the tickets that it works on, ``born`` when it was started, ``ready`` whether it has
-    loaded its codec, ``retiring`` whether it gets no more work because it has grown too large, ``paused``
-    whether it is made to stand still, ``answered`` how many jobs it has done, and ``reason`` why it was
-    ended, if we did it.
+    loaded its codec, ``workers`` how many are ready there, ``retiring`` whether it gets no more work because
+    it has grown too large, ``paused`` whether it is made to stand still, ``answered`` how many jobs it has
+    done, and ``reason`` why it was ended, if we did it.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class WorkerLink:
         self.place = place
         self.born = time.monotonic()
         self.ready = False
+        self.workers = 0
         self.retiring = False
         self.paused = False
         self.answered = 0
@@ -88,7 +93,7 @@ class WorkerLink:
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "service.worker.process"),
+                *(sys.executable, "-P", "-m", place.module),
                 *("--socket", str(theirs.fileno()), "--parent", str(os.getpid())),
                 env=worker_environment(os.environ, place.environment),
                 pass_fds=[theirs.fileno()],
@@ -151,10 +156,20 @@ class WorkerLink:
         self._used_before |= dict.fromkeys(tickets, self.cpu_seconds)
         first = next(iter(tickets))
         self._batches[first] = set(tickets)
+        if renders and self.place.remote:
+            for number, render in zip(tickets, renders, strict=True):
+                self._write(PlanWork(number, render.plan))
+            return
         if renders:
             self._write(RenderWork(tuple(tickets), tuple(renders)))
             return
         self._write(_work(first, tickets[first].job))
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Tell that nobody waits for a ticket any more, if it works on it and can give it up."""
+        for number, running in self.running.items():
+            if running is ticket and self.place.remote:
+                self._write(Cancel(number))
 
     def pause(self) -> None:
         """Make the process stand still, wherever it is, until :meth:`go_on`."""
@@ -171,13 +186,26 @@ class WorkerLink:
         max_payload: int,
         on_ready: Callable[[bytes], None],
         on_answer: Callable[[Ticket, WorkerAnswer], None],
+        on_death: Callable[[Ticket, bool], None] = lambda ticket, again: None,
     ) -> None:
-        """Pass on what the worker says, until it ends."""
+        """Pass on what the worker says, until it ends. ``on_death`` hears of a ticket whose worker behind
+        this one has ended, and whether it is tried again.
+        """
         try:
             while message := await protocol.read(self._reader, max_payload):
                 if isinstance(message, Ready) and not self.ready:
-                    self.ready, self._ready_at = True, time.monotonic()
+                    self.ready, self._ready_at, self.workers = True, time.monotonic(), 1
                     on_ready(message.model_id)
+                elif isinstance(message, Crew) and self.place.remote:
+                    self.ready, self._ready_at, self.workers = (
+                        message.workers > 0,
+                        min(self._ready_at, time.monotonic()),
+                        message.workers,
+                    )
+                    on_ready(message.model_id)
+                elif isinstance(message, Died) and message.number in self.running:
+                    number = message.number
+                    on_death(self.running[number] if message.again else self._answered(number), message.again)
                 elif isinstance(message, WorkerAnswer) and message.number in self.running:
                     ticket = self._answered(message.number)
                     on_answer(ticket, message)

@@ -10,12 +10,13 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from service.engine.admission import HEAVY_COST, Admission, rendering_lane
 from service.engine.devices import Place, places, refining_place
 from service.engine.dispatch import Dispatcher
+from service.engine.interface import EngineState, Fetch
 from service.engine.link import WorkerAnswer, WorkerLink, error_of
 from service.engine.quarantine import Quarantine
 from service.engine.refiner import Refiner
@@ -40,36 +41,23 @@ START_ATTEMPTS = 3
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class PoolState:
-    """What the pool is doing (``waiting`` and ``running`` by lane, ready workers with the spare ones, bytes
-    resident in these and in the process that refines) and what has happened since its start (``restarts`` by
-    reason, and counts of jobs).
-    """
-
-    waiting: dict[LaneName, int]
-    running: dict[LaneName, int]
-    workers: int
-    memory: int
-    restarts: dict[str, int]
-    retried: int
-    refused: int
-    late: int
-    abandoned: int
-    quarantined: int
-
-
 class Pool:
-    """Worker processes, started by :meth:`start` and ended by :meth:`stop`.
+    """The engine of this machine: worker processes, started by :meth:`start` and ended by :meth:`stop`.
 
     ``tasks`` names the class that does the work in the worker, as "module:class".
     Raises ServiceError if the settings ask for CUDA where there is none.
     """
 
-    def __init__(self, settings: Settings, tasks: str = "service.worker.tasks:Tasks") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        tasks: str = "service.worker.tasks:Tasks",
+        found: Sequence[Place] | None = None,
+    ) -> None:
+        """``found``: the places of the processes, where they are not those that :func:`places` finds."""
         self._settings = settings
         self._tasks = tasks
-        found = places(settings, os.environ)
+        found = places(settings, os.environ) if found is None else found
         self._places = [place for place in found if not place.spare]
         self._spare_places = [place for place in found if place.spare]
         self._admission = Admission(settings, sum(place.pipelines for place in self._places))
@@ -103,13 +91,13 @@ class Pool:
         return self._model_id.result()
 
     @property
-    def state(self) -> PoolState:
+    def state(self) -> EngineState:
         """The pool's gauges and counters, for metrics."""
         lanes = self._admission.lanes.items()
-        return PoolState(
+        return EngineState(
             waiting={name: len(lane.waiting) for name, lane in lanes},
             running={name: len(lane.running) for name, lane in lanes},
-            workers=sum(link.ready for link in self._links.values()),
+            workers=sum(link.workers for link in self._links.values()),
             memory=sum(link.memory for link in self._links.values()) + self._refiner.memory,
             restarts=dict(self._restarts),
             retried=self._events["retried"],
@@ -168,6 +156,16 @@ class Pool:
             raise WorkerFailed("the worker gave an answer of another kind")
         return result
 
+    async def carry_out(self, plan: RenderPlan, cost: float, fetch: Fetch) -> Rendered:
+        """Fetch what the plan needs, unless it would be refused, and render it. Raises a ServiceError."""
+        self.check(plan, cost)
+        start = time.perf_counter()
+        job = await fetch()
+        seconds = {"fetch": time.perf_counter() - start}
+        rendered = await self.render(job, cost)
+        read = len(job.stream) + len(job.alpha or b"")
+        return replace(rendered, bytes_read=read, seconds={**seconds, **rendered.seconds})
+
     async def render(self, job: Render, cost: float) -> Rendered:
         """Decode and write a layer; ``cost`` as :mod:`service.planning.cost` tells it. Raises a ServiceError.
 
@@ -210,6 +208,9 @@ class Pool:
             raise
         finally:
             self._admission.leave(ticket)
+            if ticket.answer.cancelled():
+                for link in self._links.values():
+                    link.cancel(ticket)
         if isinstance(result, Refined | Recoded):
             return result
         return replace(result, seconds={**result.seconds, "queue": ticket.started - ticket.arrived})
@@ -242,6 +243,16 @@ class Pool:
         self._quarantine.absolve(ticket.key, ticket.layer)
         self._dispatcher.run()
 
+    def _lost(self, ticket: Ticket, again: bool) -> None:
+        """Account for the death of a worker of the cluster, which had this job."""
+        self._restarts["crashed"] += 1
+        self._events["retried"] += again
+        self._quarantine.blame(ticket.key, ticket.layer)
+        if not again:
+            self._admission.finish(ticket, None)
+            ticket.fail(WorkerFailed("the worker ended before it answered"))
+            self._dispatcher.run()
+
     def _bury(self, link: WorkerLink, status: int) -> None:
         """Account for a worker that has ended, and for the jobs it had."""
         reason = link.reason or "crashed"
@@ -255,6 +266,9 @@ class Pool:
             self._admission.finish(ticket, None)
             if self._stopped:
                 ticket.fail(_stopping())
+                continue
+            if link.place.remote:  # it is nobody's fault that the cluster is lost
+                ticket.fail(WorkerFailed("the cluster was lost", retry_after=2))
                 continue
             if link.reason is None:  # it crashed; whoever hangs or grows may do so by what was asked of it
                 self._quarantine.blame(ticket.key, ticket.layer)
@@ -283,27 +297,29 @@ class Pool:
             else:
                 await self._attend(link)
                 failures = 0 if link.steady else failures + 1
-            if failures == START_ATTEMPTS and self._model_id is not None and not self._model_id.done():
+            waited_for = self._model_id is not None and not self._model_id.done() and not place.remote
+            if failures == START_ATTEMPTS and self._model_id is not None and waited_for:
                 self._model_id.set_exception(WorkerFailed("the worker processes end before they are ready"))
             if failures:
                 await asyncio.sleep(min(MAX_BACKOFF_SECONDS, 0.25 * 2**failures))
 
     async def _attend(self, link: WorkerLink) -> None:
         self._links[link.place.index] = link
-        watcher = asyncio.create_task(
-            link.watch(
-                lambda ticket: ticket.allowed + GRACE_SECONDS,
-                self._settings.worker_memory_bytes,
-            )
-        )
+        watcher = asyncio.create_task(self._watched(link))
         pixels = max(self._settings.max_pixels, self._settings.max_output_pixels)
         try:
             # No stream or picture is larger than its raw pixels and a little.
-            await link.serve(5 * pixels + 16 * MIB, self._welcome, self._answered)
+            await link.serve(5 * pixels + 16 * MIB, self._welcome, self._answered, self._lost)
         finally:
             watcher.cancel()
             del self._links[link.place.index]
             self._bury(link, await link.close())
+
+    async def _watched(self, link: WorkerLink) -> None:
+        """Watch a process that works itself; one that passes work on stands still without hanging."""
+        if not link.place.remote:
+            memory = self._settings.worker_memory_bytes
+            await link.watch(lambda ticket: ticket.allowed + GRACE_SECONDS, memory)
 
     def _welcome(self, model_id: bytes) -> None:
         if self._model_id is not None and not self._model_id.done():

@@ -103,7 +103,9 @@ class Render:
 
 @dataclass(frozen=True)
 class Rendered:
-    """An encoded picture; ``layers_decoded`` counts the layers that were really decoded."""
+    """An encoded picture; ``layers_decoded`` counts the layers that were really decoded, ``bytes_read`` what
+    was read from the store for it.
+    """
 
     body: bytes
     media_type: str
@@ -111,6 +113,7 @@ class Rendered:
     height: int
     layers_decoded: int
     seconds: dict[str, float] = field(default_factory=dict)
+    bytes_read: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from service.messages.jobs import Recode, Recoded, Refine, Refined, Render, Rendered, Upload, Uploaded
+from service.messages.plans import RenderPlan
 from service.settings import WorkerSettings
 
 MAX_HEADER_BYTES = 2**20
@@ -62,6 +63,37 @@ class RenderWork:
 
     numbers: tuple[int, ...]
     jobs: tuple[Render, ...]
+
+
+@dataclass(frozen=True)
+class PlanWork:
+    """A plan to carry out by one who reads the store itself; ``number`` comes back with a RenderAnswer."""
+
+    number: int
+    plan: RenderPlan
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Nobody waits for the job of that number any more. It is answered all the same."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Crew:
+    """So many workers are ready in the cluster now, with weights of that id."""
+
+    workers: int
+    model_id: bytes
+
+
+@dataclass(frozen=True)
+class Died:
+    """A worker of the cluster ended while it had that job, which is tried ``again``, or fails."""
+
+    number: int
+    again: bool
 
 
 @dataclass(frozen=True)
@@ -135,6 +167,10 @@ Message = (
     | Ready
     | UploadWork
     | RenderWork
+    | PlanWork
+    | Cancel
+    | Crew
+    | Died
     | RefineWork
     | RecodeWork
     | Progress

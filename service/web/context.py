@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Security
 
-from service.engine.pool import Pool
+from service.engine.interface import Engine
 from service.errors import Forbidden, Unauthorized
 from service.library import Library
 from service.metrics import Metrics
@@ -36,7 +36,7 @@ class Context:
     settings: Settings
     metrics: Metrics
     store: Store
-    pool: Pool
+    pool: Engine
     library: Library
     upload_slots: Semaphore
     incoming: Incoming

@@ -110,6 +110,7 @@ def test_settings():
     assert "COMPASS_WIDTHS=1,2\n" in result.stdout
     assert "hidden" not in result.stdout
     assert "COMPASS_WIDTHS" in failed(compass("settings", COMPASS_WIDTHS="0"))
+    assert "needs COMPASS_RAY_ADDRESS" in failed(compass("settings", COMPASS_ENGINE="ray"))
 
 
 def test_sign():

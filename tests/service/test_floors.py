@@ -18,6 +18,8 @@ WRONG_IMPORTS = [
     ("service/library.py", "import service.worker.imagefile", FLOORS),
     ("service/engine/dispatch.py", "import model.codec.codec", HTTP_PROCESS),
     ("service/web/problems.py", "import torch", HTTP_PROCESS),
+    ("service/engine/cluster.py", "import ray", "service: nothing but the cluster"),
+    ("service/worker/tasks.py", "import service.cluster.replica", FLOORS),
     ("service/client/api.py", "import service.errors", "service: the client"),
     ("service/new_floor.py", "", FLOORS),
     ("model/errors.py", "import model.codec.codec", "model: training above"),

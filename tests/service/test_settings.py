@@ -39,6 +39,23 @@ def test_bad_values_are_refused(monkeypatch, name, value):
         Settings()
 
 
+RAY = {"engine": "ray", "ray_address": "head:6379", "redis_url": "redis://store"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"ray_address": None}, "needs COMPASS_RAY_ADDRESS"),
+        ({"redis_url": None}, "needs COMPASS_REDIS_URL"),
+        ({"ray_min_replicas": 3, "ray_max_replicas": 2}, "COMPASS_RAY_MAX_REPLICAS is less"),
+    ],
+)
+def test_a_cluster_needs_an_address_a_store_and_bounds(change, said):
+    assert Settings(**RAY).engine == "ray"
+    with pytest.raises(ValidationError, match=said):
+        Settings(**{**RAY, **change})
+
+
 def test_every_setting_is_described():
     assert all(field.description for field in Settings.model_fields.values())
     assert (ROOT / "docs/settings.md").read_text() == as_markdown()

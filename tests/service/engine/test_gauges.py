@@ -2,10 +2,10 @@
 
 from prometheus_client import CollectorRegistry
 
-from service.engine.gauges import PoolGauges
-from service.engine.pool import PoolState
+from service.engine.gauges import EngineGauges
+from service.engine.interface import EngineState
 
-STATE = PoolState(
+STATE = EngineState(
     waiting={"light": 3, "heavy": 0, "upload": 1},
     running={"light": 1, "heavy": 2, "upload": 0},
     workers=4,
@@ -21,7 +21,7 @@ STATE = PoolState(
 
 def test_every_count_is_there_under_its_name() -> None:
     registry = CollectorRegistry()
-    registry.register(PoolGauges(lambda: STATE))
+    registry.register(EngineGauges(lambda: STATE))
     value = registry.get_sample_value
     assert value("compass_queue_depth", {"queue": "light"}) == 3
     assert value("compass_jobs_running", {"queue": "heavy"}) == 2
@@ -36,5 +36,5 @@ def test_every_count_is_there_under_its_name() -> None:
 def test_crashes_are_counted_from_nought() -> None:
     """An alert on their rate sees the first one only if the count was there before."""
     registry = CollectorRegistry()
-    registry.register(PoolGauges(lambda: STATE))
+    registry.register(EngineGauges(lambda: STATE))
     assert registry.get_sample_value("compass_worker_restarts_total", {"reason": "crashed"}) == 0

@@ -1,0 +1,258 @@
+"""The process between the HTTP process and the cluster: a driver of Ray, with the socket of a worker.
+
+Started as ``python -m service.cluster.bridge --socket FD --parent PID``, and ends with the socket. It is a
+process of its own because Ray ends the process that speaks to it when it loses the cluster for a while, and
+because Ray unpickles what workers answer; what the HTTP process reads are frames that it checks.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+from hashlib import sha256
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import RayActorError, RayError
+from ray.serve.exceptions import RayServeException
+
+from service.cluster.replica import Replica
+from service.errors import WorkerFailed
+from service.messages import protocol
+from service.messages.jobs import Rendered, Upload, Uploaded
+from service.messages.plans import RenderPlan
+from service.messages.protocol import (
+    Begin,
+    Cancel,
+    Crew,
+    Died,
+    Failure,
+    Message,
+    PlanWork,
+    RenderAnswer,
+    UploadAnswer,
+    UploadWork,
+)
+from service.settings import Settings
+
+APPLICATION = "compass"
+ONGOING = 2
+"""Jobs at once in a replica: one is worked on while another reads the store."""
+LOOK_SECONDS = 1.0
+"""How often the cluster is asked how many replicas it has."""
+ANSWER_SECONDS = 3.0
+"""How long it may take to answer that."""
+MISSES_UNREADY, MISSES_LOST = 2, 10
+"""After so many questions without an answer no more work is given, and the connection is made anew."""
+EXIT_LOST = 72
+
+log = logging.getLogger("compass.bridge")
+
+
+class Cluster:
+    """The application on the cluster. Its methods block; each raises what Ray raises."""
+
+    def __init__(self, settings: Settings, tasks: str) -> None:
+        self._settings = settings
+        self._tasks = tasks
+        self._name = ""
+        self.handle: Any = None
+
+    def connect(self) -> None:
+        """Join the cluster as a driver."""
+        ray.init(
+            address=self._settings.ray_address,
+            namespace=APPLICATION,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            configure_logging=False,
+        )
+        serve.start(proxy_location="Disabled")
+        self._deploy_if_other(at_start=True)
+
+    def replicas(self) -> int:
+        """How many replicas take work. Deploys the application if it is gone."""
+        self._deploy_if_other(at_start=False)
+        application = serve.status().applications.get(APPLICATION)
+        if application is None:
+            return 0
+        (name, deployment), *_ = application.deployments.items()
+        if name != self._name:
+            self._name, self.handle = name, serve.get_app_handle(APPLICATION)
+        return int(deployment.replica_states.get("RUNNING", 0))
+
+    def _deploy_if_other(self, at_start: bool) -> None:
+        """Deploy the application if there is none; at the start also if it has other settings than ours: so
+        the last front end to start decides.
+        """
+        application = serve.status().applications.get(APPLICATION)
+        deployed = list(application.deployments) if application else []
+        wanted = f"worker-{self._digest()}"
+        if deployed and (wanted in deployed or not at_start):
+            return
+        log.warning("deploying the workers on the cluster")
+        serve.api._run(self._application(wanted), _blocking=False, name=APPLICATION, route_prefix=None)
+
+    def _replica_settings(self) -> Settings:
+        """What replicas are told: no secrets but those of the store."""
+        device = "auto" if self._settings.ray_gpus else "cpu"
+        change = {"api_keys": (), "url_keys": (), "metrics_keys": (), "device": device}
+        return self._settings.model_copy(update=change)
+
+    def _digest(self) -> str:
+        told = repr((self._settings.for_worker, self._settings.redis_url, self._tasks, self._bounds()))
+        return sha256(told.encode()).hexdigest()[:8]
+
+    def _bounds(self) -> tuple[int, int, float]:
+        return self._settings.ray_min_replicas, self._settings.ray_max_replicas, self._settings.ray_gpus
+
+    def _application(self, name: str) -> serve.Application:
+        least, most, gpus = self._bounds()
+        scaling = {"min_replicas": least, "max_replicas": most, "target_ongoing_requests": 1}
+        deployment = serve.deployment(Replica).options(
+            name=name,
+            max_ongoing_requests=ONGOING,
+            autoscaling_config=scaling,
+            ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
+            health_check_period_s=5,
+            health_check_timeout_s=30,
+            graceful_shutdown_timeout_s=self._settings.drain_seconds,
+        )
+        return deployment.bind(self._replica_settings(), self._tasks)
+
+
+class Bridge:
+    """Passes jobs to the cluster and answers back, and tells how many replicas there are."""
+
+    def __init__(self, cluster: Cluster, writer: asyncio.StreamWriter) -> None:
+        self._cluster = cluster
+        self._writer = writer
+        self._jobs: dict[int, asyncio.Task[None]] = {}
+
+    async def receive(self, reader: asyncio.StreamReader) -> None:
+        """Take messages until the socket closes."""
+        while message := await protocol.read(reader, protocol.MAX_PAYLOAD_BYTES):
+            if isinstance(message, UploadWork):
+                self._begin(message.number, message.job)
+            elif isinstance(message, PlanWork):
+                self._begin(message.number, message.plan)
+            elif isinstance(message, Cancel) and message.number in self._jobs:
+                self._jobs[message.number].cancel()
+
+    async def watch(self) -> None:
+        """Join the cluster, then tell how many replicas there are whenever that changes. Returns when the
+        cluster is lost.
+        """
+        await asyncio.to_thread(self._cluster.connect)
+        told, misses, model_id = 0, 0, b""
+        while misses < MISSES_LOST:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    count = await asyncio.to_thread(self._cluster.replicas)
+                    if count and not model_id:
+                        model_id = await self._cluster.handle.model_id.remote()
+                misses = 0
+            except (RayError, RayServeException, TimeoutError) as error:
+                misses += 1
+                log.warning("the cluster does not answer: %s", str(error).splitlines()[:1] or "too late")
+                count = 0 if misses >= MISSES_UNREADY else told
+            if count != told:
+                told = count
+                self._send(Crew(count, model_id))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _begin(self, number: int, job: Upload | RenderPlan) -> None:
+        self._jobs[number] = asyncio.create_task(self._do(number, job))
+
+    async def _do(self, number: int, job: Upload | RenderPlan) -> None:
+        try:
+            answer = await self._answer(number, job)
+            if answer is not None:
+                self._send(answer)
+        except asyncio.CancelledError:
+            self._send(_failure(number, "given up"))
+        except Exception as error:
+            if not isinstance(error, RayError | RayServeException):
+                log.exception("a job was lost")
+            self._send(_failure(number, "the cluster could not finish this job"))
+        finally:
+            del self._jobs[number]
+
+    async def _answer(self, number: int, job: Upload | RenderPlan) -> Message | None:
+        """The answer to a job; None if its replica died, which is told.
+
+        A plan whose replica dies is tried once more, by another one.
+        """
+        again = isinstance(job, RenderPlan)
+        while True:
+            handle = self._cluster.handle
+            if handle is None:
+                return _failure(number, "no worker of the cluster is ready")
+            ask = handle.carry_out if isinstance(job, RenderPlan) else handle.upload
+            response = ask.remote(job)
+            try:
+                return _checked(number, await response)
+            except asyncio.CancelledError:
+                response.cancel()
+                raise
+            except RayActorError:
+                self._send(Died(number, again))
+                if not again:
+                    return None
+                again = False
+
+    def _send(self, message: Message) -> None:
+        self._writer.writelines(protocol.encode(message))
+
+
+def _checked(number: int, result: object) -> Message:
+    """The answer that a replica gave, under the number of its job."""
+    match result:
+        case Rendered():
+            return RenderAnswer(number, result)
+        case Uploaded():
+            return UploadAnswer(number, result)
+        case Failure():
+            return Failure(number, result.error, result.detail, result.retry_after)
+    return _failure(number, "the worker gave an answer of another kind")
+
+
+def _failure(number: int, detail: str) -> Failure:
+    return Failure(number, WorkerFailed.__name__, detail, 2.0)
+
+
+async def _main(descriptor: int) -> None:
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor), limit=2**20)
+    begin = await protocol.read(reader, protocol.MAX_PAYLOAD_BYTES)
+    if not isinstance(begin, Begin):
+        return
+    bridge = Bridge(Cluster(Settings(), begin.tasks), writer)
+    tasks = asyncio.create_task(bridge.receive(reader)), asyncio.create_task(bridge.watch())
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        if error := task.exception():
+            log.error("the cluster cannot be used: %s", error)
+    _leave(EXIT_LOST if tasks[1] in done else 0)
+
+
+def _leave(status: int) -> None:
+    os._exit(status)  # Ray's own end may wait for a cluster that is gone
+
+
+def main() -> None:
+    """Work until the socket closes or the cluster is lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # the HTTP process decides when we end
+        signal.signal(number, signal.SIG_IGN)
+    logging.basicConfig(format=f"bridge {os.getpid()} %(levelname)s %(message)s")
+    asyncio.run(_main(options.socket))
+
+
+if __name__ == "__main__":
+    main()

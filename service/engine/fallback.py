@@ -1,0 +1,80 @@
+"""Two engines, the second for as long as the first has no worker."""
+
+import asyncio
+from dataclasses import replace
+
+from service.engine.interface import Engine, EngineState, Fetch
+from service.messages.jobs import Refine, Refined, Rendered, Upload, Uploaded
+from service.messages.plans import RenderPlan
+
+
+class WithFallback:
+    """An engine that gives each job to ``first`` if that is ready when it comes, else to ``second``."""
+
+    def __init__(self, first: Engine, second: Engine) -> None:
+        self._first = first
+        self._second = second
+
+    @property
+    def ready(self) -> bool:
+        """True while either has a worker."""
+        return self._first.ready or self._second.ready
+
+    @property
+    def busy(self) -> bool:
+        """True while either works."""
+        return self._first.busy or self._second.busy
+
+    @property
+    def model_id(self) -> bytes:
+        """The first one's, or while that is unknown the second one's."""
+        return self._first.model_id or self._second.model_id
+
+    @property
+    def state(self) -> EngineState:
+        """What both are doing, and what happened to both."""
+        first, second = self._first.state, self._second.state
+        return replace(
+            first,
+            waiting={lane: n + second.waiting[lane] for lane, n in first.waiting.items()},
+            running={lane: n + second.running[lane] for lane, n in first.running.items()},
+            workers=first.workers + second.workers,
+            memory=first.memory + second.memory,
+            restarts={
+                reason: first.restarts.get(reason, 0) + second.restarts.get(reason, 0)
+                for reason in {**first.restarts, **second.restarts}
+            },
+            retried=first.retried + second.retried,
+            refused=first.refused + second.refused,
+            late=first.late + second.late,
+            abandoned=first.abandoned + second.abandoned,
+            quarantined=first.quarantined + second.quarantined,
+        )
+
+    async def start(self) -> None:
+        """Start both."""
+        await asyncio.gather(self._first.start(), self._second.start())
+
+    async def drain(self) -> None:
+        """Drain both."""
+        await asyncio.gather(self._first.drain(), self._second.drain())
+
+    async def stop(self) -> None:
+        """Stop both."""
+        await asyncio.gather(self._first.stop(), self._second.stop())
+
+    async def upload(self, job: Upload, cost: float) -> Uploaded:
+        """Code an upload. Raises a ServiceError."""
+        return await self._able.upload(job, cost)
+
+    async def carry_out(self, plan: RenderPlan, cost: float, fetch: Fetch) -> Rendered:
+        """Carry out a plan. Raises a ServiceError."""
+        return await self._able.carry_out(plan, cost, fetch)
+
+    async def refine(self, job: Refine) -> Refined:
+        """Refine a picture on this machine. Raises a ServiceError."""
+        return await self._second.refine(job)
+
+    @property
+    def _able(self) -> Engine:
+        return self._first if self._first.ready else self._second
