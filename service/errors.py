@@ -4,6 +4,7 @@ ServiceError
 ├── BadRequest 400          the request cannot be understood
 ├── Unauthorized 401        no valid key for writing
 ├── Forbidden 403           the URL's signature is wrong or has expired
+├── NotOffered 403          a rendering for holders of a key alone
 ├── NotFound 404            no such picture or layer
 ├── NotAcceptable 406       none of the formats in Accept can be given
 ├── RequestTimeout 408      the upload came too slowly
