@@ -5,7 +5,7 @@ import logging
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from zlib import crc32
 
@@ -145,11 +145,11 @@ class Library:
         """A stored picture whose upload is kept, too, where uploads are: now it is, if it was not before."""
         if self.originals is None:
             return record
-        await self.originals.keep(record.id, digest, data)
         if record.facts.original == digest:
+            await self.originals.keep(record.id, digest, data)
             return record
-        noted = await self.store.amend(record, lambda facts: replace(facts, original=digest))
-        await self.originals.keep(record.id, digest, data)
+        async with self.originals.kept(record.id, digest, data):
+            noted = await self.store.amend(record, lambda facts: replace(facts, original=digest))
         return noted or record
 
     async def _code(self, picture: str, job: Upload, digest: str, ttl: int | None) -> Record:
@@ -173,13 +173,10 @@ class Library:
         )
         record = Record(picture, header, facts)
         start = time.perf_counter()
-        if self.originals:
-            await self.originals.keep(picture, digest, job.data)
         refined = self.settings.refine != "off" and not header.is_graphic
         original = job.data if refined else None
-        record = await self.store.put(record, coded.stream, coded.alpha, original)
-        if self.originals:
-            await self.originals.keep(picture, digest, job.data)
+        async with self.originals.kept(picture, digest, job.data) if self.originals else nullcontext():
+            record = await self.store.put(record, coded.stream, coded.alpha, original)
         self._observe({**coded.seconds, "store": time.perf_counter() - start})
         self.metrics.pictures_stored.inc()
         self.metrics.kinds_stored.labels(record.header.kind.word).inc()

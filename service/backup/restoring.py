@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -100,11 +101,11 @@ class Restoring:
                 whole, upload = without_original(whole), None
         if self._store is None:
             return
+        keeping: AbstractAsyncContextManager[None] = nullcontext()
         if upload is not None and self._originals is not None:
-            await self._originals.keep(whole.record.id, digest, upload)
-        await self._store.put(whole.record, whole.stream, whole.planes)
-        if upload is not None and self._originals is not None:
-            await self._originals.keep(whole.record.id, digest, upload)
+            keeping = self._originals.kept(whole.record.id, digest, upload)
+        async with keeping:
+            await self._store.put(whole.record, whole.stream, whole.planes)
 
     async def _original(self, digest: str) -> bytes | None:
         """An upload out of the backup; None if it is missing or damaged there."""

@@ -8,6 +8,8 @@ nobody is put down for is strange, not superfluous, since a new store may have b
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -49,17 +51,22 @@ class Originals:
         self._reading = asyncio.Semaphore(_AT_ONCE)
 
     async def keep(self, picture: str, digest: str, data: bytes) -> None:
-        """Have an upload, whole, for a picture that is stored or about to be.
-
-        To be called before the picture is stored, and once more afterwards: so no deletion that ran meanwhile
-        takes it away.
-        """
+        """Have an upload, whole, for a stored picture; see :meth:`kept` for one that is being stored."""
         async with self._references.lock(digest, self._lock_seconds, self._patience):
             await self._references.need(digest, picture)
             if await self._objects.size(_key(digest)) != len(data):
                 await self._objects.put(_key(digest), data)
                 if await self._objects.size(_key(digest)) != len(data):
                     raise DamagedStream("the upload was written, but is not there")
+
+    @asynccontextmanager
+    async def kept(self, picture: str, digest: str, data: bytes) -> AsyncIterator[None]:
+        """Have an upload, whole, for a picture that is stored in the body of the ``async with``: it is there
+        before, and once more afterwards, so that no deletion that ran meanwhile takes it away.
+        """
+        await self.keep(picture, digest, data)
+        yield
+        await self.keep(picture, digest, data)
 
     async def held(self, picture: str, digest: str) -> str | None:
         """What :meth:`release` has to be told; asked for before the picture is deleted."""
