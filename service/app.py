@@ -12,7 +12,6 @@ from fastapi_offline import FastAPIOffline
 
 from service.engine.choice import engine_of
 from service.engine.gauges import EngineGauges
-from service.engine.interface import Engine
 from service.library import Library
 from service.metrics import Metrics
 from service.planning.formats import readable_formats
@@ -28,7 +27,6 @@ from service.storage.disk import Disk
 from service.storage.fsck import watch
 from service.storage.migration import migrate
 from service.storage.originals import originals_of
-from service.storage.records import Effort
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from service.web import problems
@@ -147,25 +145,17 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     metrics.registry.register(EngineGauges(lambda: pool.state))
     model_id = pool.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
-    migrating = asyncio.create_task(migrate(store))
-    stack.push_async_callback(_cancelled, migrating)
+    aside = Store(url, settings, Metrics(), disk)  # what is read in the background is no answer's bytes
+    stack.push_async_callback(aside.close)
+    background = [migrate(store), models.watch(aside, metrics, settings.check_hours)]
     if settings.check_hours:
-        checked = Store(url, settings, Metrics(), disk)  # what a check reads is no answer's bytes
-        stack.push_async_callback(checked.close)
-        checking = asyncio.create_task(watch(checked, settings.check_hours, metrics.damaged.inc, originals))
-        stack.callback(checking.cancel)
-    counted = Store(url, settings, Metrics(), disk)
-    stack.push_async_callback(counted.close)
-    counting = asyncio.create_task(models.watch(counted, metrics, settings.check_hours))
-    stack.push_async_callback(_cancelled, counting)
+        background.append(watch(aside, settings.check_hours, metrics.damaged.inc, originals))
     if settings.cold:
-        cooled = Store(url, settings, Metrics(), disk)
-        stack.push_async_callback(cooled.close)
-        cooling = asyncio.create_task(Cooling(cooled, metrics, settings.cold_seconds).for_ever())
-        stack.push_async_callback(_cancelled, cooling)
+        background.append(Cooling(aside, metrics, settings.cold_seconds).for_ever())
     if settings.refine != "off":
-        refining = asyncio.create_task(_refine(settings.refine, url, settings, metrics, disk, pool))
-        stack.push_async_callback(_cancelled, refining)
+        background.append(Refining(aside, metrics, settings.refine, pool.refine).for_ever())
+    for work in background:
+        stack.push_async_callback(_cancelled, asyncio.create_task(work))
     library = Library(settings, store, pool, metrics, originals)
     where = "Redis" if settings.redis_url else settings.data
     log.info("profile %s, storing in %s", settings.profile, where)
@@ -173,17 +163,6 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
     repeats = Repeats(library, outgoing, settings.repeats_bytes)
     return Context(settings, metrics, store, pool, library, slots, incoming, outgoing, repeats, presets)
-
-
-async def _refine(
-    effort: Effort, url: str, settings: Settings, metrics: Metrics, disk: Disk | None, pool: Engine
-) -> None:
-    """Refine what waits in the store, for ever. What it reads is no answer's bytes."""
-    store = Store(url, settings, Metrics(), disk)
-    try:
-        await Refining(store, metrics, effort, pool.refine).for_ever()
-    finally:
-        await store.close()
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:
