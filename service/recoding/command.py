@@ -9,11 +9,10 @@ import asyncio
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from random import shuffle
+from typing import ClassVar
 
 from tqdm import tqdm
 
@@ -28,48 +27,24 @@ from service.settings import Settings
 from service.storage.by_hand import open_store
 from service.storage.leases import LEASE_SECONDS
 from service.storage.originals import originals_of
+from service.storage.outcomes import Sum
 from service.storage.store import Store
 
 LOOK_SECONDS = 1.0
 """So often a picture is looked at that another process has."""
 
 
-@dataclass
-class Tally:
-    """What was done: pictures by how they ended, bytes of those coded anew, CPU seconds."""
+class Tally(Sum):
+    """What was coded anew."""
 
-    endings: Counter[str] = field(default_factory=Counter)
-    before: int = 0
-    after: int = 0
-    seconds: float = 0.0
-
-    def add(self, outcome: Outcome) -> None:
-        """One more picture."""
-        self.endings[outcome.ending] += 1
-        self.seconds += outcome.seconds
-        self.before += outcome.before
-        self.after += outcome.after
-
-    @property
-    def saved(self) -> int:
-        """Bytes that the pictures are smaller; less than 0 if they are larger."""
-        return self.before - self.after
-
-    def __str__(self) -> str:
-        share = 100 * self.saved / self.before if self.before else 0
-        text = f"{self.endings['recoded']} pictures coded anew: {in_words(self.after)} of"
-        text += f" {in_words(self.before)}, {in_words(self.saved)} ({share:.1f} %) saved"
-        text += f" in {self.seconds:.0f} CPU seconds"
-        others = {
-            "current": "are of the current model by now",
-            "taken": "are worked on by others",
-            "gone": "are gone, or have changed",
-            "without": "have no original and stay as they are (--from-layers codes them from what is stored)",
-            "failed": "failed and stay as they are",
-        }
-        return text + "".join(
-            f"; {self.endings[how]} {what}" for how, what in others.items() if self.endings[how]
-        )
+    CHANGED, VERB = "recoded", "coded anew"
+    OTHERS: ClassVar[Mapping[str, str]] = {
+        "current": "are of the current model by now",
+        "taken": "are worked on by others",
+        "gone": "are gone, or have changed",
+        "without": "have no original and stay as they are (--from-layers codes them from what is stored)",
+        "failed": "failed and stay as they are",
+    }
 
 
 def run(options: argparse.Namespace) -> int:

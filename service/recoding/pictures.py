@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal
 
 from model.errors import StreamError
@@ -27,7 +26,8 @@ from service.errors import (
 )
 from service.messages.jobs import Recode, Recoded
 from service.planning.identity import stream_name
-from service.storage.leases import LEASE_SECONDS, Lease
+from service.storage import outcomes
+from service.storage.leases import Lease, renewed
 from service.storage.originals import Originals
 from service.storage.records import Record
 from service.storage.store import Store
@@ -40,15 +40,7 @@ it; deleted, or given another stream, meanwhile; left as it is, for a reason tha
 """
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a picture: ``before`` and ``after`` are bytes stored, ``seconds`` of CPU."""
-
-    picture: str
-    ending: Ending
-    before: int = 0
-    after: int = 0
-    seconds: float = 0.0
+Outcome = outcomes.Outcome[Ending]
 
 
 class Recoding:
@@ -85,7 +77,7 @@ class Recoding:
         if lease is None:
             return Outcome(picture, "taken")
         coding = asyncio.create_task(self._recoded(lease))
-        renewing = asyncio.create_task(self._renewed(lease))
+        renewing = asyncio.create_task(renewed(lambda: self._store.leases.renew(lease)))
         try:
             await asyncio.wait((coding, renewing), return_when=asyncio.FIRST_COMPLETED)
             if not coding.done():  # the lease was lost, and with it the right to write
@@ -104,14 +96,6 @@ class Recoding:
             await asyncio.gather(renewing, coding, return_exceptions=True)
             with suppress(ServiceError):
                 await self._store.leases.give_back(lease)
-
-    async def _renewed(self, lease: Lease) -> None:
-        """Renew the lease until it is lost. A store that does not answer takes nothing from us."""
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            with suppress(ServiceError):
-                if not await self._store.leases.renew(lease):
-                    return
 
     async def _recoded(self, lease: Lease) -> Outcome:
         record = await self._store.record(lease.picture, fresh=True)

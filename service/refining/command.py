@@ -10,10 +10,9 @@ import asyncio
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from tqdm import tqdm
 
@@ -27,47 +26,25 @@ from service.planning.identity import is_picture_id, picture_id, upload_digest
 from service.refining.pictures import Ending, Outcome, Refining
 from service.settings import Settings
 from service.storage.by_hand import open_store
+from service.storage.outcomes import Sum
 from service.storage.records import Effort, Record
 from service.storage.store import Store
 
 _RANKS = {"fast": 1, "best": 2}
 
 
-@dataclass
-class Tally:
-    """What was done: pictures by how they ended, bytes of those refined, CPU seconds."""
+class Tally(Sum):
+    """What was refined."""
 
-    endings: Counter[str] = field(default_factory=Counter)
-    before: int = 0
-    after: int = 0
-    seconds: float = 0.0
-
-    def add(self, outcome: Outcome) -> None:
-        """One more picture."""
-        self.endings[outcome.ending] += 1
-        self.seconds += outcome.seconds
-        if outcome.ending == "refined":
-            self.before += outcome.before
-            self.after += outcome.after
-
-    def __str__(self) -> str:
-        saved = self.before - self.after
-        share = 100 * saved / self.before if self.before else 0
-        text = (
-            f"{self.endings['refined']} pictures refined: {in_words(self.after)} of {in_words(self.before)}"
-        )
-        text += f", {in_words(saved)} ({share:.1f} %) saved in {self.seconds:.0f} CPU seconds"
-        others = {
-            "kept": "could not be made smaller",
-            "skipped": "were refined before",
-            "gone": "are gone, or others refine them",
-            "unknown": "are not stored, or their uploads are not kept",
-            "retried": "failed and will be tried again",
-            "failed": "failed and stay as they are",
-        }
-        return text + "".join(
-            f"; {self.endings[how]} {what}" for how, what in others.items() if self.endings[how]
-        )
+    CHANGED, VERB = "refined", "refined"
+    OTHERS: ClassVar[Mapping[str, str]] = {
+        "kept": "could not be made smaller",
+        "skipped": "were refined before",
+        "gone": "are gone, or others refine them",
+        "unknown": "are not stored, or their uploads are not kept",
+        "retried": "failed and will be tried again",
+        "failed": "failed and stay as they are",
+    }
 
 
 def run(options: argparse.Namespace) -> int:

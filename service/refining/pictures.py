@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal
 
 from model.errors import StreamError
@@ -26,9 +25,11 @@ from service.errors import (
 from service.messages.jobs import Refine, Refined
 from service.metrics import Metrics
 from service.planning.identity import stream_name
+from service.storage import outcomes
+from service.storage.leases import renewed
 from service.storage.records import Effort
 from service.storage.store import Store
-from service.storage.waiting import LEASE_SECONDS, Taken
+from service.storage.waiting import Taken
 
 LOOK_SECONDS = 2.0
 """How often the store is asked for pictures while none waits."""
@@ -44,15 +45,7 @@ or without its upload.
 """
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a picture: ``before`` and ``after`` are bytes stored, ``seconds`` of CPU."""
-
-    picture: str
-    ending: Ending
-    before: int = 0
-    after: int = 0
-    seconds: float = 0.0
+Outcome = outcomes.Outcome[Ending]
 
 
 class Refining:
@@ -93,7 +86,7 @@ class Refining:
         if taken is None:
             return None
         searching = asyncio.create_task(self._refined(taken))
-        renewing = asyncio.create_task(self._renewed(taken))
+        renewing = asyncio.create_task(renewed(lambda: self._store.waiting.renew(taken)))
         try:
             await asyncio.wait((searching, renewing), return_when=asyncio.FIRST_COMPLETED)
             lost = not searching.done()  # the picture is gone, or somebody else's
@@ -106,14 +99,6 @@ class Refining:
         outcome = Outcome(taken.picture, "gone") if lost else await self._settled(taken, searching)
         self._count(outcome)
         return outcome
-
-    async def _renewed(self, taken: Taken) -> None:
-        """Renew the lease until it is lost. A store that does not answer takes nothing from us."""
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            with suppress(ServiceError):
-                if not await self._store.waiting.renew(taken):
-                    return
 
     async def _refined(self, taken: Taken) -> Outcome:
         """The search, and the writing of what it found."""

@@ -4,12 +4,16 @@ Who dies frees the picture when the time is over; who merely hangs so long finds
 to write, because whoever writes watches it.
 """
 
+import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio.client import Pipeline
 
+from service.errors import ServiceError
 from service.storage.errands import Errands
 
 LEASE_SECONDS = 60.0
@@ -56,6 +60,17 @@ class Leases:
         return await self._errands.change(
             key, lambda client: client.eval(script, 1, key, lease.token, *arguments)
         )
+
+
+async def renewed(renew: Callable[[], Awaitable[bool]]) -> None:
+    """Renew a lease, be it one of these or of a picture that waits, until it is lost. A store that does not
+    answer takes nothing from us.
+    """
+    while True:
+        await asyncio.sleep(LEASE_SECONDS / 3)
+        with suppress(ServiceError):
+            if not await renew():
+                return
 
 
 async def watch_token(pipe: Pipeline, lease: Lease) -> bool:

@@ -31,10 +31,9 @@ from redis.asyncio.client import Pipeline
 
 from service.errors import DamagedStream, NotFound, StoreUnavailable
 from service.storage.errands import Errands
+from service.storage.leases import LEASE_SECONDS
 from service.storage.records import original_key, picture_of_original, stream_key
 
-LEASE_SECONDS = 60.0
-"""A picture is somebody's for so long; it is asked for again after a third of it."""
 MOST_TRIES = 3
 """A picture that was taken so often is given up."""
 MOST_MEMORY = 0.8

@@ -9,9 +9,9 @@ import pytest
 from model.stream.container import read_header
 from service.errors import BadPicture, NotFound, StoreUnavailable, WeightsMissing
 from service.messages.jobs import Recode, Recoded
-from service.recoding import pictures as module
 from service.recoding.pictures import Outcome, Recoding
 from service.settings import Settings
+from service.storage import leases
 from service.storage.originals import originals_of
 from service.storage.records import Facts, Record, Refinement
 from tests.service.refining.test_pictures import coded
@@ -156,7 +156,7 @@ async def test_who_lost_the_lease_writes_nothing(store, raw, originals, recoding
 
 
 async def test_the_lease_is_renewed_and_its_loss_noticed(store, raw, originals, recoding, coder, monkeypatch):
-    monkeypatch.setattr(module, "LEASE_SECONDS", 0.1)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.6)
     await put(store, originals)
     coder.open.clear()
     working = asyncio.create_task(recoding.one(NAME))

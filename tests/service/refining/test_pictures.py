@@ -13,7 +13,7 @@ from service.metrics import Metrics
 from service.refining import pictures as module
 from service.refining.pictures import Refining
 from service.settings import Settings
-from service.storage import waiting
+from service.storage import leases, waiting
 from service.storage.records import Facts, Record, Refinement
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
@@ -192,7 +192,7 @@ async def test_what_the_upload_is_to_blame_for_is_not_tried_again(
 async def test_a_search_for_a_picture_that_is_deleted_ends(
     make: Make, store: Store, kept: Record, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.3)
     refining = asyncio.create_task(make(hangs).next())
     await asyncio.sleep(0.2)
     await store.delete(kept.id)
@@ -221,7 +221,7 @@ async def test_a_lease_is_renewed_as_long_as_the_search_goes_on(
     make: Make, store: Store, kept: Record, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "LEASE_SECONDS", 0.6)
-    monkeypatch.setattr(module, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.6)
 
     async def slow(job: Refine) -> Refined:
         for _ in range(15):
