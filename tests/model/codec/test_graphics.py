@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.measure.drawn import cartoon, icon
+from benchmarks.measure.drawn import cartoon, icon, line_art
 from benchmarks.measure.pictures import psnr
 from model.codec.graphics import can_be_graphic, decode, encode_avif, encode_lossless
 from model.errors import ChecksumMismatch, EncodeError, InvalidStream, StreamError, TruncatedStream
@@ -19,6 +19,14 @@ from model.stream.graphics import MAX_EDGE
 
 PICTURE = np.asarray(cartoon().crop((100, 100, 300, 250)))
 SIZE = Size(150, 200)
+
+
+@pytest.mark.parametrize("draw", [cartoon, line_art])
+def test_a_drawing_takes_no_more_bytes_than_as_webp(draw):
+    """Header of the stream included."""
+    image, out = draw().convert("RGB"), BytesIO()
+    image.save(out, "webp", lossless=True)
+    assert len(encode_lossless(np.asarray(image))) <= len(out.getvalue())
 
 
 def test_without_loss():
