@@ -10,15 +10,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from model.codec.codec import Codec
 from model.codec.weights import PARTS, load, scale_table
 from model.installed import FOLDER, model_id
 from model.network.compass import Compass
 from model.network.config import PROFILES, Config
 from model.stream.entropy import Tables
 from model.training.checkpoint import Checkpoint, load_checkpoint, take_over
+from model.training.data import Pictures, load_pictures
 from model.training.integers import integer_hyper_synthesis
 from model.training.network import SKIPPED_TABLES, TrainedHyperprior, initialise
-from model.training.tables import gaussian_tables, quantise_pmf
+from model.training.symbols import count_symbols
+from model.training.tables import fitted_tables, gaussian_tables, quantise_pmf
 
 _HYPER_RANGE = 127
 
@@ -59,11 +62,14 @@ def _prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"bottleneck.{k}": v for k, v in state.items()}
 
 
-def export(network: Compass, path: Path, history: Sequence[str] = ()) -> bytes:
+def export(
+    network: Compass, path: Path, history: Sequence[str] = (), latent_tables: Tables | None = None
+) -> bytes:
     """Write the weight file of a trained network and return its model id (8 bytes).
 
     Transforms are stored in half precision; priors and tables as integers, made from the float32
-    weights. ``history`` are the stages trained, for further training.
+    weights. ``history`` are the stages trained, for further training; ``latent_tables`` the entropy tables
+    of the latents (default: Gaussian ones).
     """
     tensors: dict[str, Tensor] = {}
     for name, weight in network.named_parameters():
@@ -74,7 +80,7 @@ def export(network: Compass, path: Path, history: Sequence[str] = ()) -> bytes:
         for name, value in integer_hyper_synthesis(hyperprior).to_arrays().items():
             tensors[f"prior.{part}.{name}"] = value
         tensors |= _table_tensors(f"tables.{part}", hyper_tables(hyperprior))
-    tensors |= _table_tensors("tables.latent", gaussian_tables(scale_table(), SKIPPED_TABLES))
+    tensors |= _table_tensors("tables.latent", latent_tables or begun_tables())
     run = {"config": network.config.to_dict()} | ({"history": list(history)} if history else {})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -86,6 +92,18 @@ def export(network: Compass, path: Path, history: Sequence[str] = ()) -> bytes:
     partial.chmod(0o644)  # safetensors lets only the owner read
     partial.replace(path)
     return model_id(path)
+
+
+def export_fitted(network: Compass, path: Path, history: Sequence[str], pictures: Pictures) -> bytes:
+    """As :func:`export`, with tables fitted to the symbols that pictures have with these weights."""
+    export(network, path, history)
+    counts = count_symbols(Codec(load(path)), pictures)
+    return export(network, path, history, fitted_tables(begun_tables(), counts))
+
+
+def begun_tables() -> Tables:
+    """Gaussian entropy tables of the latents, which training assumes."""
+    return gaussian_tables(scale_table(), SKIPPED_TABLES)
 
 
 def _table_tensors(prefix: str, tables: Tables) -> dict[str, Tensor]:
@@ -110,10 +128,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--profile", choices=sorted(PROFILES), default="lite")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the checkpoint")
     parser.add_argument("--out", type=Path, help="default: the profile's file in model/weights/")
+    parser.add_argument(
+        "--data", type=Path, help="photographs to fit the latents' tables to (saves about 1 %%)"
+    )
     args = parser.parse_args(argv)
     out = args.out or FOLDER / f"{args.profile}.safetensors"
     saved = load_checkpoint(args.runs / f"{args.profile}.safetensors")
-    identity = export(network_of(saved, args.profile), out, saved.history)
+    network = network_of(saved, args.profile)
+    if args.data:
+        photographs = load_pictures(args.data, torch.device("cpu"))[0]
+        identity = export_fitted(network, out, saved.history, photographs)
+    else:
+        identity = export(network, out, saved.history)
     weights = load(out)
     size = sum(p.numel() for p in weights.network.parameters())
     print(f"{out}: model {identity.hex()}, {out.stat().st_size:,} bytes, {size:,} parameters")

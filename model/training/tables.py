@@ -44,6 +44,10 @@ def quantise_pmf(pmf: ArrayLike) -> NDArray[np.uint16]:
     return answer
 
 
+_BELIEF = 300.0
+"""Symbols that a Gaussian table is worth, beside those that were counted."""
+
+
 def gaussian_tables(scales: ArrayLike, skip: int = 0, tail: float = 2.0**-13) -> Tables:
     """Tables for normally distributed latents of mean 0, rounded to integers, one for each scale.
 
@@ -64,3 +68,30 @@ def gaussian_tables(scales: ArrayLike, skip: int = 0, tail: float = 2.0**-13) ->
         frequencies.append(quantise_pmf(np.concatenate([side[::-1], [1 - beyond[0]], side])))
         offsets.append(-reach)
     return Tables.from_frequencies(frequencies, offsets, skip)
+
+
+def fitted_tables(gaussian: Tables, counts: NDArray[np.int64], tail: float = 2.0**-13) -> Tables:
+    """Tables for the symbols that were counted; where these are few, nearly the ``gaussian`` ones.
+
+    ``counts`` (tables, 2 n + 1): how often each symbol from -n to n was coded with each table. The two signs
+    count alike. Symbols of a joint probability below ``tail`` at the two ends are left to the escape.
+    Raises ValueError for other counts.
+    """
+    if counts.shape != (len(gaussian), counts.shape[-1]) or counts.shape[-1] % 2 == 0 or counts.min() < 0:
+        raise ValueError(f"{counts.shape} counts of symbols for {len(gaussian)} tables")
+    ends = np.cumsum(gaussian.lengths, dtype=np.int64)
+    starts = ends - gaussian.lengths
+    furthest = max(counts.shape[1] // 2, int(-gaussian.offsets.min()))
+    frequencies, offsets = [], []
+    for start, end, offset, counted in zip(starts, ends - 1, gaussian.offsets, counts, strict=True):
+        expected = np.zeros(2 * furthest + 1)  # of every symbol from -furthest to furthest
+        expected[furthest + offset :][: end - start] = gaussian.frequencies[start:end] * (_BELIEF / TOTAL)
+        margin = furthest - len(counted) // 2
+        expected += np.pad(counted, margin)
+        probability = (expected + expected[::-1]) / (2 * max(expected.sum(), 1.0))
+        beyond = 2 * np.cumsum(probability[:furthest])[::-1]  # of each k and all beyond, both signs, k from 1
+        reach = max(1, int(np.count_nonzero(beyond >= tail)))
+        kept = probability[furthest - reach : furthest + reach + 1]
+        frequencies.append(quantise_pmf(kept))
+        offsets.append(-reach)
+    return Tables.from_frequencies(frequencies, offsets, gaussian.skip)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.stream.entropy import TOTAL
-from model.training.tables import gaussian_tables, quantise_pmf
+from model.training.tables import fitted_tables, gaussian_tables, quantise_pmf
 
 SCALES = np.exp(np.linspace(np.log(0.11), np.log(256), 64))
 
@@ -44,3 +44,30 @@ def test_gaussian_tables_are_symmetric_and_as_wide_as_their_scale() -> None:
 def test_what_are_no_probabilities_is_refused(pmf: list) -> None:
     with pytest.raises(ValueError, match="probabilities"):
         quantise_pmf(pmf)
+
+
+def test_tables_fitted_to_nothing_are_those_that_they_began_as() -> None:
+    gaussian = gaussian_tables(SCALES, skip=3)
+    fitted = fitted_tables(gaussian, np.zeros((len(SCALES), 21), np.int64))
+    assert fitted.skip == 3
+    difference = fitted.lengths.astype(int) - gaussian.lengths
+    assert np.abs(difference).max() <= 2  # a symbol at each end
+    assert np.abs(fitted.offsets.astype(int) - gaussian.offsets).max() <= 1
+
+
+def test_fitted_tables_are_as_likely_as_the_counts() -> None:
+    counts = np.zeros((len(SCALES), 5), np.int64)
+    counts[20] = [10_000, 0, 1_000_000, 0, 30_000]
+    fitted = fitted_tables(gaussian_tables(SCALES), counts)
+    start = int(fitted.lengths[:20].astype(int).sum())
+    frequencies = fitted.frequencies[start : start + fitted.lengths[20]].astype(int)
+    by_symbol = dict(zip(range(fitted.offsets[20], 10), frequencies[:-1], strict=False))
+    assert by_symbol[-2] == by_symbol[2] == pytest.approx(TOTAL * 20_000 / 1_040_000, rel=0.02)
+    assert by_symbol[0] == pytest.approx(TOTAL * 1_000_000 / 1_040_000, rel=0.02)
+    assert by_symbol[-1] == by_symbol[1] <= 3
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (64, 4)])
+def test_counts_of_another_shape_are_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="counts"):
+        fitted_tables(gaussian_tables(SCALES), np.zeros(shape, np.int64))
