@@ -114,11 +114,11 @@ class Codec:
         dtype: torch.dtype | None = None,
     ):
         self.device = torch.device(device)
-        self.weights = weights
         self.model_id = weights.model_id
         self.dtype = dtype or matrix_dtype(self.device)
         network = channels_last(copy.deepcopy(weights.network).to(self.device))
         self.network = set_precision(network, self.dtype)
+        self.weights = replace(weights, network=self.network)  # the network is held in memory once
         self.priors = {
             part: Prior(prior.synthesis.to(self.device), prior.tables)
             for part, prior in weights.priors.items()
