@@ -1,6 +1,7 @@
 """Two engines, the second for as long as the first has no worker."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 
 from service.engine.interface import Engine, EngineState, Fetch
@@ -70,6 +71,11 @@ class WithFallback:
     async def carry_out(self, plan: RenderPlan, cost: float, fetch: Fetch) -> Rendered:
         """Carry out a plan. Raises a ServiceError."""
         return await self._able.carry_out(plan, cost, fetch)
+
+    def forget(self, pictures: Collection[str] | None) -> None:
+        """Have both keep no decoded layers of these pictures."""
+        self._first.forget(pictures)
+        self._second.forget(pictures)
 
     async def refine(self, job: Refine) -> Refined:
         """Refine a picture on this machine. Raises a ServiceError."""

@@ -1,6 +1,6 @@
 """What the library asks of whoever does the work, be it the pool of this machine or a cluster."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,6 +72,9 @@ class Engine(Protocol):
         ``fetch`` is called, and nothing read, only for a job that is taken; not at all where who works reads
         the store itself.
         """
+
+    def forget(self, pictures: Collection[str] | None) -> None:
+        """Keep no decoded layers of pictures that were deleted or replaced; None: of any picture."""
 
     async def refine(self, job: Refine) -> Refined:
         """Search for a smaller stream while nobody else has work here. Raises a ServiceError."""

@@ -27,6 +27,7 @@ from service.messages.jobs import Render, Rendered
 from service.messages.protocol import (
     Begin,
     Failure,
+    Forget,
     Message,
     Progress,
     RecodeAnswer,
@@ -74,7 +75,8 @@ class Worker:
     """Runs jobs with ``tasks``, a :class:`service.worker.tasks.Tasks`, and sends the answers.
 
     Its ``render_batch(jobs)`` gives a Rendered or a ServiceError for each job, its ``refine(job, told)``
-    tells what share of the search is over. Tasks may have ``warm_up()``, called before they get work.
+    tells what share of the search is over, and its ``forget(pictures)`` drops what it keeps of them. Tasks
+    may have ``warm_up()``, called before they get work.
     """
 
     def __init__(self, tasks: Any, send: Callable[[Message], None]) -> None:
@@ -96,6 +98,8 @@ class Worker:
             result = self._guarded(self._tasks.recode, message.job)
             failure = _failure(message.number, result) if isinstance(result, ServiceError) else None
             self._send(failure or RecodeAnswer(message.number, result))
+        elif isinstance(message, Forget):
+            self._tasks.forget(message.pictures)
         elif isinstance(message, RenderWork):
             for number, rendered in zip(message.numbers, self._render(message.jobs), strict=True):
                 if isinstance(rendered, ServiceError):
