@@ -33,6 +33,9 @@ fuzz: setup-dev ## hostile streams, uploads and requests (OPTIONS="--minutes 5 -
 soak: setup-dev ## mixed load while everything fails around it (OPTIONS="--minutes 10")
 	$(BIN)/python -W ignore -m tests.soak $(OPTIONS)
 
+soak-site: setup-dev ## a cluster behind nginx whose parts are killed (needs requirements-ray.txt and nginx)
+	$(BIN)/python -W ignore -m tests.soak.site $(OPTIONS)
+
 lint: setup-dev ## ruff, mypy and what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -296,9 +296,11 @@ class Library:
         cost = rendering_cost(record.header.sizes, plan)
         start = time.perf_counter()
         told: DamagedStream | None = None
+        fetched = False
 
         async def fetch() -> Render:
-            nonlocal told
+            nonlocal told, fetched
+            fetched = True
             try:
                 stream = await self.store.unverified_prefix(record, plan.layer)  # who decodes it verifies it
                 alpha = await self.store.alpha(record, plan.layer)
@@ -318,6 +320,8 @@ class Library:
         if "queue" not in seconds:
             seconds["queue"] = max(0.0, time.perf_counter() - start - sum(seconds.values()))
         self._observe(seconds)
+        if not fetched:  # who did the work has read the store
+            self.metrics.bytes_read.inc(rendered.bytes_read)
         self.metrics.renders.inc()
         self.metrics.layers_decoded.inc(rendered.layers_decoded)
         answer = FinishedOrder(rendered, rendered.bytes_read, seconds)

@@ -17,9 +17,11 @@ from typing import Any
 import ray
 from ray import serve
 from ray.exceptions import RayActorError, RayError
+from ray.serve.config import RequestRouterConfig
 from ray.serve.exceptions import RayServeException
 
 from service.cluster.replica import Replica
+from service.engine.cluster import ongoing
 from service.errors import WorkerFailed
 from service.messages import protocol
 from service.messages.jobs import Rendered, Upload, Uploaded
@@ -39,8 +41,8 @@ from service.messages.protocol import (
 from service.settings import Settings
 
 APPLICATION = "compass"
-ONGOING = 2
-"""Jobs at once in a replica: one is worked on while another reads the store."""
+ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+"""Gives a session, which here is a picture, always to the same replica while that has room."""
 LOOK_SECONDS = 1.0
 """How often the cluster is asked how many replicas it has."""
 ANSWER_SECONDS = 3.0
@@ -111,10 +113,14 @@ class Cluster:
 
     def _application(self, name: str) -> serve.Application:
         least, most, gpus = self._bounds()
-        scaling = {"min_replicas": least, "max_replicas": most, "target_ongoing_requests": 1}
+        jobs = ongoing(self._settings)
+        scaling = {"min_replicas": least, "max_replicas": most, "target_ongoing_requests": jobs // 2}
         deployment = serve.deployment(Replica).options(
             name=name,
-            max_ongoing_requests=ONGOING,
+            max_ongoing_requests=jobs,
+            request_router_config=RequestRouterConfig(
+                request_router_class=ROUTER, request_router_kwargs={"num_fallback_replicas": most - 1}
+            ),
             autoscaling_config=scaling,
             ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
             health_check_period_s=5,
@@ -191,8 +197,7 @@ class Bridge:
             handle = self._cluster.handle
             if handle is None:
                 return _failure(number, "no worker of the cluster is ready")
-            ask = handle.carry_out if isinstance(job, RenderPlan) else handle.upload
-            response = ask.remote(job)
+            response = _asked(handle, job)
             try:
                 return _checked(number, await response)
             except asyncio.CancelledError:
@@ -206,6 +211,15 @@ class Bridge:
 
     def _send(self, message: Message) -> None:
         self._writer.writelines(protocol.encode(message))
+
+
+def _asked(handle: Any, job: Upload | RenderPlan) -> Any:
+    """Ray's response to a job. Plans of a picture go where its lower layers are decoded already; uploads
+    leave nothing behind that anybody could use.
+    """
+    if isinstance(job, RenderPlan):
+        return handle.options(method_name="carry_out", session_id=job.picture).remote(job)
+    return handle.options(method_name="upload").remote(job)
 
 
 def _checked(number: int, result: object) -> Message:

@@ -7,7 +7,7 @@ back: see ``service/cluster/bridge.py``.
 import asyncio
 from importlib.util import find_spec
 
-from service.engine.devices import Place
+from service.engine.devices import CUDA_BATCH, CUDA_PIPELINES, Place
 from service.engine.interface import Fetch
 from service.engine.pool import Pool
 from service.engine.ticket import LaneName
@@ -18,8 +18,13 @@ from service.settings import Settings
 
 START_SECONDS = 60.0
 """A start waits so long for a worker of the cluster, and then goes on without."""
-ONGOING = 2
-"""Jobs that are passed on for each worker that the cluster may have: one to work on, one to read."""
+
+
+def ongoing(settings: Settings) -> int:
+    """Jobs at once in each worker of the cluster: on a core one to work on and one to read, on a GPU a batch
+    of each.
+    """
+    return CUDA_PIPELINES * CUDA_BATCH if settings.ray_gpus else 2
 
 
 class ClusterEngine(Pool):
@@ -35,7 +40,7 @@ class ClusterEngine(Pool):
         place = Place(
             index=0,
             environment={**settings.for_cluster, "RAY_USAGE_STATS_ENABLED": "0"},
-            pipelines=ONGOING * settings.ray_max_replicas,
+            pipelines=ongoing(settings) * settings.ray_max_replicas,
             module="service.cluster.bridge",
             remote=True,
         )
