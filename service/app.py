@@ -155,7 +155,8 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     if settings.cold:
         background.append(Cooling(aside, metrics, settings.cold_seconds).for_ever())
     if settings.refine != "off":
-        background.append(Refining(aside, metrics, settings.refine, pool.refine).for_ever())
+        refining = Refining(aside, metrics, settings.refine, pool.refine)
+        background += [refining.for_ever() for _ in range(pool.refiners)]
     library = Library(settings, store, pool, metrics, originals)
     purge = Purge(settings.purge_url, metrics) if settings.purge_url else None
     background.append(heed(library, metrics, purge))

@@ -5,13 +5,12 @@ back: see ``service/cluster/bridge.py``.
 """
 
 import asyncio
-from importlib.util import find_spec
 
-from service.engine.devices import CUDA_BATCH, CUDA_PIPELINES, Place
+from service.engine.devices import CUDA_BATCH, CUDA_PIPELINES, cluster_place
 from service.engine.interface import Fetch
 from service.engine.pool import Pool
 from service.engine.ticket import LaneName
-from service.errors import ServiceError, WorkerFailed
+from service.errors import WorkerFailed
 from service.messages.jobs import Render, Rendered
 from service.messages.plans import RenderPlan
 from service.settings import Settings
@@ -35,16 +34,8 @@ class ClusterEngine(Pool):
     """
 
     def __init__(self, settings: Settings, tasks: str = "service.worker.tasks:Tasks") -> None:
-        if find_spec("ray") is None:
-            raise ServiceError("COMPASS_ENGINE=ray needs Ray: pip install 'compass-images[ray]'")
-        place = Place(
-            index=0,
-            environment={**settings.for_cluster, "RAY_USAGE_STATS_ENABLED": "0"},
-            pipelines=ongoing(settings) * settings.ray_max_replicas,
-            module="service.cluster.bridge",
-            remote=True,
-        )
-        super().__init__(settings, tasks, [place])
+        jobs = ongoing(settings) * settings.ray_max_replicas
+        super().__init__(settings, tasks, [cluster_place(settings, "service.cluster.bridge", jobs)])
 
     @property
     def model_id(self) -> bytes:

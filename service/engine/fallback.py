@@ -27,6 +27,11 @@ class WithFallback:
         return self._first.busy or self._second.busy
 
     @property
+    def refiners(self) -> int:
+        """The first one's."""
+        return self._first.refiners
+
+    @property
     def model_id(self) -> bytes:
         """The first one's, or while that is unknown the second one's."""
         return self._first.model_id or self._second.model_id
@@ -78,8 +83,8 @@ class WithFallback:
         self._second.forget(pictures)
 
     async def refine(self, job: Refine) -> Refined:
-        """Refine a picture on this machine. Raises a ServiceError."""
-        return await self._second.refine(job)
+        """Refine a picture on the cluster, which is waited for. Raises a ServiceError."""
+        return await self._first.refine(job)
 
     @property
     def _able(self) -> Engine:

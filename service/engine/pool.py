@@ -84,6 +84,11 @@ class Pool:
         return any(lane.active for lane in self._admission.lanes.values())
 
     @property
+    def refiners(self) -> int:
+        """How many pictures are refined at once."""
+        return self._refiner.at_once
+
+    @property
     def model_id(self) -> bytes:
         """Id of the weights that new pictures are coded with; known when :meth:`start` has returned."""
         if self._model_id is None:

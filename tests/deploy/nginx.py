@@ -1,5 +1,6 @@
 """Debian's nginx with the shipped configuration, in a process of its own."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -42,8 +43,9 @@ class Nginx:
         (folder / "compass.conf").write_text(text)
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+        user = "user root;" if os.geteuid() == 0 else ""  # else its workers are nobody, and cannot write here
         (folder / "nginx.conf").write_text(
-            f"daemon off; pid {folder}/pid; worker_processes 1; events {{ }}\n"
+            f"daemon off; pid {folder}/pid; worker_processes 1; {user} events {{ }}\n"
             f"http {{ access_log off; {temporary} include compass.conf; }}\n"
         )
 

@@ -38,7 +38,7 @@ from tests.soak.load import Outcome, read, write
 
 READERS = 3
 NODE = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
-TRIES = 5
+TRIES = 12
 """So often a node is started: it ends where its agents take more than 15 seconds to start."""
 HEAL_SECONDS = 400.0
 """So long it may take until all is well again after a fault, on a machine that is busy with other work."""
