@@ -107,11 +107,20 @@ class Cluster:
         """
         application = serve.status().applications.get(self.application)
         deployed = list(application.deployments) if application else []
-        wanted = f"worker-{self._digest()}"
+        wanted = self._wanted
         if deployed and (wanted in deployed or not at_start):
             return
         log.warning("deploying the workers on the cluster")
-        serve.api._run(self._application(wanted), _blocking=False, name=self.application, route_prefix=None)
+        serve.api._run(self.build(), _blocking=False, name=self.application, route_prefix=None)
+
+    def build(self) -> serve.Application:
+        """The application that our settings ask for."""
+        return self._application(self._wanted)
+
+    @property
+    def _wanted(self) -> str:
+        """The name of the deployment, which tells what it was made of."""
+        return f"worker-{self._digest()}"
 
     def _replica_settings(self) -> Settings:
         """What replicas are told: no secrets but those of the store."""

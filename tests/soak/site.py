@@ -27,6 +27,7 @@ from typing import Any
 
 import httpx
 import psutil
+import ray
 from ray.cluster_utils import Cluster
 from tqdm import tqdm
 
@@ -63,7 +64,10 @@ class Machines:
     nodes: list[Any] = field(default_factory=list)
 
     def start(self, nodes: int) -> None:
-        """Start the head and so many nodes."""
+        """Start the head and so many nodes. Their agents are those of a Ray without a dashboard: they load
+        faster, which on a busy machine decides whether a node starts at all.
+        """
+        ray._private.utils.get_dashboard_dependency_error = lambda: ImportError("no dashboard is wanted")
         head = {**NODE, "num_cpus": 0}
         self.cluster = tried(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.port = int(self.cluster.address.rpartition(":")[2])
