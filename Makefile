@@ -116,6 +116,9 @@ bench-large: setup-dev ## one worker and pictures of 12 megapixels: seconds and 
 bench-listing: setup-dev ## a page of the listing, however long it is (OPTIONS="--entries 10000000")
 	$(BIN)/python -m benchmarks.load.listing --out $(OUT)/listing $(OPTIONS)
 
+bench-scale: setup-dev ## what a site of a size needs, and what gives way first (simulated)
+	$(BIN)/python -m benchmarks.load.scale --out $(OUT)/scale $(OPTIONS)
+
 openapi: setup-dev ## rewrite tests/service/openapi.json, when the HTTP API is meant to change
 	$(BIN)/python -m tests.service.write_openapi
 

@@ -161,6 +161,8 @@ class Refiner:
             try:
                 return await self._started()
             except WorkerFailed:
+                if self._stopped:
+                    raise
                 await asyncio.sleep(CLUSTER_SECONDS)
         return self._link or await self._started()
 

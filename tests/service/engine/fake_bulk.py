@@ -1,7 +1,7 @@
 """A process that speaks as :mod:`service.cluster.bulk` does, and does what jobs tell it to, without Ray.
 
 The act stands in a job's key: ``answer`` after a moment, ``wait`` (until it is cancelled), ``die`` (its
-worker dies twice), ``end`` (the first process ends, the next one answers, as a note in ``COMPASS_DATA`` tells).
+worker dies twice), ``end`` (the first process ends; the next answers: ``COMPASS_DATA`` tells which it is).
 """
 
 import argparse

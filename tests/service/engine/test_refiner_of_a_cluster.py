@@ -89,10 +89,12 @@ async def test_what_was_under_way_when_the_cluster_was_lost_is_done_all_the_same
     assert [one.stream for one in found] == [b"small"] * 3
 
 
-async def test_it_can_be_stopped_while_it_works(cluster: Refiner) -> None:
+@pytest.mark.parametrize("ready", [False, True])
+async def test_it_can_be_stopped_while_it_starts_or_works(cluster: Refiner, ready: bool) -> None:
+    if ready:
+        await cluster.refine(job("answer"))
     waiting = asyncio.create_task(cluster.refine(job("wait")))
     await until(lambda: cluster.pid is not None)
-    await asyncio.sleep(0.5)
     await cluster.stop()
     with pytest.raises((Stopping, WorkerFailed)):
         await waiting
