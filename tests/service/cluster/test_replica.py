@@ -2,18 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
 from model.geometry import Size
+from model.stream.container import read_header
 from model.stream.ladder import Ladder
+from service.engine.cluster import ongoing
 from service.errors import ServiceError
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.messages.plans import RenderPlan
 from service.messages.protocol import Failure
 from service.planning.identity import stream_name
 from service.settings import Settings, WorkerSettings
+from service.storage.records import Record
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from service.worker.tasks import Tasks
@@ -21,11 +25,8 @@ from tests.service.engine.test_pool import until
 from tests.service.samples import encoded, photo
 from tests.service.storage.test_store import FACTS
 
-pytest.importorskip("ray.serve")
+serve_context = pytest.importorskip("ray.serve.context")
 replica_module = pytest.importorskip("service.cluster.replica")
-
-from model.stream.container import read_header  # noqa: E402
-from service.storage.records import Record  # noqa: E402
 
 
 class CountedTasks(Tasks):
@@ -48,9 +49,17 @@ class CountedTasks(Tasks):
 
 
 @pytest.fixture(params=[0.0, 1.0], ids=["core", "gpu"])
-async def replica(request: pytest.FixtureRequest, valkey: EmbeddedValkey) -> AsyncIterator[object]:
-    """A replica as on a core, and as on a GPU, which here computes on a core, too."""
+async def replica(
+    request: pytest.FixtureRequest, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[object]:
+    """A replica as on a core, and as on a GPU, which here computes on a core, too. Ray's batches ask how many
+    jobs their replica takes at once.
+    """
     settings = Settings(device="cpu", redis_url=valkey.url, ray_gpus=request.param)
+    config = SimpleNamespace(max_ongoing_requests=ongoing(settings))
+    monkeypatch.setattr(
+        serve_context, "_INTERNAL_REPLICA_CONTEXT", SimpleNamespace(_deployment_config=config)
+    )
     made = replica_module.Replica(settings, "tests.service.cluster.test_replica:CountedTasks")
     await made.check_health()
     yield made
@@ -113,7 +122,7 @@ async def test_a_stream_that_is_another_one_by_now_is_told(replica, store: Store
 
 async def test_bad_uploads_are_failures_and_raise_nothing(replica) -> None:
     failure = await replica.upload(Upload("upload:x", b"no picture", 75, Ladder((48,))))
-    assert (type(failure), failure.error) == (Failure, "BadPicture")
+    assert (type(failure), failure.error) == (Failure, "UnsupportedPicture")
 
 
 async def test_it_hears_of_deletions_itself(replica, store: Store) -> None:
