@@ -9,29 +9,28 @@ from tests.service.samples import encoded, photo
 from tests.service.test_cli import compass
 
 
-def test_a_folder_is_in_the_store_and_the_same_command_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_is_in_the_store_and_the_same_command_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for number in range(2):
         (folder / f"{number}.png").write_bytes(encoded(photo(60 + number, 40), "PNG"))
     (folder / "broken.png").write_bytes(b"no picture")
-    for name, value in (("DATA", tmp_path / "data"), ("DEVICE", "cpu"), ("WORKERS", 1), ("SPARE_WORKERS", 0)):
-        monkeypatch.setenv(f"COMPASS_{name}", str(value))
-    first = compass("import", folder, "--engine", "local", "--widths", "30")
+    data = tmp_path / "data"
+    environment = {"COMPASS_DATA": str(data), "COMPASS_DEVICE": "cpu", "COMPASS_SPARE_WORKERS": "0"}
+    first = compass("import", folder, "--engine", "local", "--widths", "30", **environment)
     assert first.returncode == 1
     assert "2 pictures stored, 0 of them before" in first.stdout
     assert "1 failed" in first.stdout
     assert "broken.png" in first.stderr
     assert (folder / LIST_NAME).is_file()
     (folder / "broken.png").unlink()
-    again = compass("import", folder, "--engine=local", "--widths", "30")
+    again = compass("import", folder, "--engine=local", "--widths", "30", **environment)
     assert (again.returncode, again.stderr) == (0, "")
     assert "2 pictures stored, 2 of them before" in again.stdout
-    checked = compass("fsck")
+    checked = compass("fsck", **environment)
     assert checked.returncode == 0
-    assert "2" in checked.stdout
+    assert "2 pictures" in checked.stdout
+    assert (data / "appendonlydir").is_dir()
 
 
 @pytest.mark.parametrize(
