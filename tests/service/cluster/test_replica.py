@@ -57,9 +57,9 @@ async def replica(
     """
     settings = Settings(device="cpu", redis_url=valkey.url, ray_gpus=request.param)
     config = SimpleNamespace(max_ongoing_requests=ongoing(settings))
-    monkeypatch.setattr(
-        serve_context, "_INTERNAL_REPLICA_CONTEXT", SimpleNamespace(_deployment_config=config)
-    )
+    names = {"app_name": "compass", "deployment": "worker", "replica_tag": "1"}
+    context = SimpleNamespace(_deployment_config=config, **names)
+    monkeypatch.setattr(serve_context, "_INTERNAL_REPLICA_CONTEXT", context)
     made = replica_module.Replica(settings, "tests.service.cluster.test_replica:CountedTasks")
     await made.check_health()
     yield made
