@@ -33,6 +33,9 @@ fuzz: setup-dev ## hostile streams, uploads and requests (OPTIONS="--minutes 5 -
 soak: setup-dev ## mixed load while everything fails around it (OPTIONS="--minutes 10")
 	$(BIN)/python -W ignore -m tests.soak $(OPTIONS)
 
+soak-site: setup-dev ## a cluster behind nginx whose parts are killed (needs requirements-ray.txt and nginx)
+	$(BIN)/python -W ignore -m tests.soak.site $(OPTIONS)
+
 lint: setup-dev ## ruff, mypy and what may import what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -112,6 +115,9 @@ bench-large: setup-dev ## one worker and pictures of 12 megapixels: seconds and 
 
 bench-listing: setup-dev ## a page of the listing, however long it is (OPTIONS="--entries 10000000")
 	$(BIN)/python -m benchmarks.load.listing --out $(OUT)/listing $(OPTIONS)
+
+bench-scale: setup-dev ## what a site of a size needs, and what gives way first (simulated)
+	$(BIN)/python -m benchmarks.load.scale --out $(OUT)/scale $(OPTIONS)
 
 openapi: setup-dev ## rewrite tests/service/openapi.json, when the HTTP API is meant to change
 	$(BIN)/python -m tests.service.write_openapi

@@ -12,10 +12,12 @@ from fastapi_offline import FastAPIOffline
 
 from service.engine.choice import engine_of
 from service.engine.gauges import EngineGauges
+from service.heeding import heed
 from service.library import Library
 from service.metrics import Metrics
 from service.planning.formats import readable_formats
 from service.planning.presets import Presets
+from service.purge import Purge
 from service.refining.pictures import Refining
 from service.routes import delivery, health, iiif, images, page
 from service.routes import originals as original_routes
@@ -153,10 +155,15 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     if settings.cold:
         background.append(Cooling(aside, metrics, settings.cold_seconds).for_ever())
     if settings.refine != "off":
-        background.append(Refining(aside, metrics, settings.refine, pool.refine).for_ever())
+        refining = Refining(aside, metrics, settings.refine, pool.refine)
+        background += [refining.for_ever() for _ in range(pool.refiners)]
+    library = Library(settings, store, pool, metrics, originals)
+    purge = Purge(settings.purge_url, metrics) if settings.purge_url else None
+    background.append(heed(library, metrics, purge))
+    if purge is not None:
+        background.append(purge.for_ever())
     for work in background:
         stack.push_async_callback(_cancelled, asyncio.create_task(work))
-    library = Library(settings, store, pool, metrics, originals)
     where = "Redis" if settings.redis_url else settings.data
     log.info("profile %s, storing in %s", settings.profile, where)
     incoming = incoming_of(settings)

@@ -1,6 +1,6 @@
 """A cache bounded in bytes that forgets what was used longest ago."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -43,6 +43,12 @@ class BoundedCache(Generic[K, V]):
         """Forget the value, if there is one."""
         with self._lock:
             self._entries.pop(key, None)
+
+    def drop_where(self, unwanted: Callable[[K], bool]) -> None:
+        """Forget all values under such keys; looks at every key."""
+        with self._lock:
+            for key in [key for key in self._entries if unwanted(key)]:
+                del self._entries[key]
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -39,9 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         export(arguments[1:])
         return 0
     if arguments[:1] == ["import"]:
-        from service.client.command import main as import_folder
-
-        return import_folder(arguments[1:], "compass import")
+        return _import(arguments[1:])
     options = _parser().parse_args(arguments)
     from pydantic import ValidationError
 
@@ -133,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     refine.add_argument("--quality", type=quality, help="with --from: the quality of the uploads, 1-100")
     refine.add_argument("--widths", type=widths, help="with --from: their layer widths in pixels")
     refine.add_argument("--max-width", type=whole, help="with --from: their max_width in pixels")
+    _add_engine(refine)
     refine.set_defaults(run=_refine)
 
     where = "a folder, file:///folder or s3://bucket/prefix"
@@ -162,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         help="code pictures without an original from the largest layer stored: they lose a little",
     )
     recode.add_argument("--per-minute", type=whole, help="pictures a minute at most; unset: no limit")
+    _add_engine(recode)
     recode.set_defaults(run=_recode)
 
     sign = commands.add_parser(
@@ -179,6 +179,25 @@ def _parser() -> argparse.ArgumentParser:
         "export", help="weight file of a training run (compass export --help)", add_help=False
     )
     return parser
+
+
+def _import(arguments: Sequence[str]) -> int:
+    """By way of a service, as the client's own distribution does it; or, with an engine, without one."""
+    from service.client.command import main as by_http
+
+    if not any(argument.partition("=")[0] == "--engine" for argument in arguments):
+        return by_http(arguments, "compass import")
+    from service.importing.command import main as directly
+
+    return directly(arguments)
+
+
+def _add_engine(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        help="who works: this machine, or the cluster at COMPASS_RAY_ADDRESS; unset: as COMPASS_ENGINE says",
+    )
 
 
 def _version() -> str:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from zlib import crc32
@@ -53,6 +53,11 @@ class Order:
         return self.plan.entity_tag
 
     @property
+    def key(self) -> tuple[str, str]:
+        """What the answer is kept under: its picture and its tag."""
+        return self.record.id, self.etag
+
+    @property
     def media_type(self) -> str:
         """The media type that the answer will have."""
         return MEDIA_TYPES[self.plan.format]
@@ -89,7 +94,7 @@ class Library:
         self.pool = pool
         self.metrics = metrics
         self.originals = originals
-        self._answers: BoundedCache[str, FinishedOrder] = BoundedCache(settings.cache_bytes)
+        self._answers: BoundedCache[tuple[str, str], FinishedOrder] = BoundedCache(settings.cache_bytes)
         self._rendering: Flights[FinishedOrder] = Flights(metrics.coalesced.inc)
         self._coding: Flights[Record] = Flights(metrics.coalesced.inc)
 
@@ -257,13 +262,21 @@ class Library:
         plan = make_plan(record.id, record.header, view, name, quality, finish)
         return Order(record, plan, negotiated=output is None)
 
+    def drop(self, pictures: Collection[str] | None) -> None:
+        """Have nothing in memory of pictures that were deleted or replaced, here or elsewhere; None: of any
+        picture.
+        """
+        self.store.forget(pictures)
+        self._answers.drop_where(lambda key: pictures is None or key[0] in pictures)
+        self.pool.forget(pictures)
+
     def still_holds(self, order: Order) -> bool:
         """Whether the record that an order was made from is in memory, and the picture lives."""
         return self.store.remembers(order.record)
 
     def in_memory(self, order: Order) -> FinishedOrder | None:
         """The answer to an order if it is in memory, counted as such; else None."""
-        known = self._answers.get(order.etag)
+        known = self._answers.get(order.key)
         if known is not None:
             self.metrics.cache_hits.labels("answers").inc()
         return known
@@ -283,9 +296,11 @@ class Library:
         cost = rendering_cost(record.header.sizes, plan)
         start = time.perf_counter()
         told: DamagedStream | None = None
+        fetched = False
 
         async def fetch() -> Render:
-            nonlocal told
+            nonlocal told, fetched
+            fetched = True
             try:
                 stream = await self.store.unverified_prefix(record, plan.layer)  # who decodes it verifies it
                 alpha = await self.store.alpha(record, plan.layer)
@@ -305,10 +320,12 @@ class Library:
         if "queue" not in seconds:
             seconds["queue"] = max(0.0, time.perf_counter() - start - sum(seconds.values()))
         self._observe(seconds)
+        if not fetched:  # who did the work has read the store
+            self.metrics.bytes_read.inc(rendered.bytes_read)
         self.metrics.renders.inc()
         self.metrics.layers_decoded.inc(rendered.layers_decoded)
         answer = FinishedOrder(rendered, rendered.bytes_read, seconds)
-        self._answers.put(order.etag, answer, answer.weight)
+        self._answers.put(order.key, answer, answer.weight)
         return answer
 
     def _observe(self, seconds: dict[str, float]) -> None:

@@ -44,6 +44,10 @@ class Metrics:
         self.store_errors = counter("store_errors", "Commands the store failed to carry out")
         self.store_unconfirmed = counter("store_unconfirmed", "Changes that too few servers had in time")
         self.damaged = counter("damaged_streams", "Stored pictures found not to fit their checksums")
+        self.changes = counter("changes", "Deleted and replaced pictures that the service heard of")
+        self.purges = counter("purges", "Pictures that a cache in front was asked to drop", ("outcome",))
+        for outcome in ("purged", "failed"):
+            self.purges.labels(outcome)
         self.refinements = counter("refinements", "Pictures whose refinement has ended", ("outcome",))
         for outcome in OUTCOMES:
             self.refinements.labels(outcome)

@@ -254,6 +254,12 @@ class Settings(BaseSettings):
         le=100,
         description="output quality of AVIF, 1-100; unset: what the stream is worth",
     )
+    purge_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^@\s]*\{id\}[^@\s]*$",
+        description="address that a cache in front is asked at, with method PURGE, to drop a picture that "
+        "was deleted or replaced; {id} stands for the picture; unset: nobody is asked",
+    )
     client_hints: bool = Field(
         default=False,
         description="heed Sec-CH-DPR, Sec-CH-Width and Save-Data where a URL leaves open what they say",

@@ -6,23 +6,45 @@ Exit codes: 0 everything is stored, 1 something is not, 2 wrong usage, 130 inter
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from service.client.api import Client, ClientError
 from service.client.arguments import quality, whole, widths
-from service.client.folder import import_folder
+from service.client.folder import Tally, import_folder
 
 
 def main(argv: Sequence[str] | None = None, name: str | None = None) -> int:
     """Upload a folder as the arguments say; returns the exit code. The help calls the command ``name``."""
     options = _parser(name).parse_args(argv)
-    coding = {"quality": options.quality, "widths": options.widths, "max_width": options.max_width}
-    try:
-        if not options.folder.is_dir():
-            raise NotADirectoryError(None, "not a folder", str(options.folder))
+
+    def work() -> Tally:
         with Client(options.url, os.environ.get("COMPASS_API_KEY")) as client:
-            tally = import_folder(client, options.folder, options.jobs, **coding)
+            return import_folder(client, options.folder, options.jobs, **coding_of(options))
+
+    return told(options.folder, work)
+
+
+def coding_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of uploads that the arguments of :func:`add_coding` tell."""
+    return {"quality": options.quality, "widths": options.widths, "max_width": options.max_width}
+
+
+def add_coding(parser: argparse.ArgumentParser) -> None:
+    """What is uploaded, and how."""
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--quality", type=quality, help="1-100")
+    parser.add_argument("--widths", type=widths, help="layer widths in pixels, such as 320,640,1280")
+    parser.add_argument("--max-width", type=whole, help="pixels; wider pictures are made this wide")
+
+
+def told(folder: Path, work: Callable[[], Tally]) -> int:
+    """Import a folder, and say what came of it; returns the exit code."""
+    try:
+        if not folder.is_dir():
+            raise NotADirectoryError(None, "not a folder", str(folder))
+        tally = work()
     except KeyboardInterrupt:
         return 130
     except ClientError as error:
@@ -44,11 +66,8 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
         description="Upload the pictures of a folder; the same command goes on where it stopped.",
         epilog="An API key is taken from the environment variable COMPASS_API_KEY.",
     )
-    parser.add_argument("folder", type=Path)
+    add_coding(parser)
     parser.add_argument("--url", default="http://localhost:8000", help="the service (default: %(default)s)")
-    parser.add_argument("--quality", type=quality, help="1-100")
-    parser.add_argument("--widths", type=widths, help="layer widths in pixels, such as 320,640,1280")
-    parser.add_argument("--max-width", type=whole, help="pixels; wider pictures are made this wide")
     parser.add_argument("--jobs", type=whole, default=2, help="uploads at once (default: %(default)s)")
     return parser
 

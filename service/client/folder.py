@@ -7,16 +7,16 @@ became which picture, and files that stand in it unchanged are not sent again.
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
-from service.client.api import Client, ClientError, StoredPicture
+from service.client.api import ClientError, StoredPicture
 
 LIST_NAME = "compass-import.jsonl"
 SUFFIXES = frozenset(
@@ -26,6 +26,27 @@ LINE_SECONDS = 10.0
 """Seconds from one line of progress to the next, where there is no terminal for a bar."""
 _FATAL = (0, 401, 403)
 """Statuses that every further file would get as well: no answer, no valid key."""
+
+
+class Uploads(Protocol):
+    """Where pictures are uploaded to, such as a :class:`service.client.api.Client`; ``url`` names it."""
+
+    @property
+    def url(self) -> str:
+        """The same for the same store."""
+
+    def find_service(self) -> None:
+        """Return if it is there. Raises ClientError."""
+
+    def upload(
+        self,
+        picture: Path,
+        *,
+        quality: int | None = None,
+        widths: Sequence[int] | None = None,
+        max_width: int | None = None,
+    ) -> StoredPicture:
+        """Store a picture. Called from several threads. Raises ClientError and OSError."""
 
 
 @dataclass
@@ -49,7 +70,7 @@ class Tally:
         return text + ("; interrupted: the same command goes on" if self.interrupted else "")
 
 
-def import_folder(client: Client, folder: Path, jobs: int = 2, **coding: Any) -> Tally:
+def import_folder(client: Uploads, folder: Path, jobs: int = 2, **coding: Any) -> Tally:
     """Upload every picture below a folder, ``jobs`` at a time, with a progress bar on stderr.
 
     ``coding`` are the keywords of :meth:`Client.upload`. Files that are refused are named and
@@ -111,7 +132,7 @@ def picture_files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _mark(client: Client, folder: Path, file: Path, coding: dict[str, Any]) -> dict[str, Any]:
+def _mark(client: Uploads, folder: Path, file: Path, coding: dict[str, Any]) -> dict[str, Any]:
     """What must be unchanged for a file to count as done."""
     stat = file.stat()
     return {

@@ -17,12 +17,14 @@ from typing import Any
 import ray
 from ray import serve
 from ray.exceptions import RayActorError, RayError
+from ray.serve.config import RequestRouterConfig
 from ray.serve.exceptions import RayServeException
 
 from service.cluster.replica import Replica
+from service.engine.cluster import ongoing
 from service.errors import WorkerFailed
 from service.messages import protocol
-from service.messages.jobs import Rendered, Upload, Uploaded
+from service.messages.jobs import Recode, Recoded, Refine, Refined, Rendered, Upload, Uploaded
 from service.messages.plans import RenderPlan
 from service.messages.protocol import (
     Begin,
@@ -32,6 +34,10 @@ from service.messages.protocol import (
     Failure,
     Message,
     PlanWork,
+    RecodeAnswer,
+    RecodeWork,
+    RefineAnswer,
+    RefineWork,
     RenderAnswer,
     UploadAnswer,
     UploadWork,
@@ -39,8 +45,10 @@ from service.messages.protocol import (
 from service.settings import Settings
 
 APPLICATION = "compass"
-ONGOING = 2
-"""Jobs at once in a replica: one is worked on while another reads the store."""
+ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+"""Gives a session, which here is a picture, always to the same replica while that has room."""
+BULK_CORES = 0.01
+"""The part of a core, of those that Ray counts, that is left to workers which stand back for all others."""
 LOOK_SECONDS = 1.0
 """How often the cluster is asked how many replicas it has."""
 ANSWER_SECONDS = 3.0
@@ -51,9 +59,14 @@ EXIT_LOST = 72
 
 log = logging.getLogger("compass.bridge")
 
+Work = Upload | RenderPlan | Refine | Recode
+"""What a bridge passes on; of each but a plan the replica's method has the name."""
+
 
 class Cluster:
     """The application on the cluster. Its methods block; each raises what Ray raises."""
+
+    application = APPLICATION
 
     def __init__(self, settings: Settings, tasks: str) -> None:
         self._settings = settings
@@ -76,25 +89,38 @@ class Cluster:
     def replicas(self) -> int:
         """How many replicas take work. Deploys the application if it is gone."""
         self._deploy_if_other(at_start=False)
-        application = serve.status().applications.get(APPLICATION)
+        application = serve.status().applications.get(self.application)
         if application is None:
             return 0
         (name, deployment), *_ = application.deployments.items()
         if name != self._name:
-            self._name, self.handle = name, serve.get_app_handle(APPLICATION)
+            self._name, self.handle = name, serve.get_app_handle(self.application)
         return int(deployment.replica_states.get("RUNNING", 0))
+
+    async def model_id(self) -> bytes:
+        """Id of the weights that replicas code with."""
+        return bytes(await self.handle.model_id.remote())
 
     def _deploy_if_other(self, at_start: bool) -> None:
         """Deploy the application if there is none; at the start also if it has other settings than ours: so
         the last front end to start decides.
         """
-        application = serve.status().applications.get(APPLICATION)
+        application = serve.status().applications.get(self.application)
         deployed = list(application.deployments) if application else []
-        wanted = f"worker-{self._digest()}"
+        wanted = self._wanted
         if deployed and (wanted in deployed or not at_start):
             return
         log.warning("deploying the workers on the cluster")
-        serve.api._run(self._application(wanted), _blocking=False, name=APPLICATION, route_prefix=None)
+        serve.api._run(self.build(), _blocking=False, name=self.application, route_prefix=None)
+
+    def build(self) -> serve.Application:
+        """The application that our settings ask for."""
+        return self._application(self._wanted)
+
+    @property
+    def _wanted(self) -> str:
+        """The name of the deployment, which tells what it was made of."""
+        return f"worker-{self._digest()}"
 
     def _replica_settings(self) -> Settings:
         """What replicas are told: no secrets but those of the store."""
@@ -111,12 +137,16 @@ class Cluster:
 
     def _application(self, name: str) -> serve.Application:
         least, most, gpus = self._bounds()
-        scaling = {"min_replicas": least, "max_replicas": most, "target_ongoing_requests": 1}
+        jobs = ongoing(self._settings)
+        scaling = {"min_replicas": least, "max_replicas": most, "target_ongoing_requests": jobs // 2}
         deployment = serve.deployment(Replica).options(
             name=name,
-            max_ongoing_requests=ONGOING,
+            max_ongoing_requests=jobs,
+            request_router_config=RequestRouterConfig(
+                request_router_class=ROUTER, request_router_kwargs={"num_fallback_replicas": most - 1}
+            ),
             autoscaling_config=scaling,
-            ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
+            ray_actor_options={"num_cpus": 1 - BULK_CORES, "num_gpus": gpus},
             health_check_period_s=5,
             health_check_timeout_s=30,
             graceful_shutdown_timeout_s=self._settings.drain_seconds,
@@ -135,7 +165,7 @@ class Bridge:
     async def receive(self, reader: asyncio.StreamReader) -> None:
         """Take messages until the socket closes."""
         while message := await protocol.read(reader, protocol.MAX_PAYLOAD_BYTES):
-            if isinstance(message, UploadWork):
+            if isinstance(message, UploadWork | RefineWork | RecodeWork):
                 self._begin(message.number, message.job)
             elif isinstance(message, PlanWork):
                 self._begin(message.number, message.plan)
@@ -153,7 +183,7 @@ class Bridge:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     count = await asyncio.to_thread(self._cluster.replicas)
                     if count and not model_id:
-                        model_id = await self._cluster.handle.model_id.remote()
+                        model_id = await self._cluster.model_id()
                 misses = 0
             except (RayError, RayServeException, TimeoutError) as error:
                 misses += 1
@@ -164,10 +194,10 @@ class Bridge:
                 self._send(Crew(count, model_id))
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _begin(self, number: int, job: Upload | RenderPlan) -> None:
+    def _begin(self, number: int, job: Work) -> None:
         self._jobs[number] = asyncio.create_task(self._do(number, job))
 
-    async def _do(self, number: int, job: Upload | RenderPlan) -> None:
+    async def _do(self, number: int, job: Work) -> None:
         try:
             answer = await self._answer(number, job)
             if answer is not None:
@@ -181,18 +211,17 @@ class Bridge:
         finally:
             del self._jobs[number]
 
-    async def _answer(self, number: int, job: Upload | RenderPlan) -> Message | None:
+    async def _answer(self, number: int, job: Work) -> Message | None:
         """The answer to a job; None if its replica died, which is told.
 
-        A plan whose replica dies is tried once more, by another one.
+        Whatever changes nothing is tried once more when its replica dies, by another one.
         """
-        again = isinstance(job, RenderPlan)
+        again = not isinstance(job, Upload)
         while True:
             handle = self._cluster.handle
             if handle is None:
                 return _failure(number, "no worker of the cluster is ready")
-            ask = handle.carry_out if isinstance(job, RenderPlan) else handle.upload
-            response = ask.remote(job)
+            response = _asked(handle, job)
             try:
                 return _checked(number, await response)
             except asyncio.CancelledError:
@@ -208,6 +237,15 @@ class Bridge:
         self._writer.writelines(protocol.encode(message))
 
 
+def _asked(handle: Any, job: Work) -> Any:
+    """Ray's response to a job. Plans of a picture go where its lower layers are decoded already; uploads
+    leave nothing behind that anybody could use.
+    """
+    if isinstance(job, RenderPlan):
+        return handle.options(method_name="carry_out", session_id=job.picture).remote(job)
+    return handle.options(method_name=type(job).__name__.lower()).remote(job)
+
+
 def _checked(number: int, result: object) -> Message:
     """The answer that a replica gave, under the number of its job."""
     match result:
@@ -215,6 +253,10 @@ def _checked(number: int, result: object) -> Message:
             return RenderAnswer(number, result)
         case Uploaded():
             return UploadAnswer(number, result)
+        case Refined():
+            return RefineAnswer(number, result)
+        case Recoded():
+            return RecodeAnswer(number, result)
         case Failure():
             return Failure(number, result.error, result.detail, result.retry_after)
     return _failure(number, "the worker gave an answer of another kind")
@@ -224,12 +266,12 @@ def _failure(number: int, detail: str) -> Failure:
     return Failure(number, WorkerFailed.__name__, detail, 2.0)
 
 
-async def _main(descriptor: int) -> None:
+async def _main(descriptor: int, kind: type[Cluster]) -> None:
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor), limit=2**20)
     begin = await protocol.read(reader, protocol.MAX_PAYLOAD_BYTES)
     if not isinstance(begin, Begin):
         return
-    bridge = Bridge(Cluster(Settings(), begin.tasks), writer)
+    bridge = Bridge(kind(Settings(), begin.tasks), writer)
     tasks = asyncio.create_task(bridge.receive(reader)), asyncio.create_task(bridge.watch())
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
@@ -242,7 +284,7 @@ def _leave(status: int) -> None:
     os._exit(status)  # Ray's own end may wait for a cluster that is gone
 
 
-def main() -> None:
+def main(kind: type[Cluster] = Cluster) -> None:
     """Work until the socket closes or the cluster is lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--socket", type=int, required=True)
@@ -251,7 +293,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the HTTP process decides when we end
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(format=f"bridge {os.getpid()} %(levelname)s %(message)s")
-    asyncio.run(_main(options.socket))
+    asyncio.run(_main(options.socket, kind))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A worker of the cluster: the tasks of every worker, with a connection to the store of its own."""
 
 import asyncio
-import logging
 import time
 from base64 import b64decode
 from collections.abc import Callable
@@ -10,7 +9,10 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, TypeVar
 
-from service.errors import DamagedStream, Replaced, ServiceError, WorkerFailed
+from ray import serve
+
+from service.engine.devices import CUDA_BATCH, CUDA_PIPELINES
+from service.errors import DamagedStream, Replaced, ServiceError
 from service.messages.jobs import Render, Rendered, Upload, Uploaded
 from service.messages.plans import RenderPlan
 from service.messages.protocol import Failure
@@ -19,14 +21,19 @@ from service.planning.identity import stream_name
 from service.settings import Settings
 from service.storage.records import Record
 from service.storage.store import Store
+from service.worker.process import Worker
 
-log = logging.getLogger("compass")
+BATCH_SECONDS = 0.005
+"""A batch on a GPU waits so long for more."""
 
 R = TypeVar("R")
 
 
 class Replica:
-    """Codes uploads and carries out plans, one at a time, while further ones read the store.
+    """Codes uploads and carries out plans, while further ones read the store.
+
+    On a core they are worked on one at a time. On a GPU those that have come meanwhile make a batch, of which
+    pictures with layers of the same sizes are decoded together; on a core that would save nothing.
 
     Failures are returned, not raised: Ray would carry an exception's whole traceback and its cause with it.
     """
@@ -40,8 +47,11 @@ class Replica:
         self._tasks: Any = getattr(import_module(module), attribute)(settings.for_worker)
         if hasattr(self._tasks, "warm_up"):
             self._tasks.warm_up()
+        self._worker = Worker(self._tasks, lambda message: None)
+        self._in_batches = settings.ray_gpus > 0
         self._store = Store(settings.redis_url, settings, Metrics())
-        self._thread = ThreadPoolExecutor(1)
+        self._threads = ThreadPoolExecutor(CUDA_PIPELINES if self._in_batches else 1)
+        self._heeding: asyncio.Task[None] | None = None
 
     async def model_id(self) -> bytes:
         """Id of the weights that pictures are coded with."""
@@ -49,15 +59,22 @@ class Replica:
         return model_id
 
     async def check_health(self) -> None:
-        """Called by Ray from time to time. A store that does not answer is no fault of this worker."""
+        """Called by Ray at the start and from time to time. A store that does not answer is no fault of this
+        worker.
+        """
+        self._heeding = self._heeding or asyncio.create_task(self._heed())
 
     async def upload(self, job: Upload) -> Uploaded | Failure:
         """Code an upload."""
-        return await _told(lambda: self._work(self._tasks.upload, job))
+        coded = await self._in_thread(lambda: self._worker.guarded(self._tasks.upload, job))
+        return _failure(coded) if isinstance(coded, ServiceError) else coded
 
     async def carry_out(self, plan: RenderPlan) -> Rendered | Failure:
         """Read what a plan needs, and render it."""
-        return await _told(lambda: self._carried_out(plan))
+        try:
+            return await self._carried_out(plan)
+        except ServiceError as error:
+            return _failure(error)
 
     async def _carried_out(self, plan: RenderPlan) -> Rendered:
         start = time.perf_counter()
@@ -66,13 +83,22 @@ class Replica:
         alpha = await self._store.alpha(record, plan.layer)
         seconds = {"fetch": time.perf_counter() - start}
         job = Render(plan, stream, alpha, b64decode(record.facts.profile))
-        try:
-            rendered: Rendered = await self._work(self._tasks.render, job)
-        except DamagedStream:
+        rendered = await self._batched(job) if self._in_batches else (await self._rendered([job]))[0]
+        if isinstance(rendered, DamagedStream):
             self._store.found_damaged(record.id)
-            raise
+        if isinstance(rendered, ServiceError):
+            raise rendered
         read = len(stream) + len(alpha or b"")
         return replace(rendered, bytes_read=read, seconds={**seconds, **rendered.seconds})
+
+    @serve.batch(
+        max_batch_size=CUDA_BATCH, batch_wait_timeout_s=BATCH_SECONDS, max_concurrent_batches=CUDA_PIPELINES
+    )
+    async def _batched(self, jobs: list[Render]) -> list[Rendered | ServiceError]:
+        return await self._rendered(jobs)
+
+    async def _rendered(self, jobs: list[Render]) -> list[Rendered | ServiceError]:
+        return await self._in_thread(lambda: list(self._worker.rendered(jobs)))
 
     async def _record(self, plan: RenderPlan) -> Record:
         """The record of the stream that a plan is made for. Raises Replaced if there is another one now."""
@@ -82,21 +108,14 @@ class Replica:
                 return record
         raise Replaced(f"the stream of {plan.picture} is another one by now")
 
-    async def _work(self, task: Callable[[Any], Any], job: Upload | Render) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, task, job)
+    async def _heed(self) -> None:
+        """Keep nothing of pictures that were deleted or replaced."""
+        async for pictures in self._store.changes.follow():
+            self._store.forget(pictures)
+            self._tasks.forget(pictures)
 
-
-async def _told(work: Callable[[], Any]) -> Any:
-    """What the work gives, or the Failure that tells why not."""
-    try:
-        return await work()
-    except ServiceError as error:
-        return _failure(error)
-    except MemoryError:
-        return _failure(WorkerFailed("the worker has too little memory for this job"))
-    except Exception:
-        log.exception("a job failed")
-        return _failure(ServiceError("the worker could not finish this job"))
+    async def _in_thread(self, work: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def _failure(error: ServiceError) -> Failure:

@@ -5,21 +5,25 @@ back: see ``service/cluster/bridge.py``.
 """
 
 import asyncio
-from importlib.util import find_spec
 
-from service.engine.devices import Place
+from service.engine.devices import CUDA_BATCH, CUDA_PIPELINES, cluster_place
 from service.engine.interface import Fetch
 from service.engine.pool import Pool
 from service.engine.ticket import LaneName
-from service.errors import ServiceError, WorkerFailed
+from service.errors import WorkerFailed
 from service.messages.jobs import Render, Rendered
 from service.messages.plans import RenderPlan
 from service.settings import Settings
 
 START_SECONDS = 60.0
 """A start waits so long for a worker of the cluster, and then goes on without."""
-ONGOING = 2
-"""Jobs that are passed on for each worker that the cluster may have: one to work on, one to read."""
+
+
+def ongoing(settings: Settings) -> int:
+    """Jobs at once in each worker of the cluster: on a core one to work on and one to read, on a GPU a batch
+    of each.
+    """
+    return CUDA_PIPELINES * CUDA_BATCH if settings.ray_gpus else 2
 
 
 class ClusterEngine(Pool):
@@ -30,16 +34,8 @@ class ClusterEngine(Pool):
     """
 
     def __init__(self, settings: Settings, tasks: str = "service.worker.tasks:Tasks") -> None:
-        if find_spec("ray") is None:
-            raise ServiceError("COMPASS_ENGINE=ray needs Ray: pip install 'compass-images[ray]'")
-        place = Place(
-            index=0,
-            environment={**settings.for_cluster, "RAY_USAGE_STATS_ENABLED": "0"},
-            pipelines=ONGOING * settings.ray_max_replicas,
-            module="service.cluster.bridge",
-            remote=True,
-        )
-        super().__init__(settings, tasks, [place])
+        jobs = ongoing(settings) * settings.ray_max_replicas
+        super().__init__(settings, tasks, [cluster_place(settings, "service.cluster.bridge", jobs)])
 
     @property
     def model_id(self) -> bytes:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from service.errors import ServiceError
@@ -65,8 +66,25 @@ def places(
     return tuple(found)
 
 
+def cluster_place(settings: Settings, module: str, pipelines: int) -> Place:
+    """The place of a process that passes so many jobs at once to a Ray cluster.
+
+    Raises ServiceError if Ray is not installed.
+    """
+    if find_spec("ray") is None:
+        raise ServiceError("COMPASS_ENGINE=ray needs Ray: pip install 'compass-images[ray]'")
+    environment = {**settings.for_cluster, "RAY_USAGE_STATS_ENABLED": "0"}
+    return Place(0, environment, pipelines=pipelines, module=module, remote=True)
+
+
 def refining_place(settings: Settings, environment: Mapping[str, str]) -> Place:
-    """The place of the process that refines: where the first worker is, with one thread."""
+    """The place of the process that refines: where the first worker is, with one thread. With a cluster, of
+    the one that passes pictures on to workers that do nothing else.
+
+    Raises ServiceError if a cluster is asked for and Ray is not installed.
+    """
+    if settings.engine == "ray":
+        return cluster_place(settings, "service.cluster.bulk", settings.ray_max_replicas)
     ordinary = places(settings, environment)
     one = {name: "1" for name in ordinary[0].environment if name.endswith("_THREADS")}
     return Place(len(ordinary), {**ordinary[0].environment, **one}, idle=True)

@@ -1,6 +1,7 @@
 """Two engines, the second for as long as the first has no worker."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 
 from service.engine.interface import Engine, EngineState, Fetch
@@ -24,6 +25,11 @@ class WithFallback:
     def busy(self) -> bool:
         """True while either works."""
         return self._first.busy or self._second.busy
+
+    @property
+    def refiners(self) -> int:
+        """The first one's."""
+        return self._first.refiners
 
     @property
     def model_id(self) -> bytes:
@@ -71,9 +77,14 @@ class WithFallback:
         """Carry out a plan. Raises a ServiceError."""
         return await self._able.carry_out(plan, cost, fetch)
 
+    def forget(self, pictures: Collection[str] | None) -> None:
+        """Have both keep no decoded layers of these pictures."""
+        self._first.forget(pictures)
+        self._second.forget(pictures)
+
     async def refine(self, job: Refine) -> Refined:
-        """Refine a picture on this machine. Raises a ServiceError."""
-        return await self._second.refine(job)
+        """Refine a picture on the cluster, which is waited for. Raises a ServiceError."""
+        return await self._first.refine(job)
 
     @property
     def _able(self) -> Engine:

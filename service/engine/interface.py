@@ -1,6 +1,6 @@
 """What the library asks of whoever does the work, be it the pool of this machine or a cluster."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +43,10 @@ class Engine(Protocol):
         """True while a rendering or an upload waits or is worked on."""
 
     @property
+    def refiners(self) -> int:
+        """How many pictures are refined at once."""
+
+    @property
     def model_id(self) -> bytes:
         """Id of the weights that new pictures are coded with, known when :meth:`start` has returned."""
 
@@ -73,5 +77,8 @@ class Engine(Protocol):
         the store itself.
         """
 
+    def forget(self, pictures: Collection[str] | None) -> None:
+        """Keep no decoded layers of pictures that were deleted or replaced; None: of any picture."""
+
     async def refine(self, job: Refine) -> Refined:
-        """Search for a smaller stream while nobody else has work here. Raises a ServiceError."""
+        """Search for a smaller stream while nobody else has work there. Raises a ServiceError."""

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 import psutil
@@ -26,6 +26,7 @@ from service.messages.protocol import (
     Crew,
     Died,
     Failure,
+    Forget,
     PlanWork,
     Progress,
     Ready,
@@ -170,6 +171,13 @@ class WorkerLink:
         for number, running in self.running.items():
             if running is ticket and self.place.remote:
                 self._write(Cancel(number))
+
+    def forget(self, pictures: Collection[str] | None) -> None:
+        """Tell that nothing decoded of these pictures is wanted any more; None: of any. Workers of a cluster
+        hear of it themselves.
+        """
+        if self.ready and not self.place.remote:
+            self._write(Forget(None if pictures is None else tuple(pictures)))
 
     def pause(self) -> None:
         """Make the process stand still, wherever it is, until :meth:`go_on`."""

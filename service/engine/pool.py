@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from service.engine.admission import HEAVY_COST, Admission, rendering_lane
@@ -82,6 +82,11 @@ class Pool:
     def busy(self) -> bool:
         """True while a rendering or an upload waits or is worked on."""
         return any(lane.active for lane in self._admission.lanes.values())
+
+    @property
+    def refiners(self) -> int:
+        """How many pictures are refined at once."""
+        return self._refiner.at_once
 
     @property
     def model_id(self) -> bytes:
@@ -180,6 +185,11 @@ class Pool:
     async def refine(self, job: Refine) -> Refined:
         """Search for a smaller stream while nobody else has work for the pool. Raises a ServiceError."""
         return await self._refiner.refine(job)
+
+    def forget(self, pictures: Collection[str] | None) -> None:
+        """Let all workers keep no decoded layers of these pictures; None: of any picture."""
+        for link in self._links.values():
+            link.forget(pictures)
 
     def check(self, plan: RenderPlan, cost: float) -> None:
         """Raises what :meth:`render` would raise at once (Overloaded, Quarantined, WorkerFailed), so that

@@ -6,6 +6,10 @@ gives it a core only if nobody else wants one (SCHED_IDLE); and as soon as a ren
 pool it is stopped where it stands (SIGSTOP), in the middle of a step, and goes on from there when all that
 work is done. So nobody waits for a step, the search loses nothing, and its code need not know of
 it. The process is started for the first picture, and ended when there is none for a while.
+
+With a cluster it passes several pictures at once to workers that do nothing else, and stand back for others
+of their machines in the same way. It is never stopped then, and started again as often as the cluster is
+lost: what was under way is passed on again.
 """
 
 import asyncio
@@ -32,6 +36,8 @@ IDLE_SECONDS = 60.0
 """The process is ended when it has had nothing to do for so long."""
 LAST = 19
 """Niceness, which counts where the kernel groups processes by session."""
+CLUSTER_SECONDS = 2.0
+"""A cluster that cannot be reached is tried again after so long."""
 STILL_SECONDS = 120.0
 """One that gets the rest of the CPU alone may seem to stand still for long, and does not hang."""
 _FIRST_SECONDS, _SECONDS = 300.0, {"fast": 300.0, "best": 1500.0, "recode": 60.0}
@@ -43,7 +49,8 @@ log = logging.getLogger(__name__)
 
 
 class Refiner:
-    """Refines one picture at a time in a process at ``place``, and stands still while ``busy()``.
+    """Refines as many pictures at once as ``place`` takes in a process there, which stands still while
+    ``busy()``.
 
     Whoever makes it busy calls :meth:`make_way`. ``tasks`` as for :class:`service.engine.pool.Pool`.
     """
@@ -53,7 +60,9 @@ class Refiner:
         self._place = place
         self._begin = Begin(replace(settings.for_worker, niceness=LAST), tasks, pipelines=1)
         self._busy = busy
-        self._turn = asyncio.Lock()
+        self.at_once = place.pipelines
+        self._turns = asyncio.Semaphore(place.pipelines)
+        self._starting = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._link: WorkerLink | None = None
         self._life: asyncio.Task[None] | None = None
@@ -93,23 +102,32 @@ class Refiner:
         self, job: Refine | Recode, seconds: float, told: Callable[[float], None] = lambda share: None
     ) -> Result:
         """What the process makes of a job of at most so many CPU seconds."""
-        async with self._turn:
-            link = await self._ready_link()
-            now = time.monotonic()
-            ticket = Ticket(job, "refine", 0.0, now, now + seconds, told)
-            ticket.begin(now)
-            link.send({next(self._numbers): ticket})
-            try:
-                return await ticket.answer
-            except asyncio.CancelledError:
-                link.kill("abandoned")
-                raise
-            finally:
-                self._end_later()
+        async with self._turns:
+            while True:
+                async with self._starting:
+                    link = await self._ready_link()
+                now = time.monotonic()
+                ticket = Ticket(job, "refine", 0.0, now, now + seconds, told)
+                ticket.begin(now)
+                link.send({next(self._numbers): ticket})
+                try:
+                    return await ticket.answer
+                except WorkerFailed:
+                    if not self._place.remote or link is self._link or self._stopped:
+                        raise
+                    # that the cluster was lost is not the picture's fault
+                except asyncio.CancelledError:
+                    if self._place.remote:
+                        link.cancel(ticket)
+                    else:
+                        link.kill("abandoned")
+                    raise
+                finally:
+                    self._end_later()
 
     def make_way(self) -> None:
         """Stand still, at once, and go on when nobody is busy any more."""
-        if self._link is None:
+        if self._link is None or self._place.remote:
             return
         self._link.pause()
         if self._resuming is not None:
@@ -139,6 +157,17 @@ class Refiner:
             self._ending = None
         if self._link is not None and not self._link.able:
             await self._end()
+        while self._link is None and self._place.remote:  # a cluster is waited for
+            try:
+                return await self._started()
+            except WorkerFailed:
+                if self._stopped:
+                    raise
+                await asyncio.sleep(CLUSTER_SECONDS)
+        return self._link or await self._started()
+
+    async def _started(self) -> WorkerLink:
+        """A new process, ready for work. Raises as :meth:`_ready_link`."""
         if self._link is None:
             ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             try:
@@ -158,18 +187,14 @@ class Refiner:
 
     async def _attend(self, link: WorkerLink, ready: "asyncio.Future[None]") -> None:
         """Live with the process until it ends."""
-        watcher = asyncio.create_task(
-            link.watch(
-                lambda ticket: ticket.allowed, self._settings.worker_memory_bytes, still_seconds=STILL_SECONDS
-            )
-        )
+        watcher = asyncio.create_task(self._watched(link))
 
         def welcome(_: bytes) -> None:
             if not ready.done():
                 ready.set_result(None)
 
         try:
-            await link.serve(5 * self._settings.max_pixels + 16 * MIB, welcome, _answered)
+            await link.serve(5 * self._settings.max_pixels + 16 * MIB, welcome, _answered, _lost)
         finally:
             watcher.cancel()
             if self._link is link:
@@ -187,6 +212,12 @@ class Refiner:
                 ticket.fail(kind(why))
             if not ready.done():
                 ready.set_exception(kind(why))
+
+    async def _watched(self, link: WorkerLink) -> None:
+        """Watch a process that works itself."""
+        if not self._place.remote:
+            memory = self._settings.worker_memory_bytes
+            await link.watch(lambda ticket: ticket.allowed, memory, still_seconds=STILL_SECONDS)
 
     def _end_later(self) -> None:
         if self._link is not None and not self._stopped:
@@ -215,6 +246,12 @@ def _answered(ticket: Ticket, answer: WorkerAnswer) -> None:
         ticket.fail(error_of(answer))
     else:
         ticket.resolve(answer.result)
+
+
+def _lost(ticket: Ticket, again: bool) -> None:
+    """A worker of the cluster has ended that had this job."""
+    if not again:
+        ticket.fail(WorkerFailed("the worker ended before it answered"))
 
 
 def _seconds_to_refine(job: Refine) -> float:

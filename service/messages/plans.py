@@ -51,6 +51,11 @@ class RenderPlan:
         return f'W/"{short(sha256(content.encode()).digest())}"'
 
 
+def picture_of(key: str) -> str:
+    """The id of the picture that the key of a plan names."""
+    return key.partition(" ")[0]
+
+
 def short(digest: bytes) -> str:
     """The first 160 bits of a digest as 32 small letters and digits."""
     return base64.b32encode(digest[:20]).decode().lower()

@@ -81,6 +81,13 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Forget:
+    """Nothing decoded of these pictures is wanted any more; None: of any picture. It is not answered."""
+
+    pictures: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
 class Crew:
     """So many workers are ready in the cluster now, with weights of that id."""
 
@@ -169,6 +176,7 @@ Message = (
     | RenderWork
     | PlanWork
     | Cancel
+    | Forget
     | Crew
     | Died
     | RefineWork

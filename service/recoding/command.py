@@ -21,6 +21,7 @@ from service.client.folder import LINE_SECONDS, in_words
 from service.engine.devices import refining_place
 from service.engine.refiner import Refiner
 from service.errors import BadParameter
+from service.interleaving import interleaved
 from service.planning.identity import is_picture_id
 from service.recoding.pictures import Outcome, Recoding
 from service.settings import Settings
@@ -56,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _run(settings: Settings, options: argparse.Namespace) -> int:
+    if options.engine is not None:
+        settings = Settings(engine=options.engine)
     current = model_id(path_of_profile(settings.profile))
     async with AsyncExitStack() as stack:
         store = await open_store(settings, stack)
@@ -70,7 +73,7 @@ async def _run(settings: Settings, options: argparse.Namespace) -> int:
         bar = tqdm(total=len(pictures), desc="recode", unit=" pictures", file=sys.stderr, disable=None)
         told = time.monotonic()
         try:
-            async for outcome in _recoded(recoding, pictures, pace):
+            async for outcome in _recoded(recoding, pictures, pace, refiner.at_once):
                 tally.add(outcome)
                 bar.update()
                 bar.set_postfix_str(f"{in_words(tally.saved)} saved")
@@ -94,20 +97,28 @@ async def _concerned(store: Store, recoding: Recoding, chosen: Sequence[str]) ->
     return found
 
 
-async def _recoded(recoding: Recoding, pictures: Sequence[str], pace: float) -> AsyncIterator[Outcome]:
-    """Code them anew, one in ``pace`` seconds at most. What others have is looked at again at the end, for as
-    long as whoever died may hold it.
+async def _recoded(
+    recoding: Recoding, pictures: Sequence[str], pace: float, at_once: int
+) -> AsyncIterator[Outcome]:
+    """Code them anew, so many at once, and one in ``pace`` seconds at most. What others have is looked at
+    again at the end, for as long as whoever died may hold it.
     """
-    due, held = time.monotonic(), []
-    for picture in pictures:
-        outcome = await recoding.one(picture)
-        if outcome.ending == "taken":
-            held.append(picture)
-            continue
+    waiting, due, held = iter(pictures), time.monotonic(), list[str]()
+
+    async def one_after_another() -> AsyncIterator[Outcome]:
+        nonlocal due
+        for picture in waiting:
+            outcome = await recoding.one(picture)
+            if outcome.ending == "taken":
+                held.append(picture)
+                continue
+            yield outcome
+            if outcome.ending == "recoded":
+                due = max(due + pace, time.monotonic() - pace)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    async for outcome in interleaved(one_after_another() for _ in range(at_once)):
         yield outcome
-        if outcome.ending == "recoded":
-            due = max(due + pace, time.monotonic() - pace)
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
     until = time.monotonic() + 2 * LEASE_SECONDS
     while held:
         outcome = await recoding.one(held[0])

@@ -20,6 +20,7 @@ from service.client.folder import LINE_SECONDS, in_words, picture_files
 from service.engine.devices import refining_place
 from service.engine.refiner import Refiner
 from service.errors import BadParameter, NotFound
+from service.interleaving import interleaved
 from service.messages.jobs import Refine, Refined
 from service.metrics import Metrics
 from service.planning.identity import is_picture_id, picture_id, upload_digest
@@ -60,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _run(settings: Settings, options: argparse.Namespace) -> int:
+    if options.engine is not None:
+        settings = Settings(engine=options.engine)
     effort: Effort = options.effort or ("best" if settings.refine == "off" else settings.refine)
     async with AsyncExitStack() as stack:
         store = await open_store(settings, stack)
@@ -74,9 +77,9 @@ async def _run(settings: Settings, options: argparse.Namespace) -> int:
 
         refining = Refining(store, Metrics(), effort, search)
         if options.folder is not None:
-            work = _from_folder(store, refining, effort, settings, options, shown)
+            work = _from_folder(store, refining, effort, settings, options, shown, refiner.at_once)
         else:
-            work = _waiting(store, refining, options.pictures, shown)
+            work = _waiting(store, refining, options.pictures, shown, refiner.at_once)
         tally = Tally()
         try:
             async for outcome in work:
@@ -89,18 +92,26 @@ async def _run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _waiting(
-    store: Store, refining: Refining, chosen: Sequence[str], shown: "_Shown"
+    store: Store, refining: Refining, chosen: Sequence[str], shown: "_Shown", at_once: int
 ) -> AsyncIterator[Outcome]:
-    """Refine what waits; the outcomes."""
+    """Refine what waits, so many at once; the outcomes."""
     shown.begin(len(chosen) or (await store.waiting.counts())[0])
-    if not chosen:
+    left = iter(chosen)
+
+    async def all_that_wait() -> AsyncIterator[Outcome]:
         while (outcome := await refining.next()) is not None:
             yield outcome
-    for picture in chosen:
-        known = await _record(store, picture)
-        waits = await store.waiting.waits(picture)
-        before: Ending = "skipped" if known is not None and known.facts.refined is not None else "unknown"
-        yield await refining.next(picture) or Outcome(picture, "gone" if waits else before)
+
+    async def those_chosen() -> AsyncIterator[Outcome]:
+        for picture in left:
+            known = await _record(store, picture)
+            waits = await store.waiting.waits(picture)
+            before: Ending = "skipped" if known is not None and known.facts.refined is not None else "unknown"
+            yield await refining.next(picture) or Outcome(picture, "gone" if waits else before)
+
+    work = those_chosen if chosen else all_that_wait
+    async for outcome in interleaved(work() for _ in range(at_once)):
+        yield outcome
 
 
 async def _from_folder(
@@ -110,28 +121,35 @@ async def _from_folder(
     settings: Settings,
     options: argparse.Namespace,
     shown: "_Shown",
+    at_once: int,
 ) -> AsyncIterator[Outcome]:
-    """Refine what was uploaded from a folder with these parameters; the outcomes."""
+    """Refine what was uploaded from a folder with these parameters, so many at once; the outcomes."""
     how = (options.quality or settings.quality, settings.ladder_of(options.widths), options.max_width)
     files = list(picture_files(options.folder))
     shown.begin(len(files))
-    for file in files:
-        data = await asyncio.to_thread(file.read_bytes)
-        picture = picture_id(await asyncio.to_thread(upload_digest, data), *how)
-        if options.pictures and picture not in options.pictures:
-            shown.leave_out()
-            continue
-        record = await _record(store, picture)
-        if record is None:
-            yield Outcome(picture, "unknown")
-            continue
-        refined = record.facts.refined
-        if refined is not None and _RANKS[refined.effort] >= _RANKS[effort]:
-            yield Outcome(picture, "skipped")
-            continue
-        if not await store.waiting.waits(picture):
-            await store.offer(record, data)
-        yield await refining.next(picture) or Outcome(picture, "gone")
+    left = iter(files)
+
+    async def one_after_another() -> AsyncIterator[Outcome]:
+        for file in left:
+            data = await asyncio.to_thread(file.read_bytes)
+            picture = picture_id(await asyncio.to_thread(upload_digest, data), *how)
+            if options.pictures and picture not in options.pictures:
+                shown.leave_out()
+                continue
+            record = await _record(store, picture)
+            if record is None:
+                yield Outcome(picture, "unknown")
+                continue
+            refined = record.facts.refined
+            if refined is not None and _RANKS[refined.effort] >= _RANKS[effort]:
+                yield Outcome(picture, "skipped")
+                continue
+            if not await store.waiting.waits(picture):
+                await store.offer(record, data)
+            yield await refining.next(picture) or Outcome(picture, "gone")
+
+    async for outcome in interleaved(one_after_another() for _ in range(at_once)):
+        yield outcome
 
 
 async def _record(store: Store, picture: str) -> Record | None:

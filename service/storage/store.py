@@ -8,7 +8,7 @@ times to live the longest holds, whoever comes last. :mod:`service.storage.listi
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -32,6 +32,7 @@ from service.errors import (
 )
 from service.metrics import Metrics
 from service.settings import Settings
+from service.storage.changes import Changes
 from service.storage.cold import cold_tier_of, queue_tokens
 from service.storage.disk import Disk
 from service.storage.errands import Errands, is_of_another_type, raw, together
@@ -95,7 +96,8 @@ class Store:
     UnknownFormat.
 
     ``waiting`` are those that wait to be refined, ``leases`` tell whose a picture is to be coded anew, and
-    ``references`` who needs which original, and ``cold`` is where large layers are, if not in Redis.
+    ``references`` who needs which original, ``cold`` is where large layers are, if not in Redis, and
+    ``changes`` tells other services what was deleted or replaced.
     """
 
     def __init__(self, url: str, settings: Settings, metrics: Metrics, disk: Disk | None = None) -> None:
@@ -104,13 +106,14 @@ class Store:
         self._disk = disk
         self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
         self._remembers = settings.header_cache > 0
-        self._changes = 0  # of the store through this object; no read begun before one is remembered
+        self._changed = 0  # so often changes were made or heard of; no read begun before one is remembered
         self._servers = servers(url, settings)
         promise = Promise(settings.store_replicas, settings.store_fsync, metrics)
         self._errands = Errands(self._servers, promise, settings.store_timeout, metrics)
         self._listing = Listing(self._errands)
         self._waiting_bytes = settings.refine_bytes
         self.cold = cold_tier_of(settings, self._errands, metrics)
+        self.changes = Changes(self._errands)
         self.waiting = Waiting(self._errands)
         self.leases = Leases(self._errands)
         self.references = References(self._errands)
@@ -142,11 +145,14 @@ class Store:
         size = len(stream) + sum(map(len, alpha))
         self._require_room(size)
         kept = original if original and await self._takes(record.id, size, original) else None
+        before = b""
 
         async def write(pipe: Pipeline) -> Record:
+            nonlocal before
             facts = replace(record.facts, cold=None)
+            before = raw(await pipe.get(facts_key(record.id)))
             with suppress(DamagedStream):
-                stored = parse_facts(raw(await pipe.get(facts_key(record.id))))
+                stored = parse_facts(before)
                 if not expired(stored):
                     expires = later(facts.expires, stored.expires)
                     facts = replace(facts, created=stored.created, expires=expires)
@@ -167,6 +173,8 @@ class Store:
         if original and not await self._waits(record.id, original, bool(kept and answers[-1])):
             self._metrics.refinements.labels("unqueued").inc()
         await self.reindex(stored)
+        if before:
+            await self._tell(record.id)
         return stored
 
     async def offer(self, record: Record, original: bytes) -> bool:
@@ -269,9 +277,12 @@ class Store:
 
         self._require_room(len(stream or b""))
         try:
-            return (await self._transaction(record.id, write))[0]
+            written = (await self._transaction(record.id, write))[0]
         except NotFound:
             return None
+        if written is not None and written.header != record.header:
+            await self._tell(record.id)
+        return written
 
     async def amend(self, record: Record, change: Callable[[Facts], Facts]) -> Record | None:
         """Change the facts of a stored picture, and nothing else; None if it is gone."""
@@ -306,7 +317,7 @@ class Store:
 
     async def _records_of(self, pictures: Sequence[str]) -> list[Found]:
         """What Redis knows of pictures, or why nothing is known of one; asked for all at once."""
-        changes = self._changes
+        changed = self._changed
         wanted = [(facts_key(picture), partial(_queue_record, picture=picture)) for picture in pictures]
         answers = await self._errands.read_all(wanted)
         found: list[Found] = []
@@ -319,7 +330,7 @@ class Store:
                 found.append(error)
                 continue
             found.append(record)
-            if self._remembers and changes == self._changes:
+            if self._remembers and changed == self._changed:
                 self._records[picture] = record
         return found
 
@@ -433,6 +444,12 @@ class Store:
                 raise Replaced(f"the large layers of {record.id} lie elsewhere by now") from None
             raise
 
+    def forget(self, pictures: Collection[str] | None) -> None:
+        """Remember nothing of pictures that another service has changed; None: of all."""
+        self._changed += 1
+        for picture in list(self._records) if pictures is None else pictures:
+            self._records.pop(picture, None)
+
     def found_damaged(self, picture: str) -> None:
         """Count a picture whose stream was found damaged elsewhere, and forget what is known of it."""
         self._metrics.damaged.inc()
@@ -472,6 +489,7 @@ class Store:
 
         with self._changing(picture):
             facts, deleted, tokens, _, waited = await self._errands.write(facts_key(picture), deleting)
+        await self.changes.tell(picture)  # again, if it is gone: whoever deleted it may have ended before
         if waited:
             await self.waiting.forget(picture)
         if not deleted:
@@ -497,6 +515,7 @@ class Store:
                 queue_drop(pipe, picture)
 
         await self._transaction(picture, write)
+        await self._tell(picture)
 
     async def extend(self, record: Record, expires: float | None) -> Record | None:
         """Let a picture live at least until ``expires`` (None: for ever); None if it is gone."""
@@ -682,6 +701,11 @@ class Store:
         with self._changing(picture):
             return await self._errands.write(facts_key(picture), watched)
 
+    async def _tell(self, picture: str) -> None:
+        """Tell others of a change, if that can be had: they find out by themselves soon."""
+        with suppress(StoreUnavailable):
+            await self.changes.tell(picture)
+
     def _remembered(self, picture: str) -> Record | None:
         """A record that was read not long ago, of a picture that still lives; else None."""
         record = self._records.get(picture)
@@ -693,7 +717,7 @@ class Store:
         try:
             yield
         finally:
-            self._changes += 1
+            self._changed += 1
             self._records.pop(picture, None)
 
 

@@ -27,6 +27,7 @@ from service.messages.jobs import Render, Rendered
 from service.messages.protocol import (
     Begin,
     Failure,
+    Forget,
     Message,
     Progress,
     RecodeAnswer,
@@ -74,7 +75,8 @@ class Worker:
     """Runs jobs with ``tasks``, a :class:`service.worker.tasks.Tasks`, and sends the answers.
 
     Its ``render_batch(jobs)`` gives a Rendered or a ServiceError for each job, its ``refine(job, told)``
-    tells what share of the search is over. Tasks may have ``warm_up()``, called before they get work.
+    tells what share of the search is over, and its ``forget(pictures)`` drops what it keeps of them. Tasks
+    may have ``warm_up()``, called before they get work.
     """
 
     def __init__(self, tasks: Any, send: Callable[[Message], None]) -> None:
@@ -84,20 +86,22 @@ class Worker:
     def work(self, message: Message) -> None:
         """Do one message's jobs and send their answers."""
         if isinstance(message, UploadWork):
-            result = self._guarded(self._tasks.upload, message.job)
+            result = self.guarded(self._tasks.upload, message.job)
             answer = _failure(message.number, result) if isinstance(result, ServiceError) else None
             self._send(answer or UploadAnswer(message.number, result))
         elif isinstance(message, RefineWork):
             told = self._progress(message.number)
-            result = self._guarded(lambda job: self._tasks.refine(job, told), message.job)
+            result = self.guarded(lambda job: self._tasks.refine(job, told), message.job)
             failure = _failure(message.number, result) if isinstance(result, ServiceError) else None
             self._send(failure or RefineAnswer(message.number, result))
         elif isinstance(message, RecodeWork):
-            result = self._guarded(self._tasks.recode, message.job)
+            result = self.guarded(self._tasks.recode, message.job)
             failure = _failure(message.number, result) if isinstance(result, ServiceError) else None
             self._send(failure or RecodeAnswer(message.number, result))
+        elif isinstance(message, Forget):
+            self._tasks.forget(message.pictures)
         elif isinstance(message, RenderWork):
-            for number, rendered in zip(message.numbers, self._render(message.jobs), strict=True):
+            for number, rendered in zip(message.numbers, self.rendered(message.jobs), strict=True):
                 if isinstance(rendered, ServiceError):
                     self._send(_failure(number, rendered))
                 else:
@@ -115,18 +119,19 @@ class Worker:
 
         return told
 
-    def _render(self, jobs: Sequence[Render]) -> Iterator[Rendered | ServiceError]:
-        results = self._guarded(self._tasks.render_batch, jobs)
+    def rendered(self, jobs: Sequence[Render]) -> Iterator[Rendered | ServiceError]:
+        """The answer to each rendering of a batch; what is too large together is tried in halves."""
+        results = self.guarded(self._tasks.render_batch, jobs)
         if not isinstance(results, ServiceError):
             yield from results
         elif len(jobs) == 1:
             yield results
         else:  # out of memory, or one bad job among good ones: smaller batches tell which
             half = len(jobs) // 2
-            yield from self._render(jobs[:half])
-            yield from self._render(jobs[half:])
+            yield from self.rendered(jobs[:half])
+            yield from self.rendered(jobs[half:])
 
-    def _guarded(self, task: Callable[[Any], Any], work: Any) -> Any:
+    def guarded(self, task: Callable[[Any], Any], work: Any) -> Any:
         """What ``task`` gives for ``work``, or the ServiceError that stands for what it raised."""
         try:
             return task(work)

@@ -1,7 +1,7 @@
 """What a worker does with its jobs: a picture in, its stream out; stream prefixes in, pictures out."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -22,6 +22,7 @@ from model.stream.container import Header, read_graphic, read_header, verify
 from service.cache import BoundedCache
 from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError, WeightsMissing
 from service.messages.jobs import Recode, Recoded, Refine, Refined, Render, Rendered, Upload, Uploaded
+from service.messages.plans import picture_of
 from service.planning.formats import MEDIA_TYPES
 from service.planning.sizing import decoded_alone
 from service.settings import WorkerSettings
@@ -86,6 +87,10 @@ class Tasks:
         pixels = np.zeros((192, 256, 3), np.uint8)
         stream = self._codec.encode(pixels, [Size(96, 128), Size(192, 256)], quality=75)
         self._codec.decode(stream)
+
+    def forget(self, pictures: Collection[str] | None) -> None:
+        """Keep no decoded layers of these pictures; None: of any."""
+        self._layers.drop_where(lambda key: pictures is None or picture_of(key[0]) in pictures)
 
     def upload(
         self, job: Upload, effort: Effort = NO_EFFORT, told: Callable[[float], None] = lambda share: None

@@ -17,6 +17,9 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 PASSWORDS = ("REDIS_PASSWORD", "GRAFANA_PASSWORD", "METRICS_KEY")
 IMAGE = ("compass", "compass-gpu")
 """The services of our own image, which brings its health check."""
+FRONTS = ("front-1", "front-2")
+RAY = ("ray-head", "ray-worker", *FRONTS)
+"""The services of that image with Ray."""
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -28,7 +31,7 @@ def test_every_service_is_restarted_limited_and_locked_down(name):
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert "healthcheck" in service or name in IMAGE
+    assert "healthcheck" in service or name in (*IMAGE, *FRONTS)
 
 
 def test_the_image_has_a_health_check():
@@ -43,13 +46,41 @@ def test_every_package_has_hashes_in_the_image_as_well():
     assert "pip install --no-deps --require-hashes -r image.txt" in dockerfile
     found = [
         subprocess.run(["awk", program, ROOT / file], capture_output=True, text=True, check=True).stdout
-        for program, file in re.findall(r"awk '([^']+)' (requirements[-a-z]*\.txt)", dockerfile)
+        for program, file in re.findall(r"awk '([^']+)' (requirements(?:-dev)?\.txt)", dockerfile)
     ]
     packages = re.findall(
         r"^([^ =]+)==[^ ]+ [^\n]*\\\n(?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", "".join(found), re.M
     )
     pinned = re.findall(r"^([^ =]+)==", (ROOT / "requirements.txt").read_text(), re.M)
     assert set(packages) == {*pinned, "pillow-heif"} - {"triton"}
+
+
+def test_ray_comes_with_its_hashes_where_it_is_wanted():
+    dockerfile = (ROOT / "docker/Dockerfile").read_text()
+    (program,) = re.findall(r"awk '([^']+)' requirements-ray\.txt", dockerfile)
+    assert "pip install --no-deps --require-hashes -r ray.txt" in dockerfile
+    file = ROOT / "requirements-ray.txt"
+    kept = subprocess.run(["awk", program, file], capture_output=True, text=True, check=True).stdout
+    names, pinned = (re.findall(r"^([^ =]+)==", text, re.M) for text in (kept, file.read_text()))
+    assert set(names) == set(pinned) - {"triton"}
+    assert "ray" in names
+    for name in RAY:
+        assert SERVICES[name]["build"]["args"]["RAY"] == "on"
+
+
+def test_a_cluster_has_its_own_network_and_two_front_ends_behind_nginx():
+    assert {name for name in SERVICES if SERVICES[name].get("profiles") == ["cluster"]} == {*RAY, "nginx"}
+    for name in RAY:
+        service = SERVICES[name]
+        assert service["environment"]["COMPASS_RAY_ADDRESS"] == "ray-head:6379"
+        assert {"ray", "store"} <= set(service["networks"])
+        assert not service["ports"]
+    assert yaml.safe_load(TEXT)["networks"]["ray"] == {"internal": True}
+    config = (ROOT / "docker/nginx/compass.conf").read_text()
+    assert re.findall(r"server (front-\d):8000 ", config) == list(FRONTS)
+    assert SERVICES["front-1"] == SERVICES["front-2"]
+    assert SERVICES["front-1"]["networks"]["default"] == {"aliases": ["compass"]}  # where Prometheus looks
+    assert (ROOT / "docker" / Path(SERVICES["front-1"]["entrypoint"][-1]).name).is_file()
 
 
 def test_redis_is_a_version_without_known_holes():
@@ -63,7 +94,7 @@ def test_redis_is_a_version_without_known_holes():
 def test_every_image_can_be_pinned_by_its_digest():
     example = (ROOT / "docker/example.env").read_text()
     assert SERVICES["redis-replica"]["image"] == SERVICES["redis"]["image"]
-    for name in set(SERVICES) - {*IMAGE, "redis-replica"}:
+    for name in set(SERVICES) - {*IMAGE, *RAY, "redis-replica"}:
         variable = f"{name.upper()}_IMAGE"
         default = SERVICES[name]["image"].removeprefix(f"${{{variable}:-").removesuffix("}")
         assert re.fullmatch(r"[a-z/]+:v?[0-9.]+(-bookworm)?", default)
@@ -76,9 +107,10 @@ def test_the_service_waits_for_a_healthy_store():
 
 
 def test_only_service_and_dashboard_are_published_and_on_this_host_alone():
-    assert {name for name in SERVICES if "ports" in SERVICES[name]} == {*IMAGE, "grafana"}
+    assert {name for name in SERVICES if SERVICES[name].get("ports")} == {*IMAGE, "nginx", "grafana"}
     for name in IMAGE:
         assert SERVICES[name]["ports"] == ["${COMPASS_PUBLISH:-127.0.0.1:8000}:8000"]
+    assert SERVICES["nginx"]["ports"] == ["${COMPASS_PUBLISH:-127.0.0.1:8000}:80"]
     assert SERVICES["grafana"]["ports"] == ["${GRAFANA_PUBLISH:-127.0.0.1:3000}:3000"]
     assert SERVICES["redis"]["networks"] == ["store"]
     assert yaml.safe_load(TEXT)["networks"]["store"] == {"internal": True}
@@ -161,7 +193,7 @@ def _config(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("profile", ["cpu", "gpu", "cpu,replica"])
+@pytest.mark.parametrize("profile", ["cpu", "gpu", "cpu,replica", "cluster"])
 def test_docker_compose_accepts_it(profile, tmp_path):
     done = _config(
         tmp_path, REDIS_PASSWORD="a1", GRAFANA_PASSWORD="b2", METRICS_KEY="c3", COMPOSE_PROFILES=profile

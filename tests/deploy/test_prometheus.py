@@ -20,6 +20,12 @@ from tests.service.samples import encoded, photo
 
 pytestmark = pytest.mark.slow
 CONFIG = DOCKER / "prometheus/prometheus.yml"
+FOUND = """    dns_sd_configs:
+      - names: [compass]
+        type: A
+        port: 8000
+        refresh_interval: 15s
+"""
 
 
 def program(name: str) -> str:
@@ -53,7 +59,7 @@ class Watching:
         own = f"127.0.0.1:{free_port()}"
         text = CONFIG.read_text()
         for old, new in (
-            ("compass:8000", f"127.0.0.1:{service.port}"),
+            (FOUND, f'    static_configs:\n      - targets: ["127.0.0.1:{service.port}"]\n'),
             ("localhost:9090", own),
             ("scrape_interval: 15s", "scrape_interval: 1s"),
             ("scrape_timeout: 10s", "scrape_timeout: 1s"),

@@ -9,7 +9,7 @@ import ctypes
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ class FaultTasks:
     def recode(self, job: Recode) -> Recoded:
         self._act(json.loads(job.data))
         return Recoded(job.stream[::-1], 0.25)
+
+    def forget(self, pictures: Collection[str] | None) -> None:
+        """There is nothing to forget."""
 
     def render(self, job: Render) -> Rendered:
         """The body tells the process, its thread and environment, and the job's key."""

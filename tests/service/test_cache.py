@@ -52,3 +52,12 @@ def test_tiny_answers_count_for_what_they_take() -> None:
     tracemalloc.stop()
     assert len(cache) == 2000
     assert taken <= 1.1 * cache.size
+
+
+def test_values_of_unwanted_keys_are_forgotten_and_others_stay() -> None:
+    cache: BoundedCache[int, str] = BoundedCache(100)
+    for key in range(10):
+        cache.put(key, str(key), 10)
+    cache.drop_where(lambda key: key % 2 == 0)
+    assert [cache.get(key) for key in range(4)] == [None, "1", None, "3"]
+    assert (len(cache), cache.size) == (5, 50)

@@ -34,7 +34,7 @@ from service.settings import MIB, Settings
 from service.worker.tasks import Tasks
 from tests.service.running import RunningService
 from tests.soak.faults import FAULTS, KEPT_FREE, fill_the_disk, own_disk
-from tests.soak.load import Outcome, read, write
+from tests.soak.load import Addressed, Outcome, read, write
 
 READERS = 3
 EVERY = 8.0
@@ -70,7 +70,7 @@ def disturb(service: RunningService, random: Random, ended: threading.Event, don
             done["not carried out"] += 1  # another fault was in its way
 
 
-def lost_or_wrong(service: RunningService, outcome: Outcome) -> list[str]:
+def lost_or_wrong(service: Addressed, outcome: Outcome) -> list[str]:
     """Pictures that were acknowledged and are not there whole, and answers that do not show them."""
     tasks = Tasks(Settings(device="cpu").for_worker)
     found = []

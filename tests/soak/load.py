@@ -6,13 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from PIL import Image
 
 from benchmarks.measure.drawn import page
-from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
 WIDTHS = (40, 80, 160, 300)
@@ -21,6 +20,13 @@ KEPT = 24
 """So many pictures are kept: for each further one the oldest is deleted."""
 ALLOWED = frozenset({200, 201, 204, 404, 408, 429, 503, 507})
 """Statuses that may be answered; 404 for pictures that were deleted meanwhile."""
+
+
+class Addressed(Protocol):
+    """What answers at ``url``, and a client of it."""
+
+    url: str
+    client: httpx.Client
 
 
 @dataclass
@@ -39,6 +45,8 @@ class Outcome:
             self.statuses[f"{what} {answer.status_code}"] += 1
             if answer.status_code not in ALLOWED:
                 self.faults.append(f"{what}: {answer.status_code} {answer.text[:200]}")
+            if answer.status_code == 503 and "Retry-After" not in answer.headers:
+                self.faults.append(f"{what}: 503 without Retry-After")
 
     def answered(self, key: tuple[str, int, str], body: bytes) -> None:
         """Remember a picture; another one under the same address is a fault."""
@@ -49,7 +57,7 @@ class Outcome:
                 self.faults.append(f"{key}: two answers, {names[0]} and {names[1]}")
 
 
-def read(service: RunningService, outcome: Outcome, random: Random, ended: threading.Event) -> None:
+def read(service: Addressed, outcome: Outcome, random: Random, ended: threading.Event) -> None:
     """Ask for pictures that are kept, at a few sizes and formats, until the end."""
     with httpx.Client(base_url=service.url, timeout=60) as client:
         while not ended.is_set():
@@ -75,7 +83,7 @@ def read(service: RunningService, outcome: Outcome, random: Random, ended: threa
             ended.wait(random.uniform(0, 0.2))
 
 
-def write(service: RunningService, outcome: Outcome, random: Random, ended: threading.Event) -> None:
+def write(service: Addressed, outcome: Outcome, random: Random, ended: threading.Event) -> None:
     """Keep new pictures, photographs and text, and delete the oldest, until the end."""
     drawing = page()
     with httpx.Client(base_url=service.url, timeout=120) as client:

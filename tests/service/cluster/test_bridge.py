@@ -12,6 +12,7 @@ import pytest
 
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
+from tests.service.test_cli import compass
 
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -111,6 +112,33 @@ def test_what_the_cluster_refuses_has_the_status_of_the_local_pool(
     ]
     assert answers[0].status_code == answers[1].status_code == 422
     assert answers[0].json()["detail"] == answers[1].json()["detail"]
+
+
+def test_what_replicas_read_is_counted(local: RunningService, remote: RunningService) -> None:
+    there = remote.upload(encoded(photo(140, 100), "PNG"), widths="70")
+    before = remote.metric("compass_bytes_read_total")
+    answer = remote.client.get(f"/images/{there['id']}?width=60&format=png")
+    read = remote.metric("compass_bytes_read_total") - before
+    assert int(answer.headers["Compass-Bytes-Read"]) <= read <= there["bytes"] + 4096  # a header at most
+
+
+def test_a_picture_is_refined_by_the_cluster(
+    cluster: Any, local: RunningService, remote: RunningService, tmp_path: Path
+) -> None:
+    data = encoded(photo(64, 48), "PNG")
+    (tmp_path / "picture.png").write_bytes(data)
+    there = remote.upload(data, widths="32")
+    environment = {
+        "COMPASS_RAY_ADDRESS": cluster.address,
+        "COMPASS_REDIS_URL": f"unix://{local.folder}/data/valkey.sock",
+        "COMPASS_DEVICE": "cpu",
+    }
+    arguments = ("refine", "--from", tmp_path, "--widths", "32", "--effort", "fast", "--engine", "ray")
+    done = compass(*arguments, **environment)
+    assert done.returncode == 0, done.stderr
+    assert remote.client.get(f"/images/{there['id']}/info").json()["bytes"] <= there["bytes"]
+    again = compass(*arguments, **environment)
+    assert "1 were refined before" in again.stdout
 
 
 def test_neither_torch_nor_ray_is_in_the_http_process(remote: RunningService) -> None:

@@ -38,7 +38,7 @@ async def never() -> Render:
 
 @pytest.fixture
 async def engine(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ClusterEngine]:
-    monkeypatch.setattr("service.engine.cluster.find_spec", lambda name: True)
+    monkeypatch.setattr("service.engine.devices.find_spec", lambda name: True)
     made = ClusterEngine(SETTINGS)
     made._places = [replace(made._places[0], module="tests.service.engine.fake_bridge")]
     await made.start()
@@ -111,7 +111,7 @@ async def test_the_bridge_is_told_the_settings_without_the_keys_of_clients() -> 
 
 
 async def test_ray_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.engine.cluster.find_spec", lambda name: None)
+    monkeypatch.setattr("service.engine.devices.find_spec", lambda name: None)
     with pytest.raises(ServiceError, match="compass-images\\[ray\\]"):
         engine_of(SETTINGS)
 

@@ -31,6 +31,8 @@ class FakeRefiner:
     fails: frozenset[bytes] = frozenset()
     jobs: ClassVar[list[Recode]] = []
 
+    at_once = 1
+
     def __init__(self, *_: object, **__: object) -> None:
         pass
 

@@ -29,6 +29,8 @@ class FakeRefiner:
     fails: frozenset[bytes] = frozenset()
     efforts: ClassVar[list[str]] = []
 
+    at_once = 1
+
     def __init__(self, *_: object, **__: object) -> None:
         pass
 

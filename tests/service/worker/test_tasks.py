@@ -370,3 +370,13 @@ def test_what_cannot_be_coded_anew(settings: WorkerSettings) -> None:
     graphic = write_graphic(Kind.LOSSLESS, Size(2, 3), 100, b"file")
     with pytest.raises(BadParameter):
         tasks.recode(Recode("key", data, graphic))
+
+
+def test_layers_of_a_picture_that_is_gone_are_not_kept(settings: WorkerSettings, stream: bytes) -> None:
+    tasks = Tasks(settings)
+    for key in ("one", "two"):
+        assert render(tasks, stream, 0, key)[1] == 1
+    tasks.forget({"one"})
+    assert [render(tasks, stream, 0, key)[1] for key in ("one", "two")] == [1, 0]
+    tasks.forget(None)
+    assert [render(tasks, stream, 0, key)[1] for key in ("one", "two")] == [1, 1]

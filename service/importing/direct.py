@@ -1,0 +1,116 @@
+"""Uploads that go to an engine and a store at once, for who has both: what HTTP is to other clients."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+
+from service.client.api import ClientError, Refused, StoredPicture
+from service.engine.choice import engine_of
+from service.errors import ServiceError, StoreUnavailable, WorkerFailed
+from service.library import Library
+from service.metrics import Metrics
+from service.settings import Settings
+from service.storage.by_hand import open_store
+from service.storage.originals import originals_of
+
+AGAIN_SECONDS = 2.0
+"""A store or an engine that is away is tried again after so long."""
+
+R = TypeVar("R")
+
+
+class Direct:
+    """Keeps pictures in the store that the settings name, coded by the engine that they name; as
+    :class:`service.client.api.Client` does, and for any number of threads.
+    """
+
+    def __init__(self, library: Library, loop: asyncio.AbstractEventLoop) -> None:
+        """``loop`` runs in another thread."""
+        self._library = library
+        self._loop = loop
+        settings = library.settings
+        self.url = settings.redis_url or f"file://{settings.data.resolve()}"
+
+    def find_service(self) -> None:
+        """Return if the store answers. Raises ClientError."""
+        try:
+            self._wait(self._library.store.ping)
+        except ServiceError as error:
+            raise ClientError(0, "no store", error.detail) from error
+
+    def upload(
+        self,
+        picture: Path,
+        *,
+        quality: int | None = None,
+        widths: Sequence[int] | None = None,
+        max_width: int | None = None,
+    ) -> StoredPicture:
+        """Store a picture; again changes nothing. A store or an engine that is away is waited for.
+
+        Raises Refused, or OSError if the file cannot be read.
+        """
+        data, limit = picture.read_bytes(), self._library.settings.max_upload_bytes
+        if len(data) > limit:
+            raise Refused(413, "Too large", f"{len(data)} bytes; the limit is {limit}")
+        try:
+            return self._wait(lambda: self._kept(data, quality, widths, max_width))
+        except ServiceError as error:
+            raise Refused(error.status, error.title, error.detail) from error
+
+    async def _kept(
+        self, data: bytes, quality: int | None, widths: Sequence[int] | None, max_width: int | None
+    ) -> StoredPicture:
+        while True:
+            try:
+                record, _ = await self._library.keep(data, quality, widths, max_width)
+            except (StoreUnavailable, WorkerFailed) as error:
+                if isinstance(error, WorkerFailed) and self._library.pool.ready:
+                    raise  # a worker was there, and could not
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                top, facts = record.header.sizes[-1], record.facts
+                return StoredPicture(
+                    *(record.id, f"/images/{record.id}", top.width, top.height),
+                    *(record.bytes, facts.source_bytes, "", {}),
+                )
+
+    def _wait(self, work: Callable[[], Awaitable[R]]) -> R:
+        """What work gives that is done in the loop's thread."""
+
+        async def done() -> R:
+            return await work()
+
+        return asyncio.run_coroutine_threadsafe(done(), self._loop).result()
+
+
+@contextmanager
+def direct(settings: Settings) -> Iterator[Direct]:
+    """Store and engine, started and ended. Raises a ServiceError."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    parts = _library(settings)
+    try:
+        library = asyncio.run_coroutine_threadsafe(parts.__aenter__(), loop).result()
+        try:
+            yield Direct(library, loop)
+        finally:
+            asyncio.run_coroutine_threadsafe(parts.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@asynccontextmanager
+async def _library(settings: Settings) -> AsyncIterator[Library]:
+    async with AsyncExitStack() as stack:
+        store = await open_store(settings, stack, create=True)
+        engine = engine_of(settings)
+        stack.push_async_callback(engine.stop)
+        await engine.start()
+        yield Library(settings, store, engine, Metrics(), originals_of(settings, store))
