@@ -52,6 +52,12 @@ class Replica:
         self._store = Store(settings.redis_url, settings, Metrics())
         self._threads = ThreadPoolExecutor(CUDA_PIPELINES if self._in_batches else 1)
         self._heeding: asyncio.Task[None] | None = None
+        in_batches: Any = serve.batch(
+            max_batch_size=CUDA_BATCH,
+            batch_wait_timeout_s=BATCH_SECONDS,
+            max_concurrent_batches=CUDA_PIPELINES,
+        )
+        self._batched = in_batches(self._rendered)  # a decorated method would share one queue among replicas
 
     async def model_id(self) -> bytes:
         """Id of the weights that pictures are coded with."""
@@ -90,12 +96,6 @@ class Replica:
             raise rendered
         read = len(stream) + len(alpha or b"")
         return replace(rendered, bytes_read=read, seconds={**seconds, **rendered.seconds})
-
-    @serve.batch(
-        max_batch_size=CUDA_BATCH, batch_wait_timeout_s=BATCH_SECONDS, max_concurrent_batches=CUDA_PIPELINES
-    )
-    async def _batched(self, jobs: list[Render]) -> list[Rendered | ServiceError]:
-        return await self._rendered(jobs)
 
     async def _rendered(self, jobs: list[Render]) -> list[Rendered | ServiceError]:
         return await self._in_thread(lambda: list(self._worker.rendered(jobs)))
