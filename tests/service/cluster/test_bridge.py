@@ -71,11 +71,11 @@ def remote(
 
 
 def replicas(cluster: Any) -> list[psutil.Process]:
-    """The processes of our replicas."""
+    """The processes of our replicas, without those of the application for bulk work."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if any("ServeReplica:compass" in part for part in process.info["cmdline"] or ())
+        if any("ServeReplica:compass:" in part for part in process.info["cmdline"] or ())
     ]
 
 
