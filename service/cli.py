@@ -393,7 +393,7 @@ def _sign(options: argparse.Namespace) -> int:
     import time
 
     from service.settings import Settings
-    from service.web.access import sign
+    from service.client.signing import sign
 
     keys = Settings().url_keys
     if not keys:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from model.stream.container import KindWord
 from service.storage.records import Record
-from service.web.access import sign
+from service.client.signing import sign
 
 
 class LayerInfo(BaseModel):

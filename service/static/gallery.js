@@ -1,7 +1,7 @@
 // What is stored, newest first: pages and pictures are fetched when they come into view.
 
 import * as api from "./api.js";
-import { placeholder } from "./thumbhash.js";
+import { placeholder } from "./kit/compass.js";
 import { bytes, element, size } from "./words.js";
 
 export class Gallery {

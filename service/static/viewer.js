@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { showFacts, showLayers } from "./facts.js";
-import { placeholder } from "./thumbhash.js";
+import { placeholder } from "./kit/compass.js";
 import { bytes, element, kindText, size } from "./words.js";
 
 const SMALLEST = 32;

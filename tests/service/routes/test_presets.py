@@ -5,7 +5,7 @@ import pytest
 from service.app import create_app
 from service.errors import BadParameter
 from service.settings import Settings
-from service.web.access import sign
+from service.client.signing import sign
 from tests.service.routes.test_images import problem
 
 SIZES = ((80, 64), (200, 160))
