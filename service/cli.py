@@ -392,8 +392,8 @@ def _recode(options: argparse.Namespace) -> int:
 def _sign(options: argparse.Namespace) -> int:
     import time
 
-    from service.settings import Settings
     from service.client.signing import sign
+    from service.settings import Settings
 
     keys = Settings().url_keys
     if not keys:

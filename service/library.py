@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from zlib import crc32
@@ -26,6 +26,7 @@ from service.planning.plans import PLAIN, Finish, make_plan
 from service.planning.quality import ANY, QualityWish, output_quality
 from service.planning.sizing import View
 from service.settings import Settings
+from service.storage.jobs import Stage
 from service.storage.originals import Originals
 from service.storage.records import Facts, Record
 from service.storage.store import Store
@@ -34,6 +35,15 @@ log = logging.getLogger("compass")
 
 _ANSWER_OVERHEAD = 2048
 """Bytes counted for each cached answer beside its body."""
+
+Told = Callable[[Stage, float], None]
+"""Hears which stage of keeping an upload begins, and what it costs (:mod:`service.planning.cost`), 0 for what
+takes no time to speak of.
+"""
+
+
+def unheard(stage: Stage, cost: float) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +110,10 @@ class Library:
         widths: Sequence[int] | None = None,
         max_width: int | None = None,
         ttl: int | None = None,
+        told: Told = unheard,
     ) -> tuple[Record, bool]:
-        """Store an upload; returns its record and whether it is new. The same twice is stored once.
+        """Store an upload; returns its record and whether it is new. The same twice is stored once, and
+        ``told`` hears of the first alone.
 
         What is stored is checked first: if it is damaged, the upload is coded and stored anew.
 
@@ -120,7 +132,7 @@ class Library:
         if known is not None:
             return await self._with_original(known, digest.hex(), data), False
         job = Upload(f"upload:{digest.hex()}", data, quality, ladder, max_width)
-        record = await self._coding.join(picture, lambda: self._code(picture, job, digest.hex(), ttl))
+        record = await self._coding.join(picture, lambda: self._code(picture, job, digest.hex(), ttl, told))
         return await self.store.extend(record, _end(ttl)) or record, True
 
     async def _known(self, picture: str, ttl: int | None) -> Record | None:
@@ -152,9 +164,11 @@ class Library:
             noted = await self.store.amend(record, lambda facts: replace(facts, original=digest))
         return noted or record
 
-    async def _code(self, picture: str, job: Upload, digest: str, ttl: int | None) -> Record:
+    async def _code(self, picture: str, job: Upload, digest: str, ttl: int | None, told: Told) -> Record:
         cost = await asyncio.to_thread(upload_cost, job.data)
+        told("coding", cost)
         coded = await self.pool.upload(job, cost)
+        told("storing", 0)
         header = read_header(coded.stream)
         facts = Facts(
             created=time.time(),

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, Field
 
 from model.stream.container import KindWord
-from service.storage.records import Record
 from service.client.signing import sign
+from service.storage.records import Record
 
 
 class LayerInfo(BaseModel):

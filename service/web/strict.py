@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import Request
 from fastapi.routing import APIRoute
 
-from service.planning.query import check_query
 from service.client.signing import EXPIRES, SIGNATURE
+from service.planning.query import check_query
 from service.web.access import SIGNED_URL
 
 

@@ -13,7 +13,7 @@ TESTED_ELSEWHERE = {
     "model/codec/parallel.py": "codec/test_codec.py: threads must not change a stream",
     "model/errors.py": "stream/test_container.py, codec/test_weights.py: each error where it is raised",
     "model/network/config.py": "network/test_compass.py, codec/test_weights.py: sizes of real networks",
-    "service/client/placeholder.py": "kit/test_kit.py: both languages against the hash that the service writes",
+    "service/client/placeholder.py": "kit/test_kit.py: both languages, of hashes that the service writes",
     "service/client/signing.py": "web/test_access.py, kit/test_kit.py: what is signed is what is opened",
     "service/client/urls.py": "kit/test_kit.py: both languages against each other, and asked of a service",
     "service/cluster/replica.py": "cluster/test_bridge.py: on a real cluster, through the bridge",

@@ -54,7 +54,7 @@ def kit() -> Run:
 
 @pytest.fixture(scope="session")
 def site(request: pytest.FixtureRequest) -> Path:
-    """A folder with the frameworks, and the kit as it comes from npm, installed in it; kept in pytest's cache."""
+    """A folder with the frameworks, and the kit as it comes from npm, in it; kept in pytest's cache."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is not installed (Debian: npm)")

@@ -9,6 +9,7 @@ import time
 from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def test_what_the_kit_signs_opens_a_picture(kit: Run, tmp_path: Path) -> None:
 
 
 def test_urls_are_the_same_in_both_languages(kit: Run) -> None:
-    cases = [
+    cases: list[tuple[str, Any, str]] = [
         (ID, {}, ""),
         (ID, {"width": 640, "height": None, "dpr": 1.5, "upscale": True}, "https://img.example.org/"),
         (f"https://img.example.org/pictures/images/{ID}", {"focus": [0.3, 0.6], "fit": "cover"}, ""),
@@ -107,14 +108,17 @@ def test_urls_are_the_same_in_both_languages(kit: Run) -> None:
     assert ours == theirs
     assert ours[1] == f"https://img.example.org/images/{ID}?width=640&dpr=1.5&upscale=true"
     assert ours[2] == f"https://img.example.org/pictures/images/{ID}?focus=0.3%2C0.6&fit=cover"
-    script = "const answer = (bad) => { try { return kit.pictureUrl(bad); } catch (error) { return error.name; } };"
+    script = """const answer = (bad) => {
+      try { return kit.pictureUrl(bad); } catch (error) { return error.name; }
+    };"""
     assert kit(script, "https://elsewhere.example.org/cat.jpg") == "RangeError"
 
 
 def test_srcset_and_sizes_follow_from_info(kit: Run, service: RunningService) -> None:
     info = service.upload(encoded(photo(120, 80, seed=7), "PNG"), widths="30,60")
     script = """const answer = ({ info, wanted }) => [
-      kit.srcset(info), kit.srcset(info, { format: "avif" }, "https://img.example.org"), kit.sizes(wanted), kit.sizes("10rem")];"""
+      kit.srcset(info), kit.srcset(info, { format: "avif" }, "https://img.example.org"),
+      kit.sizes(wanted), kit.sizes("10rem")];"""
     wanted = {"(max-width: 40rem)": "100vw", "(max-width: 60rem)": "50vw", "": "30rem"}
     ours = kit(script, {"info": info, "wanted": wanted})
     assert ours == [
@@ -145,7 +149,8 @@ def test_placeholders_are_the_same_and_look_like_the_picture(
     assert max(ours.shape[:2]) == 32
     assert (ours[..., 3].min() < 128) == transparent
     if not transparent:
-        small = np.asarray(picture.resize(ours.shape[1::-1], Image.Resampling.BOX), float)
+        height, width = ours.shape[:2]
+        small = np.asarray(picture.resize((width, height), Image.Resampling.BOX)).astype(float)
         assert np.abs(small - ours[..., :3]).mean() < 30
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.conftest import KIT, Run, node
+from tests.kit.conftest import KIT, node
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
@@ -39,10 +39,11 @@ def test_next_js_builds_its_srcset_with_the_loader(
 import { createRequire } from "node:module";
 import loader from "compass-images-kit/next";
 const { getImageProps } = createRequire(process.cwd() + "/")("next/image");
-const answer = ({ src }) => getImageProps({ src, alt: "", width: 100, height: 67, quality: 60, loader }).props;
+const asked = { alt: "", width: 100, height: 67, quality: 60, loader };
+const answer = ({ src }) => getImageProps({ src, ...asked }).props;
 """
     props = node(script, {"src": f"{service.url}{stored['url']}"}, site)
-    found = dict((descriptor, url) for url, descriptor in candidates(props["srcSet"]))
+    found = {descriptor: url for url, descriptor in candidates(props["srcSet"])}
     assert found["1x"].startswith(f"{service.url}/images/{stored['id']}?width=")
     assert found["1x"].endswith("&q=60")
     assert all(service.client.get(url).status_code == 200 for url in found.values())
@@ -56,7 +57,8 @@ import { createImage } from "./node_modules/@nuxt/image/dist/runtime/image.js";
 import setup from "compass-images-kit/nuxt";
 const answer = ({ baseURL, src }) => {
   const img = createImage({
-    provider: "compass", providers: { compass: { setup, defaults: { baseURL } } }, presets: {}, alias: {}, domains: [],
+    provider: "compass", providers: { compass: { setup, defaults: { baseURL } } },
+    presets: {}, alias: {}, domains: [],
     densities: [1, 2], screens: { md: 768 }, modifiers: {},
   });
   return [
@@ -76,7 +78,7 @@ const answer = ({ baseURL, src }) => {
 def test_astro_builds_its_srcset_with_the_service(
     site: Path, service: RunningService, stored: dict[str, Any]
 ) -> None:
-    # Astro's own entry point imports Vite's virtual modules: outside of a build it is replaced by its service.
+    # Astro's own entry point imports Vite's virtual modules: outside of a build its service stands for it.
     script = """
 import { register } from "node:module";
 const astro = new URL("node_modules/astro/dist/assets/", `file://${process.cwd()}/`).href;
