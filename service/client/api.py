@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote, urlencode
+from typing import Any, Literal, Self
+from urllib.parse import quote
 
 import urllib3
+
+from service.client.urls import query_of
 
 _BUSY = (429, 503)
 _POLL_SECONDS, _SLOWEST_POLL = 0.2, 2.0
@@ -130,6 +132,10 @@ class Client:
         widths: Sequence[int] | None = None,
         max_width: int | None = None,
         ttl: int | None = None,
+        focus: tuple[float, float] | Literal["auto"] | None = None,
+        metadata: Literal["none", "copyright"] | None = None,
+        frame: Literal[0] | None = None,
+        name: str | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> StoredPicture:
         """Store a picture, given as a file or its bytes; sending it again changes nothing.
@@ -138,15 +144,21 @@ class Client:
         asked how far it is; no connection is held meanwhile. If it is lost on the way, it is sent again.
 
         ``quality`` 1-100 and the layer ``widths`` in pixels default to the service's settings; a picture
-        wider than ``max_width`` is made that wide; after ``ttl`` seconds it is deleted.
+        wider than ``max_width`` is made that wide; after ``ttl`` seconds it is deleted. ``focus`` is what
+        ``fit=cover`` keeps in sight, ``metadata`` whether its makers are named in answers, ``frame=0`` takes
+        the first frame of an animation, and ``name`` is for people.
         Raises ClientError, or OSError if the file cannot be read.
         """
         data = picture if isinstance(picture, bytes) else picture.read_bytes()
         wanted = {
             "quality": quality,
-            "widths": widths and ",".join(map(str, widths)),
+            "widths": widths and list(widths),
             "max_width": max_width,
             "ttl": ttl,
+            "focus": focus,
+            "metadata": metadata,
+            "frame": frame,
+            "name": name,
         }
         kind = {"Content-Type": "application/octet-stream"}
         if progress is None:
@@ -209,6 +221,12 @@ class Client:
             if cursor is None:
                 return
 
+    def rename(self, picture: str, name: str) -> StoredPicture:
+        """Give a picture another name. Raises ClientError, with status 404 if there is none."""
+        body = json.dumps({"name": name}).encode()
+        kind = {"Content-Type": "application/json"}
+        return StoredPicture.of(json.loads(self._ask("PATCH", _path(picture), None, body, kind)))
+
     def delete(self, picture: str) -> None:
         """Delete a picture. Raises ClientError, with status 404 if there is none."""
         self._ask("DELETE", _path(picture))
@@ -221,8 +239,8 @@ class Client:
         body: "bytes | _Told | None" = None,
         headers: dict[str, str] | None = None,
     ) -> bytes:
-        given = {name: value for name, value in (parameters or {}).items() if value is not None}
-        url = f"{self.url}{path}" + (f"?{urlencode(given)}" if given else "")
+        query = query_of(parameters or {})
+        url = f"{self.url}{path}" + (f"?{query}" if query else "")
         try:
             answer = self._pool.request(
                 method, url, body=body, headers={**self._pool.headers, **(headers or {})}

@@ -65,7 +65,7 @@ class Replica:
         stream = await self._store.unverified_prefix(record, plan.layer)
         alpha = await self._store.alpha(record, plan.layer)
         seconds = {"fetch": time.perf_counter() - start}
-        job = Render(plan, stream, alpha, b64decode(record.facts.profile))
+        job = Render(plan, stream, alpha, b64decode(record.facts.profile), record.facts.credits)
         try:
             rendered: Rendered = await self._work(self._tasks.render, job)
         except DamagedStream:

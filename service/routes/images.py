@@ -9,7 +9,7 @@ from service.errors import Overloaded
 from service.library import Told, unheard
 from service.routes.answers import PRIVATE
 from service.routes.jobs import JobInfo, job_url
-from service.routes.parameters import PageParameters, PictureId, UploadParameters
+from service.routes.parameters import NewName, PageParameters, PictureId, UploadParameters, clean_name
 from service.routes.schemas import Page, PictureInfo, picture_info
 from service.storage.records import Record
 from service.web.connection import while_connected
@@ -19,6 +19,8 @@ from service.web.problems import documented
 
 router = APIRouter(tags=["pictures"])
 
+_LOOKS, _LOOKED_AT = 4, 250
+"""A search looks at so many pages of so many pictures before it answers."""
 _PREFER = "`respond-async`: answer 202 as soon as the body is here, with a job that tells how far it is"
 
 _BODY: dict[str, Any] = {
@@ -61,8 +63,9 @@ async def keep(
 ) -> PictureInfo | Response:
     """Send the picture as the form field `file`, or as the raw body of the request.
 
-    JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF (its first frame), and HEIC where it is installed. It is
-    turned upright, converted to sRGB and stripped of metadata. The same upload again, with the same
+    JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, and HEIC where it is installed. It is turned upright, converted
+    to sRGB and stripped of metadata, but for its makers where `metadata=copyright`. Animations are
+    refused, or taken by their first frame (`frame=0`). The same upload again, with the same
     parameters, is answered 200 and stored once.
     """
     if context.upload_slots.locked():
@@ -103,7 +106,13 @@ async def _keep(
     """Keep an upload, whose body is here, when it is its turn."""
     async with context.upload_slots:
         return await context.library.keep(
-            data, parameters.quality, parameters.layer_widths(), parameters.max_width, parameters.ttl, told
+            data,
+            parameters.quality,
+            parameters.layer_widths(),
+            parameters.max_width,
+            parameters.ttl,
+            told,
+            parameters.keeping(),
         )
 
 
@@ -120,10 +129,29 @@ async def listing(
     parameters: Annotated[PageParameters, Query()],
 ) -> Page:
     """Follow `next` until it is null; pictures added meanwhile do not disturb the order."""
-    records, following = await context.store.page(parameters.cursor, parameters.limit)
+    records, following = await _page(context, parameters)
     response.headers["Cache-Control"] = "no-store"
     pictures = [picture_info(record, context.settings.public_url, signing) for record in records]
     return Page(images=pictures, next=following)
+
+
+async def _page(context: Context, parameters: PageParameters) -> tuple[list[Record], str | None]:
+    """A page of the listing; of a search, what is found among so many pictures."""
+    if parameters.name is None:
+        return await context.store.page(parameters.cursor, parameters.limit)
+    wanted, cursor = parameters.name.casefold(), parameters.cursor
+    found: list[Record] = []
+    for _ in range(_LOOKS):
+        records, following = await context.store.page(cursor, _LOOKED_AT)
+        for record in records:
+            if wanted in record.facts.name.casefold():
+                found.append(record)
+                if len(found) == parameters.limit:
+                    return found, record.index_entry
+        cursor = following
+        if cursor is None:
+            break
+    return found, cursor
 
 
 @router.get(
@@ -138,6 +166,21 @@ async def info(
     """Sizes, bytes a layer, a placeholder, the mean colour and a ready `srcset`."""
     response.headers["Cache-Control"] = PRIVATE
     return picture_info(await context.library.find(picture), context.settings.public_url, signing)
+
+
+@router.patch(
+    "/images/{picture}",
+    summary="Name a picture",
+    dependencies=[Depends(may_write)],
+    responses=documented(401, 404, 422, 500, 503, 507),
+)
+async def rename(
+    context: ServiceContext, response: Response, signing: SigningKey, picture: PictureId, new: NewName
+) -> PictureInfo:
+    """The name is for people and for the search of the listing; the id and the URLs stay."""
+    response.headers["Cache-Control"] = PRIVATE
+    record = await context.library.rename(picture, clean_name(new.name))
+    return picture_info(record, context.settings.public_url, signing)
 
 
 @router.delete(

@@ -17,7 +17,7 @@ from service.engine.admission import Admission
 from service.engine.pool import Pool
 from service.engine.ticket import Ticket
 from service.errors import NotFound, ServiceError, StoreUnavailable
-from service.library import FinishedOrder, Library, Order, Told
+from service.library import PLAINLY, FinishedOrder, Keeping, Library, Order, Told
 from service.messages.jobs import Rendered, Uploaded
 from service.metrics import Metrics
 from service.planning.identity import picture_id, upload_digest
@@ -122,6 +122,7 @@ class FakeLibrary(Library):
         self.failure: ServiceError | None = None
         self.kept: dict[str, Any] = {}
         self.orders = 0
+        self.keeping = Keeping()
         self.gate = asyncio.Event()
         self.gate.set()
         self._answered: dict[str, FinishedOrder] = {}
@@ -142,6 +143,7 @@ class FakeLibrary(Library):
         max_width: int | None = None,
         ttl: int | None = None,
         told: Told = lambda stage, cost: None,
+        keeping: Keeping = PLAINLY,
     ) -> tuple[Record, bool]:
         """Have the upload as a picture, once ``gate`` is open."""
         self._fail()
@@ -150,6 +152,7 @@ class FakeLibrary(Library):
         self._fail()
         told("storing", 0)
         self.kept = {"quality": quality, "widths": widths, "max_width": max_width, "ttl": ttl}
+        self.keeping = keeping
         before = len(self.records)
         record = self.add((60, 40), data=data, expires=None if ttl is None else time.time() + ttl)
         return record, len(self.records) > before

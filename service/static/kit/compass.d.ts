@@ -78,6 +78,17 @@ export function upload(
     key?: string | null;
     signal?: AbortSignal | null;
     onProgress?: (progress: Progress) => void;
+    /** Gets the id of the job, which `follow` takes up again, such as after a page was loaded anew. */
+    onJob?: (job: string) => void;
+  },
+): Promise<Info>;
+export function follow(
+  job: string,
+  options?: {
+    base?: string;
+    key?: string | null;
+    signal?: AbortSignal | null;
+    onProgress?: (progress: Progress) => void;
   },
 ): Promise<Info>;
 

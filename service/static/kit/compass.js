@@ -189,21 +189,29 @@ const SLOWEST_POLL = 2000;
 
 /**
  * Uploads a picture and resolves to its info once it is stored, however long that takes. `onProgress` gets
- * {stage, percent}: "sending", then the stages of the service's job. Rejects with a Problem.
+ * {stage, percent}: "sending", then the stages of the service's job, whose id `onJob` gets. Rejects with a Problem.
  */
-export async function upload(file, { base = "", key = null, signal = null, onProgress = () => {}, ...coding } = {}) {
+export async function upload(
+  file, { base = "", key = null, signal = null, onProgress = () => {}, onJob = () => {}, ...coding } = {},
+) {
   const [service, query] = [base.replace(/\/+$/, ""), queryOf(coding)];
   const credentials = key ? { "X-API-Key": key } : {};
   const headers = { ...credentials, Prefer: "respond-async", "Content-Type": "application/octet-stream" };
   const send = globalThis.XMLHttpRequest ? sentWithProgress : sent;
   const answer = await send(`${service}/images${query && `?${query}`}`, file, headers, signal, onProgress);
-  if (answer.status === 202) return followed(`${service}/jobs/${JSON.parse(answer.text).id}`, credentials, signal, onProgress);
+  if (answer.status === 202) {
+    const { id } = JSON.parse(answer.text);
+    onJob(id);
+    return follow(id, { base, key, signal, onProgress });
+  }
   if (answer.status === 200 || answer.status === 201) return JSON.parse(answer.text);
   throw problemOf(answer.status, answer.text, answer.retryAfter);
 }
 
-/** Follows a job until it is over. A job that is gone was not finished: its picture has to be sent again. */
-async function followed(url, headers, signal, onProgress) {
+/** Follows a job until it is over, as `upload` does. One that is gone was not finished: send its picture again. */
+export async function follow(job, { base = "", key = null, signal = null, onProgress = () => {} } = {}) {
+  const url = `${base.replace(/\/+$/, "")}/jobs/${encodeURIComponent(job)}`;
+  const headers = key ? { "X-API-Key": key } : {};
   for (let pause = POLL; ; pause = Math.min(SLOWEST_POLL, 1.3 * pause)) {
     const answer = await asked(url, { headers, signal });
     const text = await answer.text();
