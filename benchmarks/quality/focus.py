@@ -1,9 +1,9 @@
 """What ``focus=auto`` is worth: how much of the subject is seen, `make bench-focus DATA=KODAK`.
 
 The subjects of 17 pictures of Kodak were marked by hand. Each picture is cut as ``fit=cover`` does, to boxes
-of 1:2, 1:1 and 2:1, around the middle and around the salient point; and once more each part of 70 % of it that
-has most of the subject, since photographers put subjects into the middle and sites' authors do not. What is
-told is the share of the subject that is seen, of what could be seen at best.
+of 1:2, 1:1 and 2:1, around the middle and around the salient point; and once more each part of 70 % of it
+that has most of the subject, since photographers put subjects into the middle and sites' authors do not. What
+is told is the share of the subject that is seen, of what could be seen at best.
 """
 
 import argparse

@@ -20,6 +20,7 @@ TESTED_ELSEWHERE = {
     "service/engine/choice.py": "engine/test_cluster.py: with the engines that are chosen from",
     "service/engine/fallback.py": "engine/test_cluster.py: with a cluster that is lost",
     "service/engine/interface.py": "test_library.py: what the library asks of an engine",
+    "service/messages/credits.py": "worker/test_credits.py: plain data, read and written there",
     "service/messages/jobs.py": "messages/test_protocol.py: plain data, tested on its way through the frames",
     "service/metrics.py": "deploy/test_metric_names.py: names, against the dashboard and the documentation",
     "service/server.py": "test_restart.py: a process that is told to end, with uploads under way",
