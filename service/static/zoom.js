@@ -7,8 +7,16 @@ const find = (id) => document.getElementById(id);
 
 let loading = null;
 
+/** OpenSeadragon writes a style of its own unless it finds one; the page's policy allows none, and has it already. */
+function keepStyle() {
+  const stand = document.createElementNS(null, "style"); // means nothing to the browser
+  stand.setAttribute("data-openseadragon-mobile-css", "true");
+  document.head.append(stand);
+}
+
 function openSeadragon() {
   loading ??= new Promise((resolve, reject) => {
+    keepStyle();
     const script = document.createElement("script");
     script.src = SCRIPT;
     script.onload = () => resolve(window.OpenSeadragon);
