@@ -223,9 +223,7 @@ class Client:
 
     def rename(self, picture: str, name: str) -> StoredPicture:
         """Give a picture another name. Raises ClientError, with status 404 if there is none."""
-        body = json.dumps({"name": name}).encode()
-        kind = {"Content-Type": "application/json"}
-        return StoredPicture.of(json.loads(self._ask("PATCH", _path(picture), None, body, kind)))
+        return StoredPicture.of(json.loads(self._ask("PATCH", _path(picture), {"name": name})))
 
     def delete(self, picture: str) -> None:
         """Delete a picture. Raises ClientError, with status 404 if there is none."""

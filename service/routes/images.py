@@ -175,7 +175,11 @@ async def info(
     responses=documented(401, 404, 422, 500, 503, 507),
 )
 async def rename(
-    context: ServiceContext, response: Response, signing: SigningKey, picture: PictureId, new: NewName
+    context: ServiceContext,
+    response: Response,
+    signing: SigningKey,
+    picture: PictureId,
+    new: Annotated[NewName, Query()],
 ) -> PictureInfo:
     """The name is for people and for the search of the listing; the id and the URLs stay."""
     response.headers["Cache-Control"] = PRIVATE

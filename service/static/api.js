@@ -43,8 +43,7 @@ export async function remove(id) {
 }
 
 export async function rename(id, name) {
-  const options = { method: "PATCH", body: JSON.stringify({ name }), headers: { "Content-Type": "application/json" } };
-  return (await ask(address(id), options)).json();
+  return (await ask(address(id, `?${kit.queryOf({ name })}`), { method: "PATCH" })).json();
 }
 
 /** A rendering as a blob, and the story its headers tell. */

@@ -101,13 +101,13 @@ def test_names_are_kept_changed_and_searched(service):
     assert service.upload(data, name="other")["name"] == "Sommer am Meer.png"
     found = service.client.get("/images", params={"name": "AM MEER"}).json()
     assert [picture["id"] for picture in found["images"]] == [kept["id"]]
-    changed = service.client.patch(kept["url"], json={"name": "Winter"})
+    changed = service.client.patch(kept["url"], params={"name": "Winter"})
     assert changed.json() == {**kept, "name": "Winter"}
     assert service.client.get(f"{kept['url']}/info").json()["name"] == "Winter"
     assert service.client.get("/images", params={"name": "am meer"}).json()["images"] == []
-    problem(service.client.patch(f"/images/{'a' * 32}", json={"name": "x"}), 404)
-    problem(service.client.patch(kept["url"], json={"name": "x" * 201}), 422)
-    problem(service.client.patch(kept["url"], json={"id": "x"}), 422)
+    problem(service.client.patch(f"/images/{'a' * 32}", params={"name": "x"}), 404)
+    problem(service.client.patch(kept["url"], params={"name": "x" * 201}), 422)
+    problem(service.client.patch(kept["url"], params={"id": "x"}), 422)
 
 
 async def test_a_search_goes_on_where_it_stopped(serve):
@@ -124,4 +124,4 @@ async def test_a_search_goes_on_where_it_stopped(serve):
 async def test_changing_names_needs_a_key(serve):
     client, library = serve(api_keys="secret")
     picture = library.add((60, 40)).id
-    assert (await client.patch(f"/images/{picture}", json={"name": "x"})).status_code == 401
+    assert (await client.patch(f"/images/{picture}", params={"name": "x"})).status_code == 401
