@@ -19,7 +19,7 @@ from service.planning.formats import readable_formats
 from service.planning.presets import Presets
 from service.purge import Purge
 from service.refining.pictures import Refining
-from service.routes import delivery, health, iiif, images, page
+from service.routes import delivery, health, iiif, images, jobs, page
 from service.routes import originals as original_routes
 from service.routes.parameters import presets_of
 from service.settings import Settings
@@ -35,6 +35,7 @@ from service.web import problems
 from service.web.compression import Compressed
 from service.web.connection import ClientGone
 from service.web.context import Context
+from service.web.jobs import Jobs
 from service.web.methods import Methods
 from service.web.middleware import Guarded, Observed
 from service.web.rates import RateLimited
@@ -45,10 +46,11 @@ from service.web.uploads import incoming_of
 
 log = logging.getLogger("compass")
 
-MODULES = (images, delivery, original_routes, iiif, health, page)
+MODULES = (images, jobs, delivery, original_routes, iiif, health, page)
 """Whose routes the application has."""
 EXPOSED_HEADERS = (
     "ETag", "Server-Timing", "X-Request-ID", "Location", "Retry-After", "Content-Range", "Accept-Ranges",
+    "Preference-Applied",
     "Compass-Layer", "Compass-Layers-Decoded", "Compass-Bytes-Read", "Compass-Bytes-Stored",
     "RateLimit", "RateLimit-Policy",
 )  # fmt: skip
@@ -61,6 +63,7 @@ ACCEPTED_HEADERS = (
     "Range",
     "If-Range",
     "Cache-Control",
+    "Prefer",
 )
 """Headers that they may send."""
 
@@ -116,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
             allow_headers=ACCEPTED_HEADERS,
             expose_headers=EXPOSED_HEADERS,
             max_age=86400,
@@ -169,7 +172,11 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     incoming = incoming_of(settings)
     slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
     repeats = Repeats(library, outgoing, settings.repeats_bytes)
-    return Context(settings, metrics, store, pool, library, slots, incoming, outgoing, repeats, presets)
+    jobs_here = Jobs(store.jobs, settings.drain_seconds)
+    stack.push_async_callback(jobs_here.close)
+    return Context(
+        settings, metrics, store, pool, library, slots, incoming, outgoing, repeats, presets, jobs_here
+    )
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

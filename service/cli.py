@@ -411,8 +411,8 @@ def _recode(options: argparse.Namespace) -> int:
 def _sign(options: argparse.Namespace) -> int:
     import time
 
+    from service.client.signing import sign
     from service.settings import Settings
-    from service.web.access import sign
 
     keys = Settings().url_keys
     if not keys:

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from typing import Literal
 from zlib import crc32
 
 from model.stream.container import Header, read_header
@@ -26,14 +27,46 @@ from service.planning.plans import PLAIN, Finish, make_plan
 from service.planning.quality import ANY, QualityWish, output_quality
 from service.planning.sizing import View
 from service.settings import Settings
+from service.storage.jobs import Stage
 from service.storage.originals import Originals
-from service.storage.records import Facts, Record
+from service.storage.records import Facts, Point, Record
 from service.storage.store import Store
 
 log = logging.getLogger("compass")
 
 _ANSWER_OVERHEAD = 2048
 """Bytes counted for each cached answer beside its body."""
+
+Told = Callable[[Stage, float], None]
+"""Hears which stage of keeping an upload begins, and what it costs (:mod:`service.planning.cost`), 0 for what
+takes no time to speak of.
+"""
+
+
+def unheard(stage: Stage, cost: float) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What is wished for of an upload beside its pixels: ``focus`` as :class:`Facts` has it, its ``credits``
+    kept, the ``first_frame`` of an animation. These make another picture of it; its ``name`` does not.
+    """
+
+    focus: Point | Literal["auto"] | None = None
+    credits: bool = False
+    first_frame: bool = False
+    name: str = ""
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What of it is part of the picture's id; nothing if nothing is wished for."""
+        wishes = {"focus": self.focus, "credits": self.credits, "first_frame": self.first_frame}
+        return {name: value for name, value in wishes.items() if value}
+
+
+PLAINLY = Keeping()
+"""Nothing is."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +138,11 @@ class Library:
         widths: Sequence[int] | None = None,
         max_width: int | None = None,
         ttl: int | None = None,
+        told: Told = unheard,
+        keeping: Keeping = PLAINLY,
     ) -> tuple[Record, bool]:
-        """Store an upload; returns its record and whether it is new. The same twice is stored once.
+        """Store an upload; returns its record and whether it is new. The same twice is stored once, and
+        ``told`` hears of the first alone.
 
         What is stored is checked first: if it is damaged, the upload is coded and stored anew.
 
@@ -120,12 +156,15 @@ class Library:
         quality = quality or limits.quality
         ladder = limits.ladder_of(widths)
         digest = await asyncio.to_thread(upload_digest, data)
-        picture = picture_id(digest, quality, ladder, max_width)
+        picture = picture_id(digest, quality, ladder, max_width, keeping.identity)
         known = await self._known(picture, ttl)
         if known is not None:
             return await self._with_original(known, digest.hex(), data), False
-        job = Upload(f"upload:{digest.hex()}", data, quality, ladder, max_width)
-        record = await self._coding.join(picture, lambda: self._code(picture, job, digest.hex(), ttl))
+        key = f"upload:{digest.hex()}"
+        job = Upload(key, data, quality, ladder, max_width, keeping.first_frame, keeping.credits)
+        record = await self._coding.join(
+            picture, lambda: self._code(picture, job, digest.hex(), ttl, told, keeping)
+        )
         return await self.store.extend(record, _end(ttl)) or record, True
 
     async def _known(self, picture: str, ttl: int | None) -> Record | None:
@@ -157,9 +196,13 @@ class Library:
             noted = await self.store.amend(record, lambda facts: replace(facts, original=digest))
         return noted or record
 
-    async def _code(self, picture: str, job: Upload, digest: str, ttl: int | None) -> Record:
+    async def _code(
+        self, picture: str, job: Upload, digest: str, ttl: int | None, told: Told, keeping: Keeping
+    ) -> Record:
         cost = await asyncio.to_thread(upload_cost, job.data)
+        told("coding", cost)
         coded = await self.pool.upload(job, cost)
+        told("storing", 0)
         header = read_header(coded.stream)
         facts = Facts(
             created=time.time(),
@@ -175,6 +218,10 @@ class Library:
             profile=b64encode(coded.profile).decode(),
             widths=_offered(header, job.ladder) if header.is_graphic else (),
             original=digest if self.originals else "",
+            name=keeping.name,
+            focus=keeping.focus,
+            salient=coded.salient,
+            credits=coded.credits,
         )
         record = Record(picture, header, facts)
         start = time.perf_counter()
@@ -194,6 +241,14 @@ class Library:
         if not is_picture_id(picture):
             raise NotFound(f"no picture {picture[:64]}")
         return await self.store.record(picture)
+
+    async def rename(self, picture: str, name: str) -> Record:
+        """Give a picture another name. Raises NotFound or StoreUnavailable."""
+        record = await self.find(picture)
+        named = await self.store.amend(record, lambda facts: replace(facts, name=name))
+        if named is None:
+            raise NotFound(f"no picture {picture}")
+        return named
 
     async def forget(self, picture: str) -> None:
         """Delete a picture, and its original if no other picture has it. Raises NotFound or StoreUnavailable.
@@ -307,7 +362,7 @@ class Library:
             except DamagedStream as error:
                 told = error
                 raise
-            return Render(plan, stream, alpha, b64decode(record.facts.profile))
+            return Render(plan, stream, alpha, b64decode(record.facts.profile), record.facts.credits)
 
         try:
             rendered = await self.pool.carry_out(plan, cost, fetch)

@@ -5,18 +5,25 @@ with Client("http://localhost:8000") as client:
     small = client.fetch(picture.id, width=640)
 """
 
+import io
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote, urlencode
+from typing import Any, Literal, Self
+from urllib.parse import quote
 
 import urllib3
 
+from service.client.urls import query_of
+
 _BUSY = (429, 503)
+_POLL_SECONDS, _SLOWEST_POLL = 0.2, 2.0
+_LOST = 2
+"""So often a picture is sent again whose job is gone before it was stored."""
 
 
 class ClientError(Exception):
@@ -61,6 +68,16 @@ class StoredPicture:
         """From the JSON of an answer. Raises KeyError if it is not one."""
         names = ("id", "url", "width", "height", "bytes", "source_bytes", "srcset")
         return cls(**{name: facts[name] for name in names}, facts=facts)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an upload is: ``stage`` is ``sending``, then ``waiting``, ``coding``, ``storing`` and ``done``,
+    as the service tells them; ``percent`` is of ``sending``, then of the work.
+    """
+
+    stage: str
+    percent: int
 
 
 class Client:
@@ -115,22 +132,64 @@ class Client:
         widths: Sequence[int] | None = None,
         max_width: int | None = None,
         ttl: int | None = None,
+        focus: tuple[float, float] | Literal["auto"] | None = None,
+        metadata: Literal["none", "copyright"] | None = None,
+        frame: Literal[0] | None = None,
+        name: str | None = None,
+        progress: Callable[[Progress], None] | None = None,
     ) -> StoredPicture:
         """Store a picture, given as a file or its bytes; sending it again changes nothing.
 
+        Returns when it is stored. With ``progress`` the service answers when it has the bytes, and is then
+        asked how far it is; no connection is held meanwhile. If it is lost on the way, it is sent again.
+
         ``quality`` 1-100 and the layer ``widths`` in pixels default to the service's settings; a picture
-        wider than ``max_width`` is made that wide; after ``ttl`` seconds it is deleted.
+        wider than ``max_width`` is made that wide; after ``ttl`` seconds it is deleted. ``focus`` is what
+        ``fit=cover`` keeps in sight, ``metadata`` whether its makers are named in answers, ``frame=0`` takes
+        the first frame of an animation, and ``name`` is for people.
         Raises ClientError, or OSError if the file cannot be read.
         """
         data = picture if isinstance(picture, bytes) else picture.read_bytes()
         wanted = {
             "quality": quality,
-            "widths": widths and ",".join(map(str, widths)),
+            "widths": widths and list(widths),
             "max_width": max_width,
             "ttl": ttl,
+            "focus": focus,
+            "metadata": metadata,
+            "frame": frame,
+            "name": name,
         }
-        body = self._ask("POST", "/images", wanted, data, {"Content-Type": "application/octet-stream"})
-        return StoredPicture.of(json.loads(body))
+        kind = {"Content-Type": "application/octet-stream"}
+        if progress is None:
+            return StoredPicture.of(json.loads(self._ask("POST", "/images", wanted, data, kind)))
+        headers = {**kind, "Prefer": "respond-async", "Content-Length": str(len(data))}
+        for left in range(_LOST, -1, -1):
+            found = json.loads(self._ask("POST", "/images", wanted, _Told(data, progress), headers))
+            if "stage" not in found:  # a service without jobs, or a proxy that dropped the wish
+                return StoredPicture.of(found)
+            try:
+                return self._followed(found["id"], progress)
+            except Refused as error:
+                if error.status != 404 or not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _followed(self, job: str, progress: Callable[[Progress], None]) -> StoredPicture:
+        """Wait for a job. Raises Refused: as the upload would have been, or with 404 if the job is lost."""
+        pause = _POLL_SECONDS
+        while True:
+            found = json.loads(self._ask("GET", f"/jobs/{quote(job, safe='')}"))
+            progress(Progress(found["stage"], found["percent"]))
+            if found["state"] == "failed":
+                problem = found["problem"]
+                raise Refused(problem["status"], problem["title"], problem["detail"])
+            if found["state"] == "stored" and found["picture"]:
+                return StoredPicture.of(found["picture"])
+            if found["state"] == "stored":
+                raise Refused(410, "Gone", "the picture was deleted meanwhile")
+            time.sleep(pause)
+            pause = min(_SLOWEST_POLL, 1.3 * pause)
 
     def fetch(self, picture: str, accept: str = "*/*", **parameters: Any) -> bytes:
         """A rendering of a picture; ``parameters`` are those of ``GET /images/{id}``, such as ``width=640``.
@@ -162,6 +221,10 @@ class Client:
             if cursor is None:
                 return
 
+    def rename(self, picture: str, name: str) -> StoredPicture:
+        """Give a picture another name. Raises ClientError, with status 404 if there is none."""
+        return StoredPicture.of(json.loads(self._ask("PATCH", _path(picture), {"name": name})))
+
     def delete(self, picture: str) -> None:
         """Delete a picture. Raises ClientError, with status 404 if there is none."""
         self._ask("DELETE", _path(picture))
@@ -171,11 +234,11 @@ class Client:
         method: str,
         path: str,
         parameters: dict[str, Any] | None = None,
-        body: bytes | None = None,
+        body: "bytes | _Told | None" = None,
         headers: dict[str, str] | None = None,
     ) -> bytes:
-        given = {name: value for name, value in (parameters or {}).items() if value is not None}
-        url = f"{self.url}{path}" + (f"?{urlencode(given)}" if given else "")
+        query = query_of(parameters or {})
+        url = f"{self.url}{path}" + (f"?{query}" if query else "")
         try:
             answer = self._pool.request(
                 method, url, body=body, headers={**self._pool.headers, **(headers or {})}
@@ -185,6 +248,21 @@ class Client:
         if answer.status >= 300:
             raise _refusal(answer.status, answer.data)
         return bytes(answer.data)
+
+
+class _Told(io.BytesIO):
+    """A body that tells how much of it was read to be sent."""
+
+    def __init__(self, data: bytes, progress: Callable[[Progress], None]) -> None:
+        super().__init__(data)
+        self._size = max(1, len(data))
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes."""
+        piece = super().read(size)
+        self._progress(Progress("sending", round(100 * self.tell() / self._size)))
+        return piece
 
 
 def _path(picture: str) -> str:

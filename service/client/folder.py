@@ -7,16 +7,18 @@ became which picture, and files that stand in it unchanged are not sent again.
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
-from service.client.api import ClientError, StoredPicture
+from service.client.api import ClientError, Progress, StoredPicture
 
 LIST_NAME = "compass-import.jsonl"
 SUFFIXES = frozenset(
@@ -45,8 +47,9 @@ class Uploads(Protocol):
         quality: int | None = None,
         widths: Sequence[int] | None = None,
         max_width: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
     ) -> StoredPicture:
-        """Store a picture. Called from several threads. Raises ClientError and OSError."""
+        """Store a picture and tell how far it is, on any thread. Raises ClientError and OSError."""
 
 
 @dataclass
@@ -98,9 +101,11 @@ def import_folder(client: Uploads, folder: Path, jobs: int = 2, **coding: Any) -
         waiting = iter(todo)
         running: dict[Future[StoredPicture], tuple[Path, dict[str, Any]]] = {}
         began = told = time.monotonic()
+        stages = _Stages(bar)
         while True:
             for file, mark in islice(waiting, jobs - len(running)):
-                running[threads.submit(client.upload, file, **coding)] = file, mark
+                hear = partial(stages.tell, file)
+                running[threads.submit(client.upload, file, progress=hear, **coding)] = file, mark
             if not running:
                 return tally
             try:
@@ -114,6 +119,7 @@ def import_folder(client: Uploads, folder: Path, jobs: int = 2, **coding: Any) -
                 print(f"{told - began:.0f} s: {tally}", file=sys.stderr, flush=True)
             for future in done_now:
                 file, mark = running.pop(future)
+                stages.end(file)
                 try:
                     _remember(journal, tally, mark, future.result())
                 except ClientError as error:
@@ -122,6 +128,30 @@ def import_folder(client: Uploads, folder: Path, jobs: int = 2, **coding: Any) -
                     tally.failed += 1
                     bar.write(f"{file}: {error}", file=sys.stderr)
                 bar.update(mark["size"])
+
+
+class _Stages:
+    """What the uploads under way are doing, beside the bar. Told by several threads."""
+
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self._bar = bar
+        self._doing: dict[Path, str] = {}
+        self._lock = Lock()
+
+    def tell(self, file: Path, progress: Progress) -> None:
+        """A file has come this far."""
+        self._show(file, f"{file.name} {progress.stage} {progress.percent} %")
+
+    def end(self, file: Path) -> None:
+        """A file is done with."""
+        self._show(file, None)
+
+    def _show(self, file: Path, text: str | None) -> None:
+        with self._lock:
+            self._doing.pop(file, None)
+            if text:
+                self._doing[file] = text
+            self._bar.set_postfix_str(", ".join(self._doing.values()), refresh=False)
 
 
 def picture_files(folder: Path) -> Iterator[Path]:

@@ -88,7 +88,7 @@ class Replica:
         stream = await self._store.unverified_prefix(record, plan.layer)
         alpha = await self._store.alpha(record, plan.layer)
         seconds = {"fetch": time.perf_counter() - start}
-        job = Render(plan, stream, alpha, b64decode(record.facts.profile))
+        job = Render(plan, stream, alpha, b64decode(record.facts.profile), record.facts.credits)
         rendered = await self._batched(job) if self._in_batches else (await self._rendered([job]))[0]
         if isinstance(rendered, DamagedStream):
             self._store.found_damaged(record.id)

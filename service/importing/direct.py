@@ -7,17 +7,20 @@ from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
-from service.client.api import ClientError, Refused, StoredPicture
+from service.client.api import ClientError, Progress, Refused, StoredPicture
 from service.engine.choice import engine_of
 from service.errors import ServiceError, StoreUnavailable, WorkerFailed
-from service.library import Library
+from service.library import Library, Told
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.by_hand import open_store
+from service.storage.jobs import Stage
 from service.storage.originals import originals_of
 
 AGAIN_SECONDS = 2.0
 """A store or an engine that is away is tried again after so long."""
+
+_PERCENT: dict[Stage, int] = {"waiting": 0, "coding": 0, "storing": 95, "done": 100}
 
 R = TypeVar("R")
 
@@ -48,6 +51,7 @@ class Direct:
         quality: int | None = None,
         widths: Sequence[int] | None = None,
         max_width: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
     ) -> StoredPicture:
         """Store a picture; again changes nothing. A store or an engine that is away is waited for.
 
@@ -56,17 +60,27 @@ class Direct:
         data, limit = picture.read_bytes(), self._library.settings.max_upload_bytes
         if len(data) > limit:
             raise Refused(413, "Too large", f"{len(data)} bytes; the limit is {limit}")
+
+        def told(stage: Stage, cost: float) -> None:
+            if progress is not None:
+                progress(Progress(stage, _PERCENT[stage]))
+
         try:
-            return self._wait(lambda: self._kept(data, quality, widths, max_width))
+            return self._wait(lambda: self._kept(data, quality, widths, max_width, told))
         except ServiceError as error:
             raise Refused(error.status, error.title, error.detail) from error
 
     async def _kept(
-        self, data: bytes, quality: int | None, widths: Sequence[int] | None, max_width: int | None
+        self,
+        data: bytes,
+        quality: int | None,
+        widths: Sequence[int] | None,
+        max_width: int | None,
+        told: Told,
     ) -> StoredPicture:
         while True:
             try:
-                record, _ = await self._library.keep(data, quality, widths, max_width)
+                record, _ = await self._library.keep(data, quality, widths, max_width, told=told)
             except (StoreUnavailable, WorkerFailed) as error:
                 if isinstance(error, WorkerFailed) and self._library.pool.ready:
                     raise  # a worker was there, and could not

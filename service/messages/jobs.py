@@ -7,6 +7,7 @@ stream prefix and comes back as an encoded picture. Pixels never cross the proce
 from dataclasses import dataclass, field
 
 from model.stream.ladder import Ladder
+from service.messages.credits import NOBODY, Credits
 from service.messages.plans import RenderPlan
 
 
@@ -14,7 +15,8 @@ from service.messages.plans import RenderPlan
 class Upload:
     """Code one uploaded picture with the layers of ``ladder``.
 
-    ``key`` names the bytes of the upload: what a worker's death is blamed on.
+    ``key`` names the bytes of the upload: what a worker's death is blamed on. Of an animation the
+    ``first_frame`` is taken, else it is refused; with ``credits`` its makers are told.
     """
 
     key: str
@@ -22,6 +24,8 @@ class Upload:
     quality: int
     ladder: Ladder
     max_width: int | None = None
+    first_frame: bool = False
+    credits: bool = False
 
     @property
     def layer(self) -> int:
@@ -48,6 +52,8 @@ class Uploaded:
     average: str = ""
     profile: bytes = b""
     source_bits: int = 8
+    salient: tuple[float, float] | None = None
+    credits: Credits = NOBODY
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -82,13 +88,15 @@ class Refined:
 @dataclass(frozen=True)
 class Render:
     """Carry out a plan: ``stream`` is the prefix that holds its layer, ``alpha`` the layer's coded alpha
-    plane, if the picture has any, ``profile`` the ICC profile of its colours, nothing for sRGB.
+    plane, if the picture has any, ``profile`` the ICC profile of its colours, nothing for sRGB, ``credits``
+    what the answer says of its makers.
     """
 
     plan: RenderPlan
     stream: bytes
     alpha: bytes | None = None
     profile: bytes = b""
+    credits: Credits = NOBODY
 
     @property
     def key(self) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from hashlib import sha256
 
 from model.stream.container import Header
@@ -16,14 +17,23 @@ def upload_digest(data: bytes) -> bytes:
     return sha256(data).digest()
 
 
-def picture_id(digest: bytes, quality: int, ladder: Ladder, max_width: int | None) -> str:
+def picture_id(
+    digest: bytes,
+    quality: int,
+    ladder: Ladder,
+    max_width: int | None,
+    kept: Mapping[str, object] | None = None,
+) -> str:
     """32 characters (160 bits of SHA-256) that name an upload coded in one certain way.
 
+    ``kept`` is what was wished for beside its pixels, if anything.
     ``digest`` is the :func:`upload_digest` of its bytes. The weights do not matter: an id outlives them.
     """
     coding: list[object] = [quality, sorted(set(ladder.widths)), max_width]
     if ladder.single_below:
         coding.append(ladder.single_below)
+    if kept:
+        coding.append(dict(sorted(kept.items())))
     return short(sha256(digest + json.dumps(coding).encode()).digest())
 
 

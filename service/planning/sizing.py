@@ -1,5 +1,6 @@
 """From the wanted width, height and fit to layer, crop and output size. Arithmetic only."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,8 +19,8 @@ class Fit(StrEnum):
     """How a picture is brought into a box of ``width`` x ``height``.
 
     contain: as large as fits inside, proportions kept (default). inside: the same, but never
-    enlarged, even with ``upscale``. cover: fills the box, proportions kept, the overhang cut off
-    evenly. fill: stretched to the box.
+    enlarged, even with ``upscale``. cover: fills the box, proportions kept, the overhang cut off,
+    evenly or so that the focus stays in sight. fill: stretched to the box.
     """
 
     CONTAIN = "contain"
@@ -30,7 +31,11 @@ class Fit(StrEnum):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a client asks for: the box in CSS pixels (None: free), multiplied by ``dpr``."""
+    """What a client asks for: the box in CSS pixels (None: free), multiplied by ``dpr``.
+
+    ``focus`` is what ``cover`` brings as near to the middle as it can, in shares of width and height; None:
+    the middle.
+    """
 
     width: int | None = None
     height: int | None = None
@@ -38,6 +43,7 @@ class Wanted:
     dpr: float = 1.0
     upscale: bool = False
     layer: int | None = None
+    focus: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def choose_view(layers: Sequence[Size], wanted: Wanted) -> View:
     layer = choose(layers, scaled)
     if size == scaled:
         return View(layer, size)
-    return View(layer, size, _centred(layers[layer], scaled, size))
+    return View(layer, size, _placed(layers[layer], scaled, size, wanted.focus or (0.5, 0.5)))
 
 
 def decoded_alone(crop: Box | None, layer: Size) -> bool:
@@ -125,9 +131,15 @@ def _scaled(size: Size, down: Fraction, across: Fraction) -> Size:
     return Size(max(1, round(size.height * down)), max(1, round(size.width * across)))
 
 
-def _centred(layer: Size, scaled: Size, size: Size) -> Box:
-    """The part of a layer that shows, when it is scaled to ``scaled`` and ``size`` is cut out."""
+def _placed(layer: Size, scaled: Size, size: Size, focus: tuple[float, float]) -> Box:
+    """The part of a layer that shows, scaled to ``scaled``, when ``size`` is cut out around ``focus``."""
     height = min(layer.height, max(1, round(layer.height * size.height / scaled.height)))
     width = min(layer.width, max(1, round(layer.width * size.width / scaled.width)))
-    top, left = (layer.height - height) // 2, (layer.width - width) // 2
+    top = _start(layer.height, height, focus[1])
+    left = _start(layer.width, width, focus[0])
     return Box(top, left, top + height, left + width)
+
+
+def _start(whole: int, part: int, middle: float) -> int:
+    """Where a part begins whose middle is as near to a share of the whole as it can be."""
+    return min(whole - part, max(0, math.floor(whole * middle - part / 2)))

@@ -1,5 +1,6 @@
 """Routes that give pictures back: rendered at a size, or as the stored stream."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -22,7 +23,8 @@ from service.routes.answers import (
     respond,
     respond_with_bytes,
 )
-from service.routes.parameters import PictureId, PictureParameters, StreamParameters
+from service.routes.parameters import PictureId, PictureParameters, StreamParameters, usual_focus
+from service.storage.records import Point
 from service.web.context import Context, ServiceContext, Trusted, may_read
 from service.web.problems import documented
 
@@ -79,16 +81,17 @@ async def picture_at_size(
             raise NotOffered("without a key: a preset, the width of a layer, or the whole picture")
         hinting = context.settings.client_hints and not restricted
         hints = shown.hinted(request.headers if hinting else None)
+        focus = shown.focus_in(record.facts)
         order = context.library.order(
             record,
-            choose_view(record.header.sizes, hints.wanted),
+            choose_view(record.header.sizes, replace(hints.wanted, focus=focus)),
             shown.output(),
             request.headers.get("accept"),
             QualityWish(shown.q, hints.saving),
             shown.finish(),
         )
         headers = picture_headers(request, context, order, hints.vary)
-        headers |= _canonical_link(context, order, shown.q)
+        headers |= _canonical_link(context, order, shown.q, focus)
         return await respond(request, context, order, headers)
 
     return await of_one_stream(answer)
@@ -134,13 +137,23 @@ async def stream(
     return await of_one_stream(answer)
 
 
-def _canonical_link(context: Context, order: Order, quality: int | None) -> dict[str, str]:
+def _canonical_link(
+    context: Context, order: Order, quality: int | None, focus: Point | None
+) -> dict[str, str]:
     """The header that names the preferred URL of an answer, where there is one."""
     plan = order.plan
     background = None if plan.background == WHITE else plan.background  # white too where none would show
     view = View(plan.layer, plan.size, plan.crop)
     quality = None if plan.format == "png" else quality
-    query = canonical_query(order.record.header.sizes, view, plan.format, quality, background)
+    query = canonical_query(
+        order.record.header.sizes,
+        view,
+        plan.format,
+        quality,
+        background,
+        usual_focus(order.record.facts),
+        focus,
+    )
     if query is None:
         return {}
     url = f"{context.settings.public_url.rstrip('/')}/images/{order.record.id}"

@@ -1,6 +1,7 @@
 """Query parameters of the routes, checked and documented."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import Path
@@ -8,10 +9,12 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from model.stream.container import MAX_EDGE
 from service.errors import BadParameter
+from service.library import Keeping
 from service.planning.hints import Hinted, hinted
 from service.planning.plans import Finish
 from service.planning.presets import Presets, parse_presets
 from service.planning.sizing import Fit, Wanted
+from service.storage.records import MOST_NAME, Facts, Point
 
 PictureId = Annotated[str, Path(description="id of a picture", max_length=64)]
 
@@ -21,6 +24,28 @@ def _widths(text: str) -> str:
         if not part.strip().isascii() or not part.strip().isdecimal() or not 1 <= int(part) <= MAX_EDGE:
             raise ValueError(f"widths are whole numbers from 1 to {MAX_EDGE}, separated by commas")
     return text
+
+
+def _focus(text: str) -> str:
+    if text != "auto" and not all(0 <= float(share) <= 1 for share in text.split(",")):
+        raise ValueError("focus is auto, or two shares of 0 to 1, of the width and of the height")
+    return text
+
+
+_SHARE = r"(?:0|1|0?\.[0-9]{1,4}|[01]\.[0-9]{1,4})"
+FocusText = Annotated[
+    str, Field(max_length=13, pattern=f"^(?:auto|{_SHARE},{_SHARE})$"), AfterValidator(_focus)
+]
+
+
+def _point(text: str) -> Point:
+    across, down = text.split(",")
+    return float(across), float(down)
+
+
+def usual_focus(facts: Facts) -> Point | None:
+    """The focus of a picture where none is asked for; None: the middle."""
+    return facts.salient if facts.focus == "auto" else facts.focus
 
 
 class UploadParameters(BaseModel):
@@ -40,6 +65,30 @@ class UploadParameters(BaseModel):
         default=None, ge=1, le=MAX_EDGE, description="a picture wider than this is made this wide, in pixels"
     )
     ttl: int | None = Field(default=None, ge=1, description="seconds until it is deleted; unset: never")
+
+    focus: FocusText | None = Field(
+        default=None,
+        description="what fit=cover keeps in sight, as shares of width and height; auto: where the eye goes; "
+        "unset: the middle",
+        examples=["0.3,0.6"],
+    )
+    metadata: Literal["none", "copyright"] = Field(
+        default="none", description="copyright: creator, copyright and credit are kept and given back"
+    )
+    frame: Literal["0"] | None = Field(
+        default=None, description="0: the first frame of an animation, which is refused without it"
+    )
+    name: str | None = Field(
+        default=None, max_length=MOST_NAME, description="a name for people, such as the file's"
+    )
+
+    def keeping(self) -> Keeping:
+        """What is kept beside the pixels."""
+        kept, first = self.metadata == "copyright", self.frame is not None
+        keeping = Keeping(None, kept, first, clean_name(self.name or ""))
+        if self.focus is None:
+            return keeping
+        return replace(keeping, focus="auto" if self.focus == "auto" else _point(self.focus))
 
     def layer_widths(self) -> tuple[int, ...] | None:
         """The wanted widths, or None for the default ones."""
@@ -72,6 +121,12 @@ class PictureParameters(BaseModel):
         default="ffffff", pattern=r"^#?[0-9a-fA-F]{6}$", description="colour under transparency in JPEG"
     )
 
+    focus: FocusText | None = Field(
+        default=None,
+        description="with fit=cover: what stays in sight, as shares of width and height, or auto; unset: as "
+        "the upload said",
+    )
+
     preset: str | None = Field(
         default=None,
         max_length=32,
@@ -101,6 +156,14 @@ class PictureParameters(BaseModel):
         if headers is None:
             return Hinted(self.wanted())
         return hinted(self.wanted(), "dpr" in self.model_fields_set, self.q is not None, headers)
+
+    def focus_in(self, facts: Facts) -> Point | None:
+        """What stays in sight; None: the middle. Raises BadParameter where nothing is cut off."""
+        if self.focus is not None and (self.fit is not Fit.COVER or not (self.width and self.height)):
+            raise BadParameter("focus needs fit=cover with a width and a height: else nothing is cut off")
+        if self.focus is None:
+            return usual_focus(facts)
+        return facts.salient if self.focus == "auto" else _point(self.focus)
 
     def output(self) -> str | None:
         """The wanted format, None to negotiate."""
@@ -138,6 +201,17 @@ class StreamParameters(BaseModel):
     )
 
 
+class NewName(BaseModel):
+    """What of a picture can be changed."""
+
+    name: str = Field(max_length=MOST_NAME, description="for people; empty: none")
+
+
+def clean_name(text: str) -> str:
+    """A name without control characters, on one line."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
 class PageParameters(BaseModel):
     """Which part of the listing is given back."""
 
@@ -145,3 +219,10 @@ class PageParameters(BaseModel):
         default=None, pattern=r"^[0-9]{14}:[a-z2-7]{32}$", description="`next` of the page before"
     )
     limit: int = Field(default=50, ge=1, le=500, description="pictures a page")
+    name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_NAME,
+        description="only pictures whose name has this in it, in small or capital letters; a page may "
+        "then be empty and have a `next`",
+    )

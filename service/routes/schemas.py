@@ -2,12 +2,13 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from model.stream.container import KindWord
+from service.client.signing import sign
 from service.storage.records import Record
-from service.web.access import sign
 
 
 class LayerInfo(BaseModel):
@@ -24,6 +25,14 @@ class RefinedInfo(BaseModel):
 
     effort: str = Field(description="how much was searched", examples=["fast", "best"])
     before_bytes: int = Field(description="bytes that were stored before")
+
+
+class CreditsInfo(BaseModel):
+    """Whose a picture is, as its upload said."""
+
+    creator: str
+    copyright: str
+    credit: str
 
 
 class PictureInfo(BaseModel):
@@ -43,6 +52,7 @@ class PictureInfo(BaseModel):
         description="what it is kept as: layers of the network, or one file, WebP without loss or AVIF"
     )
     model: str | None = Field(description="id of the weights it was coded with; null where none were needed")
+    name: str = Field(default="", description="for people; empty: none")
     created: datetime
     expires: datetime | None = None
     refined: RefinedInfo | None = Field(
@@ -51,6 +61,13 @@ class PictureInfo(BaseModel):
     layers: list[LayerInfo] = Field(description="smallest first; the last is the picture's own size")
     thumbhash: str = Field(description="blurred placeholder, base64; see evanw.github.io/thumbhash")
     average: str = Field(description="mean colour", examples=["#8899aa"])
+    focus: tuple[float, float] | Literal["auto"] | None = Field(
+        default=None, description="what fit=cover keeps in sight; null: the middle"
+    )
+    salient: tuple[float, float] | None = Field(
+        default=None, description="where the eye goes: what auto stands for; null: not known"
+    )
+    credits: CreditsInfo | None = Field(default=None, description="where the upload wished them kept")
     srcset: str = Field(
         description="ready for <img srcset>: one candidate for each width that the upload asked for, signed "
         "where it must be and a key asked"
@@ -85,6 +102,10 @@ def picture_info(record: Record, public_url: str = "", signing_key: str | None =
         alpha=bool(facts.alpha),
         kind=header.kind.word,
         model=None if header.is_graphic else header.model_id.hex(),
+        name=facts.name,
+        focus=facts.focus,
+        salient=facts.salient,
+        credits=CreditsInfo(**asdict(facts.credits)) if facts.credits else None,
         created=datetime.fromtimestamp(facts.created, UTC),
         expires=None if facts.expires is None else datetime.fromtimestamp(facts.expires, UTC),
         refined=None if facts.refined is None else RefinedInfo(**asdict(facts.refined)),

@@ -1,38 +1,20 @@
-// Talks to the service. Every failure becomes a Problem with a title and a detail for people.
+// Talks to the service. Every failure becomes the kit's Problem, with a title and a detail for people.
+
+import * as kit from "./kit/compass.js";
 
 const FORMATS = "image/avif,image/webp,image/jpeg;q=0.8";
 const KEY = "compass-key";
 
-export class Problem extends Error {
-  constructor(status, title, detail = "", retryAfter = null) {
-    super(detail ? `${title}: ${detail}` : title);
-    Object.assign(this, { status, title, detail, retryAfter });
-  }
+export const useKey = (key) => sessionStorage.setItem(KEY, key);
+export const currentKey = () => sessionStorage.getItem(KEY);
 
-  get needsKey() {
-    return this.status === 401 || this.status === 403;
-  }
-}
+/** Whether another key would help. */
+export const needsKey = (error) => error.status === 401 || error.status === 403;
 
-export function useKey(key) {
-  sessionStorage.setItem(KEY, key);
-}
-
-function credentials() {
-  const key = sessionStorage.getItem(KEY);
+export function credentials() {
+  const key = currentKey();
   return key ? { "X-API-Key": key } : {};
 }
-
-/** The Problem in an answer (RFC 9457), or one made of its status. */
-function problemOf(status, text, retryAfter) {
-  try {
-    const { title, detail } = JSON.parse(text);
-    if (title) return new Problem(status, title, detail, retryAfter);
-  } catch { /* not JSON: a proxy's page */ }
-  return new Problem(status, `The service answered ${status}`, "", retryAfter);
-}
-
-const seconds = (header) => (header && /^\d+$/.test(header) ? Number(header) : null);
 
 async function ask(path, { headers = {}, ...options } = {}) {
   let answer;
@@ -40,29 +22,33 @@ async function ask(path, { headers = {}, ...options } = {}) {
     answer = await fetch(path, { ...options, headers: { ...credentials(), ...headers } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(0, "The service cannot be reached");
+    throw new kit.Problem(0, "The service cannot be reached");
   }
   if (answer.ok) return answer;
-  throw problemOf(answer.status, await answer.text(), seconds(answer.headers.get("Retry-After")));
+  throw kit.problemOf(answer.status, await answer.text(), answer.headers.get("Retry-After"));
 }
 
-export async function list(cursor, limit = 40) {
-  const query = new URLSearchParams({ limit, ...(cursor && { cursor }) });
-  return (await ask(`/images?${query}`)).json();
+const address = (id, rest = "") => `/images/${encodeURIComponent(id)}${rest}`;
+
+export async function list(cursor, name = "", limit = 40) {
+  return (await ask(`/images?${kit.queryOf({ limit, cursor, name: name || null })}`)).json();
 }
 
 export async function info(id) {
-  return (await ask(`/images/${encodeURIComponent(id)}/info`)).json();
+  return (await ask(address(id, "/info"))).json();
 }
 
 export async function remove(id) {
-  await ask(`/images/${encodeURIComponent(id)}`, { method: "DELETE" });
+  await ask(address(id), { method: "DELETE" });
+}
+
+export async function rename(id, name) {
+  return (await ask(address(id, `?${kit.queryOf({ name })}`), { method: "PATCH" })).json();
 }
 
 /** A rendering as a blob, and the story its headers tell. */
 export async function picture(id, parameters, signal) {
-  const query = new URLSearchParams(parameters);
-  const answer = await ask(`/images/${encodeURIComponent(id)}?${query}`, {
+  const answer = await ask(address(id, `?${kit.queryOf(parameters)}`), {
     headers: { Accept: FORMATS, "Cache-Control": "no-store" }, // so that it tells what it took
     signal,
   });
@@ -91,24 +77,12 @@ function stagesOf(header) {
   });
 }
 
-/** Uploads a file; `onProgress` gets the share sent, 0 to 1. Resolves to the picture's info. */
-export function upload(file, quality, onProgress, signal) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("POST", `/images?quality=${quality}`);
-    for (const [name, value] of Object.entries(credentials())) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
-    request.upload.onload = () => onProgress(1);
-    request.onload = () => {
-      const retryAfter = seconds(request.getResponseHeader("Retry-After"));
-      if (request.status === 200 || request.status === 201) resolve(JSON.parse(request.responseText));
-      else reject(problemOf(request.status, request.responseText, retryAfter));
-    };
-    request.onerror = () => reject(new Problem(0, "The connection broke"));
-    request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
-    signal.addEventListener("abort", () => request.abort());
-    const form = new FormData();
-    form.append("file", file);
-    request.send(form);
-  });
+/** As the kit's, with the key that was given. */
+export const upload = (file, options) => kit.upload(file, { ...options, key: currentKey() });
+export const follow = (job, options) => kit.follow(job, { ...options, key: currentKey() });
+
+/** The IIIF description of a picture, whose tiles come from this very host. */
+export async function tiles(id) {
+  const description = await (await ask(`/iiif/3/${encodeURIComponent(id)}/info.json`)).json();
+  return { ...description, id: `${location.origin}/iiif/3/${id}` };
 }

@@ -1,16 +1,19 @@
 // Ties the parts of the page together. The open picture stands in the address: /#id.
 
 import * as api from "./api.js";
+import { answerOf } from "./dialogs.js";
 import { Gallery } from "./gallery.js";
 import { startUploads } from "./upload.js";
-import { answerOf, Viewer } from "./viewer.js";
+import { rememberOriginal, Viewer } from "./viewer.js";
 
 const dialog = document.getElementById("key-dialog");
 let asking = null;
 
 /** Asks for an API key, once for all who need it; resolves to whether one was given. */
 function onKeyNeeded() {
-  asking ??= answerOf(dialog).then((answer) => {
+  const wrong = api.currentKey();
+  const text = wrong ? "The service refused that key. Is there another?" : "This service asks for an API key.";
+  asking ??= answerOf(dialog, text).then((answer) => {
     asking = null;
     const key = document.getElementById("key").value;
     if (answer !== "yes" || !key) return false;
@@ -29,10 +32,24 @@ const viewer = new Viewer({
     gallery.mark(null);
     document.getElementById("file").focus();
   },
+  onRenamed: (info) => gallery.rename(info),
+  onStep(way) {
+    const id = gallery.beside(location.hash.slice(1), way);
+    if (id) location.hash = id;
+  },
+  onClose() {
+    const tile = document.querySelector(".tile[aria-current=true]");
+    history.pushState(null, "", location.pathname);
+    openHash();
+    (tile ?? document.getElementById("file")).focus();
+  },
 });
 
 const gallery = new Gallery({
   onKeyNeeded,
+  onGone(id) {
+    if (location.hash === `#${id}`) viewer.onClose();
+  },
   onOpen(id) {
     if (location.hash === `#${id}`) openHash();
     else location.hash = id;
@@ -52,7 +69,7 @@ async function openHash() {
     document.getElementById("viewer-title").focus({ preventScroll: true });
   } catch (error) {
     viewer.close();
-    if (error.needsKey && (await onKeyNeeded())) openHash();
+    if (api.needsKey(error) && (await onKeyNeeded())) openHash();
     else gallery.report(error);
   }
 }
@@ -60,9 +77,10 @@ async function openHash() {
 addEventListener("hashchange", openHash);
 startUploads({
   onKeyNeeded,
-  onStored(info) {
+  onStored(info, file, alone) {
+    rememberOriginal(info, file);
     gallery.add(info);
-    location.hash = info.id;
+    if (alone) location.hash = info.id;
   },
 });
 gallery.load();

@@ -1,35 +1,71 @@
-// The drop zone and the list of uploads under way: one at a time, each with its progress.
+// The drop zone, and the queue of uploads as people see it.
 
-import * as api from "./api.js";
-import { bytes, element } from "./words.js";
+import { Queue } from "./queue.js";
+import { bytes, element, percent } from "./words.js";
 
-const TRIES = 4;
+const STAGES = { waiting: "Waiting", sending: "Uploading", coding: "Coding", storing: "Storing", busy: "The service is busy; waiting" };
+const find = (id) => document.getElementById(id);
 
-const pause = (seconds, signal) =>
-  new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, 1000 * seconds);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(new DOMException("cancelled", "AbortError"));
-    });
-  });
-
-/** `onStored(info)` runs for every picture kept, `onKeyNeeded()` resolves to whether to try again. */
+/** `onStored(info, file, alone)` for every picture kept; `alone`: it was the only one of the queue. */
 export function startUploads({ onStored, onKeyNeeded }) {
-  const drop = document.getElementById("drop");
-  const input = document.getElementById("file");
-  const quality = document.getElementById("coding-quality");
-  const shown = document.getElementById("coding-quality-value");
-  const transfers = document.getElementById("transfers");
-  const announcer = document.getElementById("announcer");
-  let last = Promise.resolve();
-
-  quality.addEventListener("input", () => { shown.value = quality.value; });
-  input.addEventListener("change", () => {
-    add(input.files);
-    input.value = "";
+  const rows = new Map();
+  const queue = new Queue({
+    onKeyNeeded,
+    onStored: (info, file) => {
+      onStored(info, file, queue.entries.length === 1);
+      find("announcer").textContent = `${info.name || "The picture"} is stored: ${bytes(info.bytes)} of ${bytes(info.source_bytes)}.`;
+    },
+    onChange(entry) {
+      if (!rows.has(entry)) {
+        rows.set(entry, new Row(entry, queue, () => forget([entry])));
+        find("transfers").append(rows.get(entry).element);
+      }
+      rows.get(entry).show();
+      if (entry.state === "stored" || entry.state === "cancelled") rows.get(entry).element.remove();
+      showSum();
+    },
   });
 
+  function forget(entries) {
+    for (const entry of entries) rows.get(entry)?.element.remove();
+    queue.clear(entries);
+    showSum();
+  }
+
+  function showSum() {
+    const { count, over, failed, stored, share, before, after } = queue.sum;
+    const done = over === count;
+    find("queue").hidden = count < 2;
+    find("queue-bar").value = share;
+    const saved = before > after ? `; ${bytes(before)} became ${bytes(after)}, ${percent(before - after, before)} saved` : "";
+    find("queue-text").textContent = (done ? `${stored} stored` : `${over} of ${count} done`)
+      + (failed ? `, ${failed} failed` : "") + saved;
+    find("pause").hidden = done;
+    find("queue-clear").hidden = !done;
+  }
+
+  find("pause").addEventListener("click", () => {
+    queue.pause(!queue.paused);
+    find("pause").textContent = queue.paused ? "Go on" : "Pause";
+  });
+  find("queue-clear").addEventListener("click", () => forget([...queue.entries]));
+
+  const quality = find("coding-quality");
+  quality.addEventListener("input", () => { find("coding-quality-value").value = quality.value; });
+  const add = (files) => { for (const file of files) queue.add(file, Number(quality.value)); };
+  find("file").addEventListener("change", ({ target }) => {
+    if (queue.sum.over === queue.sum.count) forget(queue.entries.filter(({ state }) => state !== "failed"));
+    add(target.files);
+    target.value = "";
+  });
+  dropping(add);
+  document.addEventListener("paste", (event) => add(event.clipboardData?.files ?? []));
+  queue.restore();
+}
+
+/** Files that are dropped anywhere but on the viewer, which compares them. */
+function dropping(add) {
+  const drop = find("drop");
   let depth = 0;
   const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
   document.addEventListener("dragenter", (event) => { if (carriesFiles(event)) drop.classList.toggle("over", ++depth > 0); });
@@ -40,103 +76,37 @@ export function startUploads({ onStored, onKeyNeeded }) {
     event.preventDefault();
     depth = 0;
     drop.classList.remove("over");
-    add(event.dataTransfer.files);
+    if (!event.target.closest?.("#viewer")) add(event.dataTransfer.files);
   });
-  document.addEventListener("paste", (event) => add(event.clipboardData?.files ?? []));
-
-  function add(files) {
-    for (const file of files) {
-      const row = new Row(file);
-      transfers.append(row.element);
-      last = last.then(() => send(row, file, quality.value));
-    }
-  }
-
-  async function send(row, file, chosenQuality) {
-    try {
-      const info = await patiently(row, () =>
-        api.upload(file, chosenQuality, (share) => row.progress(share), row.signal));
-      row.element.remove();
-      announcer.textContent = `${file.name} is stored: ${bytes(info.bytes)} of ${bytes(info.source_bytes)}.`;
-      onStored(info);
-    } catch (error) {
-      if (error.name === "AbortError") row.element.remove();
-      else if (error.needsKey && (await onKeyNeeded())) await send(row, file, chosenQuality);
-      else row.fail(error);
-    } finally {
-      row.stop();
-    }
-  }
-
-  /** Tries again when the service says when to come back. */
-  async function patiently(row, work) {
-    for (let left = TRIES - 1; ; left--) {
-      try {
-        return await work();
-      } catch (error) {
-        if (!(error.retryAfter && left)) throw error;
-        row.say(`The service is busy; trying again in ${error.retryAfter} s`);
-        await pause(error.retryAfter, row.signal);
-      }
-    }
-  }
 }
 
 /** One upload in the list. */
 class Row {
-  #controller = new AbortController();
-  #timer = null;
-
-  constructor(file) {
-    this.state = element("span", { className: "state", textContent: `${bytes(file.size)}, waiting` });
+  constructor(entry, queue, dismiss) {
+    this.entry = entry;
+    this.state = element("span", { className: "state" });
     this.bar = element("progress", { max: 1, value: 0 });
-    this.bar.setAttribute("aria-label", `Upload of ${file.name}`);
+    this.bar.setAttribute("aria-label", `Upload of ${entry.name}`);
     this.button = element("button", { type: "button", className: "quiet", textContent: "Cancel" });
-    this.button.setAttribute("aria-label", `Cancel ${file.name}`);
-    this.button.addEventListener("click", () => {
-      this.#controller.abort();
-      this.element.remove();
-    });
-    const name = element("span", { className: "name", textContent: file.name });
+    this.button.setAttribute("aria-label", `Cancel ${entry.name}`);
+    this.button.addEventListener("click", () => (entry.over ? dismiss() : queue.cancel(entry)));
+    const name = element("span", { className: "name", textContent: entry.name });
     this.element = element("li", { className: "transfer" }, name, this.state, this.button, this.bar);
   }
 
-  get signal() {
-    return this.#controller.signal;
-  }
-
-  say(text) {
-    this.stop();
-    this.bar.removeAttribute("value");
-    this.state.textContent = text;
-  }
-
-  progress(share) {
-    if (share < 1) {
-      this.bar.value = share;
-      this.state.textContent = `Uploading, ${Math.round(100 * share)} %`;
-    } else if (this.#timer === null) {
-      this.bar.removeAttribute("value");
-      const start = performance.now();
-      const tick = () => {
-        this.state.textContent = `Coding, ${Math.round((performance.now() - start) / 1000)} s`;
-      };
-      tick();
-      this.#timer = setInterval(tick, 500);
+  show() {
+    const { state, progress, error, size } = this.entry;
+    if (state === "failed") {
+      this.element.classList.add("failed");
+      this.state.textContent = error.message;
+      this.state.setAttribute("role", "alert");
+      this.bar.remove();
+      this.button.textContent = "Dismiss";
+      this.button.setAttribute("aria-label", `Dismiss ${this.entry.name}`);
+      return;
     }
-  }
-
-  stop() {
-    clearInterval(this.#timer);
-    this.#timer = null;
-  }
-
-  fail(error) {
-    this.element.classList.add("failed");
-    this.state.textContent = error.message;
-    this.state.setAttribute("role", "alert");
-    this.bar.remove();
-    this.button.textContent = "Dismiss";
-    this.button.focus();
+    this.bar.value = this.entry.share;
+    const share = state === "running" && progress.percent ? `, ${progress.percent} %` : "";
+    this.state.textContent = state === "waiting" ? `${bytes(size)}, waiting` : `${STAGES[progress.stage] ?? progress.stage}${share}`;
   }
 }

@@ -2,8 +2,11 @@
 
 import * as api from "./api.js";
 import { showFacts, showLayers } from "./facts.js";
-import { placeholder } from "./thumbhash.js";
-import { bytes, element, kindText, size } from "./words.js";
+import { OriginalComparison } from "./original.js";
+import { DeepZoom } from "./zoom.js";
+import { answerOf } from "./dialogs.js";
+import { placeholder } from "./kit/compass.js";
+import { bytes, day, element, kindText, size } from "./words.js";
 
 const SMALLEST = 32;
 const PATIENCE = 180; // milliseconds without a movement of the slider before a width is asked for
@@ -23,15 +26,27 @@ function storedBytes({ bytes: now, refined }) {
     : bytes(now);
 }
 
+/** The original files of pictures that were uploaded since the page was loaded, by id. */
+const originals = new Map();
+
+export const rememberOriginal = (info, file) => { if (file) originals.set(info.id, file); };
+
 export class Viewer {
+  #comparison = new OriginalComparison();
+  #zoom = new DeepZoom();
   #root = find("viewer");
   #info = null;
   #width = 1; // that is shown, in pixels
   #wanted = null; // AbortController of the rendering under way
   #timer = 0;
 
-  /** `onDelete(info)` runs when the picture was deleted, `onKeyNeeded()` resolves to whether to try again. */
-  constructor({ onDelete, onKeyNeeded }) {
+  /**
+   * `onDelete(info)` runs when the picture was deleted, `onRenamed(info)` when it was named, `onStep(way)` when
+   * the one before (-1) or after (1) is wanted, `onClose()` when none is; `onKeyNeeded()` resolves to whether to
+   * try again.
+   */
+  constructor({ onDelete, onRenamed, onStep, onClose, onKeyNeeded }) {
+    Object.assign(this, { onRenamed, onStep, onClose });
     this.onDelete = onDelete;
     this.onKeyNeeded = onKeyNeeded;
     find("width-slider").addEventListener("input", () => this.#askSoon(this.#widthAt(find("width-slider").value)));
@@ -46,6 +61,16 @@ export class Viewer {
     for (const radio of this.#root.querySelectorAll("[name=mode]")) {
       radio.addEventListener("change", () => this.#mode());
     }
+    find("previous").addEventListener("click", () => onStep(-1));
+    find("next").addEventListener("click", () => onStep(1));
+    find("close").addEventListener("click", () => onClose());
+    find("fullscreen").addEventListener("click", () => this.#fullScreen());
+    find("zoom").addEventListener("click", () => this.#zoom.open(this.#info.id));
+    find("name-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#rename();
+    });
+    document.addEventListener("keydown", (event) => this.#key(event));
     find("copy").addEventListener("click", () => this.#copy());
     find("delete").addEventListener("click", () => this.#delete());
   }
@@ -55,7 +80,7 @@ export class Viewer {
     this.close();
     this.#info = info;
     this.#root.hidden = false;
-    find("viewer-title").textContent = `${size(info)}, ${bytes(info.bytes)}`;
+    this.#entitle();
     find("stage").style.setProperty("--ratio", info.width / info.height);
     find("placeholder").src = placeholder(info.thumbhash);
     find("width").max = info.width;
@@ -76,11 +101,60 @@ export class Viewer {
     this.#root.querySelector("[name=mode][value=one]").checked = true;
     const pixels = Math.round(find("stage").clientWidth * Math.min(2, window.devicePixelRatio));
     this.#mode(Math.min(info.width, pixels));
+    this.#comparison.open(info, originals.get(info.id));
+  }
+
+  #entitle() {
+    const { name, created } = this.#info;
+    find("viewer-title").textContent = name || size(this.#info);
+    find("viewer-date").textContent = `${size(this.#info)}, ${bytes(this.#info.bytes)}, ${day(created)}`;
+    find("name").value = name;
+    find("picture").alt = name || "The picture";
+  }
+
+  get zoomed() {
+    return this.#zoom.settled;
+  }
+
+  /** Arrows go on, Escape closes, unless something else has use for them. */
+  #key(event) {
+    const busy = this.#root.hidden || document.querySelector("dialog[open]") || document.fullscreenElement;
+    if (busy || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "Escape") this.onClose();
+    if (event.target.closest("input, select, textarea, [tabindex='0']")) return;
+    if (event.key === "ArrowLeft") this.onStep(-1);
+    if (event.key === "ArrowRight") this.onStep(1);
+  }
+
+  async #fullScreen() {
+    try {
+      if (document.fullscreenElement) await document.exitFullscreen();
+      else await find("stage").requestFullscreen();
+    } catch {
+      this.#say("This browser shows nothing in full screen");
+    }
+  }
+
+  async #rename() {
+    const info = this.#info;
+    try {
+      const named = await api.rename(info.id, find("name").value);
+      if (this.#info === info) {
+        this.#info = named;
+        this.#entitle();
+        find("name-state").textContent = "Saved";
+        setTimeout(() => { find("name-state").textContent = ""; }, 2000);
+      }
+      this.onRenamed(named);
+    } catch (error) {
+      await this.#fail(error, () => this.#rename());
+    }
   }
 
   close() {
     this.#wanted?.abort();
     clearTimeout(this.#timer);
+    this.#comparison.close();
     this.#root.hidden = true;
     this.#info = null;
     for (const id of ["picture", "picture-left"]) put(find(id), null);
@@ -173,10 +247,13 @@ export class Viewer {
   }
 
   async #fail(error, again) {
-    const notice = find("viewer-problem");
-    notice.textContent = error.message;
-    notice.hidden = false;
-    if (error.needsKey && (await this.onKeyNeeded())) again();
+    this.#say(error.message);
+    if (api.needsKey(error) && (await this.onKeyNeeded())) again();
+  }
+
+  #say(text) {
+    find("viewer-problem").textContent = text;
+    find("viewer-problem").hidden = false;
   }
 
   async #copy() {
@@ -193,7 +270,7 @@ export class Viewer {
 
   async #delete() {
     const info = this.#info;
-    if ((await answerOf(find("confirm"))) !== "yes") return;
+    if ((await answerOf(find("confirm"), "Delete this picture for good?")) !== "yes") return;
     try {
       await api.remove(info.id);
     } catch (error) {
@@ -204,15 +281,6 @@ export class Viewer {
     }
     this.onDelete(info);
   }
-}
-
-/** What a dialog was closed with; Escape counts as "no". */
-export function answerOf(dialog) {
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
-  });
 }
 
 /** Puts a blob into an image when it can be painted, so that nothing flickers. */

@@ -20,6 +20,10 @@ export function size({ width, height }) {
   return `${width} × ${height}`;
 }
 
+const days = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
+
+export const day = (time) => days.format(new Date(time));
+
 /** What a picture is kept as. */
 export function kindText(info) {
   if (info.kind === "lossless") return "kept without loss, as one WebP file";

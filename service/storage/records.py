@@ -14,9 +14,16 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from model.errors import StreamError, UnsupportedVersion
 from model.stream.container import MAX_EDGE, MAX_LAYERS, Header, read_header
 from service.errors import DamagedStream, NotFound, UnknownFormat
+from service.messages.credits import NOBODY, Credits
 
 Time = Annotated[float, Field(ge=0, lt=1e11)]
 """Seconds since 1970: the listing has room for those of 3,000 years."""
+
+MOST_NAME = 200
+"""Characters of a picture's name."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Point = tuple[Share, Share]
+"""Shares of width and height, from the upper left corner."""
 
 _PICTURE = rb"[a-z2-7]{32}"
 _ENTRY = re.compile(rb"[0-9]{14}:" + _PICTURE)
@@ -24,7 +31,7 @@ _KEY = re.compile(rb"\{(" + _PICTURE + rb")\}:stream")
 _ORIGINAL = re.compile(rb"\{(" + _PICTURE + rb")\}:original")
 _CHECKSUM = "crc"
 """The field of the stored facts that checks the others."""
-_LATER = ("refined", "original", "cold")
+_LATER = ("refined", "original", "cold", "name", "focus", "salient", "credits")
 """Facts that came later than the others."""
 
 
@@ -65,7 +72,9 @@ class Facts:
     layer, in pixels, smallest first. ``profile`` is the ICC profile of the stream's colours in base64, empty
     for sRGB. ``source_bits`` are those of a channel of the upload. ``original`` is the SHA-256 of the upload,
     in hexadecimal, where it is kept (:mod:`service.storage.originals`), else empty. ``cold`` tells of what
-    lies in the cold tier (:mod:`service.storage.cold`), None if all layers are in Redis.
+    lies in the cold tier (:mod:`service.storage.cold`), None if all layers are in Redis. ``name`` is for
+    people. ``focus`` is the point that ``fit=cover`` keeps in sight, "auto" for ``salient``, where the
+    picture catches the eye; None: the middle. ``credits`` are those that answers give back.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -85,6 +94,10 @@ class Facts:
     profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$", max_length=8192)] = ""
     original: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     cold: Cold | None = None
+    name: Annotated[str, Field(max_length=MOST_NAME)] = ""
+    focus: Point | Literal["auto"] | None = None
+    salient: Point | None = None
+    credits: Credits = NOBODY
 
 
 _FACTS = TypeAdapter(Facts)
@@ -193,7 +206,7 @@ def write_facts(facts: Facts) -> str:
     """
     values = asdict(facts)
     for name in _LATER:
-        if not values[name]:
+        if not getattr(facts, name):
             del values[name]
     return json.dumps({**values, _CHECKSUM: _crc(values)})
 

@@ -36,6 +36,7 @@ from service.storage.changes import Changes
 from service.storage.cold import cold_tier_of, queue_tokens
 from service.storage.disk import Disk
 from service.storage.errands import Errands, is_of_another_type, raw, together
+from service.storage.jobs import JobBoard
 from service.storage.leases import Lease, Leases, queue_revocation, watch_token
 from service.storage.listing import Listing
 from service.storage.promises import Promise
@@ -95,9 +96,9 @@ class Store:
     """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound, DamagedStream or
     UnknownFormat.
 
-    ``waiting`` are those that wait to be refined, ``leases`` tell whose a picture is to be coded anew, and
-    ``references`` who needs which original, ``cold`` is where large layers are, if not in Redis, and
-    ``changes`` tells other services what was deleted or replaced.
+    ``waiting`` are those that wait to be refined, ``leases`` tell whose a picture is to be coded anew,
+    ``references`` who needs which original, ``jobs`` how far uploads are, ``cold`` is where large layers are,
+    if not in Redis, and ``changes`` tells other services what was deleted or replaced.
     """
 
     def __init__(self, url: str, settings: Settings, metrics: Metrics, disk: Disk | None = None) -> None:
@@ -117,6 +118,7 @@ class Store:
         self.waiting = Waiting(self._errands)
         self.leases = Leases(self._errands)
         self.references = References(self._errands)
+        self.jobs = JobBoard(self._errands)
 
     async def close(self) -> None:
         """Close all connections."""

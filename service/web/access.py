@@ -1,23 +1,18 @@
 """Who may write, and which URLs may be read: API keys and signed URLs."""
 
-import base64
-import hashlib
 import hmac
 import re
 import time
 from collections.abc import Sequence
 from typing import Annotated
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
+from service.client.signing import EXPIRES, SIGNATURE, signature
 from service.errors import Forbidden, Unauthorized
-
-SIGNATURE = "signature"
-EXPIRES = "expires"
-
 
 BEARER = HTTPBearer(
     scheme_name="BearerKey", auto_error=False, description="an API key, where the service has any"
@@ -66,14 +61,6 @@ def signed_target(request: Request) -> tuple[str, str]:
     return path.decode("latin-1"), query.decode("latin-1")
 
 
-def sign(path: str, query: str, key: str, expires: int | None = None) -> str:
-    """The query string with its signature; ``expires`` is in seconds since 1970, None for never."""
-    pairs = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in (SIGNATURE, EXPIRES)]
-    if expires is not None:
-        pairs.append((EXPIRES, str(expires)))
-    return urlencode([*pairs, (SIGNATURE, _signature(path, pairs, key))])
-
-
 def require_signature(path: str, query: str, keys: Sequence[SecretStr]) -> None:
     """Raise Forbidden if there are keys and the URL is not signed by one of them, or too old."""
     if not keys:
@@ -81,8 +68,8 @@ def require_signature(path: str, query: str, keys: Sequence[SecretStr]) -> None:
     pairs = parse_qsl(query, keep_blank_values=True)
     given = [value for name, value in pairs if name == SIGNATURE]
     rest = [pair for pair in pairs if pair[0] != SIGNATURE]
-    right = [_signature(path, rest, key.get_secret_value()) for key in keys]
-    fits = [hmac.compare_digest(signature.encode(), r.encode()) for signature in given for r in right]
+    right = [signature(path, rest, key.get_secret_value()) for key in keys]
+    fits = [hmac.compare_digest(one.encode(), r.encode()) for one in given for r in right]
     if len(given) != 1 or not any(fits):
         raise Forbidden("this URL needs a valid signature")
     if seconds_valid(query) == 0:
@@ -96,9 +83,3 @@ def seconds_valid(query: str) -> int | None:
         return None
     ends = [int(value) if re.fullmatch(r"[0-9]{1,15}", value) else 0 for value in limits]
     return max(0, min(ends) - int(time.time()))
-
-
-def _signature(path: str, pairs: Sequence[tuple[str, str]], key: str) -> str:
-    text = f"{path}?{urlencode(sorted(pairs))}"
-    digest = hmac.new(key.encode(), text.encode(), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -21,6 +21,7 @@ from service.web.access import (
     require_signature,
     signed_target,
 )
+from service.web.jobs import Jobs
 from service.web.repeats import Repeats
 from service.web.sending import Outgoing
 from service.web.uploads import Incoming
@@ -30,7 +31,7 @@ from service.web.uploads import Incoming
 class Context:
     """The parts of a running service; ``incoming`` bounds the bodies of uploads in memory, ``outgoing`` the
     answers, and ``upload_slots`` how many uploads whose bodies are here are worked on; ``repeats`` answers
-    what was asked before.
+    what was asked before, ``jobs`` are the uploads that were answered already.
     """
 
     settings: Settings
@@ -43,6 +44,7 @@ class Context:
     outgoing: Outgoing
     repeats: Repeats
     presets: Presets
+    jobs: Jobs
 
 
 async def _context(request: Request) -> Context:

@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import Request
 from fastapi.routing import APIRoute
 
+from service.client.signing import EXPIRES, SIGNATURE
 from service.planning.query import check_query
-from service.web.access import EXPIRES, SIGNATURE, SIGNED_URL
+from service.web.access import SIGNED_URL
 
 
 async def only_known_parameters(request: Request) -> None:

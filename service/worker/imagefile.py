@@ -9,10 +9,14 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 from model.codec.graphics import BROKEN
 from model.stream.container import MAX_EDGE
 from service.errors import BadPicture, PictureTooLarge, UnsupportedPicture
+from service.messages.credits import NOBODY, Credits
 from service.planning.formats import ALPHA_FORMATS, readable_formats
+from service.worker.credits import credits_of, written
 
 MAX_PROFILE_BYTES = 4096
 """Larger ICC profiles are not kept: those of Display P3 and Adobe RGB have some 550 bytes."""
+_SEVERAL = ("GIF", "WEBP", "AVIF", "PNG", "TIFF")
+"""Formats whose files may be animations, or have several pages."""
 PLACEHOLDER_EDGE = 200
 """Placeholders are made from pictures of about so many pixels on the longer side."""
 
@@ -29,11 +33,19 @@ class Picture:
     format: str
     profile: bytes = b""
     bits: int = 8
+    credits: Credits = NOBODY
 
 
-def read(data: bytes, max_pixels: int, max_width: int | None = None, keep_gamut: bool = False) -> Picture:
+def read(
+    data: bytes,
+    max_pixels: int,
+    max_width: int | None = None,
+    keep_gamut: bool = False,
+    first_frame: bool = True,
+) -> Picture:
     """Decode an upload: first frame, upright, in sRGB, 8 bits; at most ``max_width`` wide.
 
+    Without ``first_frame`` animations, and files of several pages, are refused.
     With ``keep_gamut`` RGB pictures with a usable profile of another display stay in its colours.
 
     What is too large is refused by its header, before any pixel is decoded. Even so a small file can take
@@ -44,6 +56,9 @@ def read(data: bytes, max_pixels: int, max_width: int | None = None, keep_gamut:
     with _open(data, max_pixels) as image:
         name, bits = image.format or "", _bits(image)
         try:
+            if not first_frame and name in _SEVERAL and getattr(image, "is_animated", False):
+                raise UnsupportedPicture(f"this {name} has several frames; frame=0 takes the first of them")
+            makers = credits_of(image)
             image.load()
             upright = ImageOps.exif_transpose(image)
             alpha = _alpha(upright)
@@ -57,7 +72,7 @@ def read(data: bytes, max_pixels: int, max_width: int | None = None, keep_gamut:
         size = (max_width, max(1, round(rgb.height * max_width / rgb.width)))
         rgb = rgb.resize(size, Image.Resampling.LANCZOS)
         alpha = alpha and alpha.resize(size, Image.Resampling.LANCZOS)
-    return Picture(rgb, alpha, name, profile, bits)
+    return Picture(rgb, alpha, name, profile, bits, makers)
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
@@ -172,8 +187,10 @@ def write(
     background: str = "#ffffff",
     sharp: bool = False,
     profile: bytes = b"",
+    makers: Credits = NOBODY,
 ) -> bytes:
-    """Write a picture without metadata but the ICC ``profile`` of its colours, if any.
+    """Write a picture without metadata but the ICC ``profile`` of its colours and its ``makers``, if any;
+    these not in PNG.
 
     ``name`` is one of :data:`service.planning.formats.MEDIA_TYPES`.
     ``quality`` is 1-100. Transparency is flattened on ``background`` where the format has none. ``sharp``
@@ -191,6 +208,8 @@ def write(
     }[name]
     if profile and image.mode in ("RGB", "RGBA"):
         options["icc_profile"] = profile
+    if name != "png":
+        options |= written(makers)
     if sharp and name == "avif" and image.mode != "L":
         options["subsampling"] = "4:4:4"
     out = BytesIO()

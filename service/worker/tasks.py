@@ -21,6 +21,7 @@ from model.geometry import Box, Size, whole
 from model.stream.container import Header, read_graphic, read_header, verify
 from service.cache import BoundedCache
 from service.errors import BadParameter, BadPicture, DamagedStream, ServiceError, WeightsMissing
+from service.messages.credits import NOBODY
 from service.messages.jobs import Recode, Recoded, Refine, Refined, Render, Rendered, Upload, Uploaded
 from service.messages.plans import picture_of
 from service.planning.formats import MEDIA_TYPES
@@ -29,6 +30,7 @@ from service.settings import WorkerSettings
 from service.worker import imagefile
 from service.worker.canvas import resized, turned
 from service.worker.graphics import best_stream
+from service.worker.saliency import salient_point
 from service.worker.thumbhash import average_colour, thumbhash
 
 BATCH_WRITERS = 8
@@ -102,7 +104,9 @@ class Tasks:
         """
         clock = StageClock()
         with clock.stage("open"):
-            picture = imagefile.read(job.data, self._max_pixels, job.max_width, self._keeps_gamut)
+            picture = imagefile.read(
+                job.data, self._max_pixels, job.max_width, self._keeps_gamut, job.first_frame
+            )
         pixels = np.asarray(picture.rgb)
         sizes = job.ladder.sizes(size_of(pixels))
         try:
@@ -127,6 +131,8 @@ class Tasks:
                 height=picture.rgb.height,
                 source_format=picture.format,
                 source_bits=picture.bits,
+                salient=salient_point(shown, alpha),
+                credits=picture.credits if job.credits else NOBODY,
                 alpha=planes,
                 thumbhash=thumbhash(shown, alpha),
                 average=average_colour(shown, alpha),
@@ -318,9 +324,19 @@ class Tasks:
         with clock.stage("encode"):
             graphic = rendering.header.is_graphic
             body = imagefile.write(
-                image, plan.format, plan.quality, plan.background, graphic, rendering.job.profile
+                image,
+                plan.format,
+                plan.quality,
+                plan.background,
+                graphic,
+                rendering.job.profile,
+                rendering.job.credits,
             )
-            if image is decoded and rendering.job.alpha is None and not rendering.job.profile:
+            if (
+                image is decoded
+                and rendering.job.alpha is None
+                and not (rendering.job.profile or rendering.job.credits)
+            ):
                 body = min(body, _stored_file(rendering) or body, key=len)
         return Rendered(
             body=body,

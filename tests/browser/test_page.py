@@ -54,7 +54,8 @@ def test_an_upload_opens_and_joins_the_gallery(
     browser: Chrome, service: RunningService, uploaded: str
 ) -> None:
     info = service.client.get(f"/images/{uploaded}/info").json()
-    assert text(browser, "viewer-title").startswith("240 × 160")
+    assert text(browser, "viewer-title") == "holiday.png"
+    assert text(browser, "viewer-date").startswith("240 × 160")
     assert len(browser.find_elements(By.CSS_SELECTOR, "#layers button")) == len(info["layers"]) == 3
     # The gallery may have asked for the smallest layer already.
     assert re.match("[23] of 3 layers decoded", text(browser, "decoded"))

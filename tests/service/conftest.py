@@ -17,10 +17,11 @@ from service.settings import Settings
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from service.web.context import Context
+from service.web.jobs import Jobs
 from service.web.repeats import Repeats
 from service.web.sending import Outgoing
 from service.web.uploads import incoming_of
-from tests.service.fakes import FakeLibrary
+from tests.service.fakes import Board, FakeLibrary
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
@@ -91,6 +92,7 @@ async def serve() -> AsyncIterator[Serve]:
                 outgoing=outgoing,
                 repeats=Repeats(library, outgoing, chosen.repeats_bytes),
                 presets=presets_of(chosen.presets),
+                jobs=Jobs(Board(), chosen.drain_seconds),
             )
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             client = httpx.AsyncClient(transport=transport, base_url="http://test")

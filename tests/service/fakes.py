@@ -4,6 +4,7 @@ What they stand for is tested as it is elsewhere: the library by the tests of th
 dispatcher with real worker processes in ``engine/test_pool.py``.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,12 @@ from service.engine.admission import Admission
 from service.engine.pool import Pool
 from service.engine.ticket import Ticket
 from service.errors import NotFound, ServiceError, StoreUnavailable
-from service.library import FinishedOrder, Library, Order
+from service.library import PLAINLY, FinishedOrder, Keeping, Library, Order, Told
 from service.messages.jobs import Rendered, Uploaded
 from service.metrics import Metrics
 from service.planning.identity import picture_id, upload_digest
 from service.settings import Settings
+from service.storage.jobs import JobBoard, JobState
 from service.storage.records import Facts, Record
 from service.storage.store import Store
 
@@ -76,6 +78,26 @@ class Shelf(Store):
         return 1000, 2000
 
 
+class Board(JobBoard):
+    """A board in memory, on which nothing ends by itself; it fails while it is ``down``."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, list[JobState]] = {}
+        self.down = False
+
+    async def tell(self, job: str, state: JobState) -> None:
+        """Remember it. Raises StoreUnavailable while it is ``down``."""
+        if self.down:
+            raise StoreUnavailable("the store does not answer")
+        self.told.setdefault(job, []).append(state)
+
+    async def ask(self, job: str) -> JobState:
+        """The last that was told. Raises NotFound."""
+        if job not in self.told:
+            raise NotFound("no such job")
+        return self.told[job][-1]
+
+
 class Bench(Pool):
     """A pool that never starts a worker, and only says whether one would be ``ready``."""
 
@@ -100,6 +122,9 @@ class FakeLibrary(Library):
         self.failure: ServiceError | None = None
         self.kept: dict[str, Any] = {}
         self.orders = 0
+        self.keeping = Keeping()
+        self.gate = asyncio.Event()
+        self.gate.set()
         self._answered: dict[str, FinishedOrder] = {}
 
     def add(self, *sizes: tuple[int, int], data: bytes = b"upload", **facts: Any) -> Record:
@@ -117,10 +142,17 @@ class FakeLibrary(Library):
         widths: Sequence[int] | None = None,
         max_width: int | None = None,
         ttl: int | None = None,
+        told: Told = lambda stage, cost: None,
+        keeping: Keeping = PLAINLY,
     ) -> tuple[Record, bool]:
-        """Have the upload as a picture."""
+        """Have the upload as a picture, once ``gate`` is open."""
         self._fail()
+        told("coding", 1e6)
+        await self.gate.wait()
+        self._fail()
+        told("storing", 0)
         self.kept = {"quality": quality, "widths": widths, "max_width": max_width, "ttl": ttl}
+        self.keeping = keeping
         before = len(self.records)
         record = self.add((60, 40), data=data, expires=None if ttl is None else time.time() + ttl)
         return record, len(self.records) > before

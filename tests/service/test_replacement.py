@@ -26,6 +26,7 @@ from service.storage.records import Facts, Record
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from service.web.context import Context
+from service.web.jobs import Jobs
 from service.web.repeats import Repeats
 from service.web.sending import Outgoing
 from service.web.uploads import incoming_of
@@ -75,6 +76,7 @@ async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
         outgoing=outgoing,
         repeats=Repeats(library, outgoing, settings.repeats_bytes),
         presets={},
+        jobs=Jobs(store.jobs, settings.drain_seconds),
     )
     app.state.workers = workers
     await store.put(Record(NAME, read_header(OLD), FACTS), OLD, PLANES, UPLOAD)

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from service.client.signing import sign
 from service.errors import DamagedStream, Overloaded, StoreUnavailable
 from service.routes.answers import PRIVATE
-from service.web.access import sign
 from tests.service.routes.test_images import problem
 
 SIZES = ((50, 40), (100, 80), (200, 160))

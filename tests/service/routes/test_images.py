@@ -210,7 +210,7 @@ def test_unknown_routes_and_methods(service, stored):
     problem(service.client.get("/nothing"), 404)
     refused = service.client.put(stored["url"])
     problem(refused, 405)
-    assert refused.headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
+    assert refused.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH"
     assert service.client.options("/images").headers["allow"] == "GET, HEAD, OPTIONS, POST"
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from service.routes.page import FOLDER
 
+KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+
 
 def test_the_page_may_do_nothing_but_ask_its_own_service(service):
     answer = service.client.get("/")
@@ -19,16 +21,28 @@ def test_the_page_may_do_nothing_but_ask_its_own_service(service):
     assert service.client.head("/").status_code == 200
 
 
-@pytest.mark.parametrize("file", sorted(FOLDER.iterdir()), ids=lambda file: file.name)
+VENDOR = FOLDER / "vendor"
+OURS = sorted(path for path in FOLDER.rglob("*.*") if VENDOR not in path.parents and path.is_file())
+
+
+@pytest.mark.parametrize("file", [f for f in OURS if f.suffix in KINDS], ids=lambda f: f.name)
 def test_files_and_what_they_refer_to_are_there(service, file):
-    kinds = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
-    answer = service.client.get(f"/static/{file.name}")
+    answer = service.client.get(f"/static/{file.relative_to(FOLDER)}")
     assert answer.status_code == 200
-    assert answer.headers["content-type"].split(";")[0] == kinds[file.suffix]
+    assert answer.headers["content-type"].split(";")[0] == KINDS[file.suffix]
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    for name in re.findall(r"""(?:from "\./|/static/)([\w.]+)""", answer.text):
-        assert (FOLDER / name).is_file(), name
-    assert "http" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+    for start, name in re.findall(r"""(?:from "(\.{1,2}/)|/static/)([\w./]+)""", answer.text):
+        folder = file.parent / start if start else FOLDER
+        assert (folder / name).is_file(), name
+    code = re.sub(r"^\s*//.*$", "", answer.text, flags=re.MULTILINE)  # comments give examples
+    code = code.replace("http://www.w3.org/2000/svg", "").replace("https?:", "")
+    assert "http" not in code
+
+
+def test_what_others_wrote_has_its_licence(service):
+    for folder in VENDOR.iterdir():
+        assert "Redistribution" in service.client.get(f"/static/vendor/{folder.name}/LICENSE.txt").text
+        assert service.client.get(f"/static/vendor/{folder.name}/{folder.name}.min.js").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/static/", "/static/none.js", "/static/..%2fapp.py", "/static/../app.py"])

@@ -3,9 +3,9 @@
 import pytest
 
 from service.app import create_app
+from service.client.signing import sign
 from service.errors import BadParameter
 from service.settings import Settings
-from service.web.access import sign
 from tests.service.routes.test_images import problem
 
 SIZES = ((80, 64), (200, 160))

@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
 
+from service.client.signing import sign
 from service.errors import Forbidden, Unauthorized
 from service.web.access import (
     BEARER,
@@ -15,7 +16,6 @@ from service.web.access import (
     require_api_key,
     require_signature,
     seconds_valid,
-    sign,
     signed_target,
 )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.web.access import sign
+from service.client.signing import sign
 
 SECRET = {"Authorization": "Bearer secret"}
 

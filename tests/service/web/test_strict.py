@@ -18,7 +18,7 @@ IDS = [f"{method} {path}" for path, method, _ in OPERATIONS]
 def filled(path: str, picture: str) -> str:
     """A URL of a route."""
     parts = {"picture": picture, "region": "full", "size": "max", "rotation": "0", "file": "default.jpg"}
-    return path.format(**parts)
+    return path.format(**parts, job="a" * 32)
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=IDS)

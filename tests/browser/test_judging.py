@@ -1,0 +1,265 @@
+"""The page for whoever judges the codec and keeps many pictures: comparison, zoom, queue, search."""
+
+import json
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import Chrome, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from tests.browser.test_page import text, until
+from tests.service.running import RunningService
+from tests.service.samples import encoded, photo
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+AXE = "4.10.3"
+
+
+@pytest.fixture
+def picture_file(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A PNG of 240 x 160 pixels, another one for every test."""
+    path = tmp_path / f"{request.node.name}.png"
+    path.write_bytes(encoded(photo(240, 160, sum(request.node.name.encode()) + 7), "PNG"))
+    return path
+
+
+@pytest.fixture
+def opened(browser: Chrome, service: RunningService, picture_file: Path) -> str:
+    """The id of a picture that was just uploaded, and is open."""
+    browser.get(service.url)
+    browser.find_element(By.ID, "file").send_keys(str(picture_file))
+    picture = until(browser, "location.hash.slice(1)")
+    until(browser, "picture.naturalWidth > 0")
+    return str(picture)
+
+
+def compared(browser: Chrome) -> tuple[str, str]:
+    """What is said of both sides, once they are there."""
+    until(browser, "!document.getElementById('original-stage').hidden")
+    until(browser, "document.getElementById('original-busy').textContent === '' "
+                   "&& document.getElementById('original-b').naturalWidth > 0")  # fmt: skip
+    return text(browser, "original-text-a"), text(browser, "original-text-b")
+
+
+def test_after_an_upload_the_picture_stands_beside_its_original(
+    browser: Chrome, service: RunningService, opened: str
+) -> None:
+    left, right = compared(browser)
+    info = service.client.get(f"/images/{opened}/info").json()
+    assert left.endswith("the original")
+    decibels = float(right.split(", ")[-1].removesuffix(" dB"))
+    assert 25 < decibels < 60
+    Select(browser.find_element(By.ID, "original-left")).select_by_value("webp")
+    until(browser, "document.getElementById('original-text-a').textContent.includes('made by this browser')")
+    rival = text(browser, "original-text-a")
+    assert rival.endswith("dB")
+    number, unit = rival.split(",")[0].split(" ")
+    assert float(number) * {"B": 1, "kB": 1000}[unit] < 1.05 * info["bytes"]  # it is rounded
+
+
+def test_the_comparison_is_zoomed_and_its_slider_moved(browser: Chrome, opened: str) -> None:
+    compared(browser)
+    width = "document.getElementById('original-sheet').clientWidth"
+    Select(browser.find_element(By.ID, "original-zoom")).select_by_value("1")
+    assert browser.execute_script(f"return {width}") == 240
+    Select(browser.find_element(By.ID, "original-zoom")).select_by_value("4")
+    assert browser.execute_script(f"return {width}") == 960
+    split = browser.find_element(By.ID, "original-split")
+    split.send_keys(Keys.HOME)
+    clip = "getComputedStyle(document.getElementById('original-a')).clipPath"
+    assert "100%" in until(browser, clip)
+
+
+def test_a_stored_picture_is_compared_with_the_file_that_is_chosen_again(
+    browser: Chrome, service: RunningService, opened: str, picture_file: Path, tmp_path: Path
+) -> None:
+    browser.get("about:blank")
+    browser.get(f"{service.url}/#{opened}")
+    until(browser, "picture.naturalWidth > 0")
+    assert not browser.find_element(By.ID, "original-stage").is_displayed()
+    other = tmp_path / "other.png"
+    other.write_bytes(encoded(photo(100, 160), "PNG"))
+    browser.find_element(By.ID, "original-file").send_keys(str(other))
+    assert "another one" in until(browser, "document.getElementById('original-problem').textContent")
+    browser.find_element(By.ID, "original-file").send_keys(str(picture_file))
+    assert compared(browser)[1].endswith("dB")
+    assert not browser.find_element(By.ID, "original-problem").is_displayed()
+
+
+def test_many_files_are_a_queue_that_pauses_and_sums_up(
+    browser: Chrome, service: RunningService, tmp_path: Path
+) -> None:
+    files = []
+    for n in range(30):
+        files.append(tmp_path / f"queue {n}.png")
+        files[-1].write_bytes(encoded(photo(90, 60, 5000 + n), "PNG"))
+    browser.get(service.url)
+    browser.find_element(By.ID, "file").send_keys("\n".join(map(str, files)))
+    browser.find_element(By.ID, "pause").click()
+    assert text(browser, "pause") == "Go on"
+    until(
+        browser, "!document.querySelector('.transfer .state')?.textContent.match(/Coding|Uploading|Storing/)"
+    )
+    done = browser.execute_script("return document.querySelectorAll('.transfer').length")
+    assert 0 < done <= 30
+    browser.find_element(By.ID, "pause").click()
+    until(browser, "document.getElementById('queue-text').textContent.startsWith('30 stored')")
+    assert "% saved" in text(browser, "queue-text")
+    assert browser.execute_script("return document.getElementById('queue-bar').value") == 1
+    assert not browser.find_elements(By.CSS_SELECTOR, ".transfer")
+
+    search = browser.find_element(By.ID, "search")
+    search.send_keys("QUEUE 1")
+    tiles = "[...document.querySelectorAll('.caption')].map((caption) => caption.textContent)"
+    until(browser, f"{tiles}.length === 11")
+    assert all(name.startswith("queue 1") for name in browser.execute_script(f"return {tiles}"))
+
+    browser.find_element(By.ID, "select").click()
+    for box in browser.find_elements(By.CSS_SELECTOR, ".choose")[:3]:
+        box.click()
+    assert text(browser, "delete-chosen") == "Delete 3"
+    browser.find_element(By.ID, "delete-chosen").click()
+    assert "3 pictures" in text(browser, "confirm")
+    browser.find_element(By.CSS_SELECTOR, "#confirm [value=yes]").click()
+    until(browser, f"{tiles}.length === 8")
+    found = service.client.get("/images", params={"name": "queue 1"}).json()["images"]
+    assert len(found) == 8
+
+
+def test_an_upload_under_way_is_shown_after_a_reload(
+    browser: Chrome, service: RunningService, tmp_path: Path
+) -> None:
+    file = tmp_path / "long.png"
+    file.write_bytes(encoded(photo(2400, 1600, 77), "PNG"))
+    browser.get(service.url)
+    browser.find_element(By.ID, "file").send_keys(str(file))
+    until(browser, "JSON.parse(sessionStorage.getItem('compass-uploads') ?? '[]')[0]?.job")
+    browser.refresh()
+    until(browser, "document.getElementById('transfers').textContent.includes('long.png')")
+    picture = until(browser, "location.hash.slice(1)")
+    assert service.client.get(f"/images/{picture}/info").json()["name"] == "long.png"
+    assert until(browser, "sessionStorage.getItem('compass-uploads')") == "[]"
+
+
+def test_the_keyboard_alone_goes_on_back_and_out(
+    browser: Chrome, service: RunningService, opened: str
+) -> None:
+    newer = service.upload(encoded(photo(120, 80, 321), "PNG"), name="newer")
+    browser.get("about:blank")
+    browser.get(f"{service.url}/#{opened}")
+    until(browser, "picture.naturalWidth > 0 && document.activeElement.id === 'viewer-title'")
+    until(browser, f"document.querySelector(`[data-id='{newer['id']}']`)")
+    body = browser.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.ARROW_LEFT)
+    until(browser, f"location.hash === '#{newer['id']}'")
+    until(browser, "document.getElementById('viewer-title').textContent === 'newer'")
+    body.send_keys(Keys.ARROW_RIGHT)
+    until(browser, f"location.hash === '#{opened}'")
+    body.send_keys(Keys.ESCAPE)
+    until(browser, "viewer.hidden && location.hash === ''")
+
+
+def test_a_picture_is_named(browser: Chrome, service: RunningService, opened: str) -> None:
+    name = browser.find_element(By.ID, "name")
+    name.clear()
+    name.send_keys("Boats at dawn", Keys.ENTER)
+    until(browser, "document.getElementById('viewer-title').textContent === 'Boats at dawn'")
+    until(browser, f"document.querySelector(`[data-id='{opened}'] .caption`).textContent === 'Boats at dawn'")
+    assert service.client.get(f"/images/{opened}/info").json()["name"] == "Boats at dawn"
+
+
+def test_deep_zoom_shows_the_tiles_of_this_service(
+    browser: Chrome, service: RunningService, opened: str
+) -> None:
+    browser.find_element(By.ID, "zoom").click()
+    until(browser, "document.querySelector('#zoom-stage canvas')")
+    asked = "performance.getEntriesByType('resource').map((entry) => entry.name)"
+    until(
+        browser, f"{asked}.some((name) => name.includes('/iiif/3/{opened}/') && !name.endsWith('info.json'))"
+    )
+    assert not browser.find_element(By.ID, "zoom-problem").is_displayed()
+    browser.find_element(By.ID, "zoom-pixels").click()
+    names = browser.execute_script(f"return {asked}")
+    assert all(name.startswith((service.url, "blob:", "data:")) for name in names)
+    browser.find_element(By.CSS_SELECTOR, "#zoom-dialog form > :last-child").click()
+    until(browser, "!document.getElementById('zoom-dialog').open")
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A service that asks for a key."""
+    running = RunningService(tmp_path_factory.mktemp("guarded"), api_keys="right", url_keys="signing")
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+def test_a_wrong_key_is_said(browser: Chrome, guarded: RunningService) -> None:
+    browser.get(guarded.url)
+    for key, said in (("wrong", "asks for an API key"), ("right", "refused that key")):
+        until(browser, f"document.getElementById('key-title').textContent.includes('{said}')")
+        until(browser, "document.getElementById('key-dialog').open")
+        field = browser.find_element(By.ID, "key")
+        field.clear()
+        field.send_keys(key)
+        browser.find_element(By.CSS_SELECTOR, "#key-dialog [value=yes]").click()
+    until(browser, "!document.getElementById('empty').hidden")
+    assert not browser.find_element(By.ID, "key-dialog").is_displayed()
+
+
+def test_targets_are_large_enough_for_a_thumb(browser: Chrome, opened: str) -> None:
+    compared(browser)
+    small = browser.execute_script("""
+      const ofOthers = "[type=radio], [type=file], .split, .choose";
+      return [...document.querySelectorAll("button, a, select, input")]
+        .filter((one) => !one.matches(ofOthers) && one.getClientRects().length)
+        .map((one) => [one.id || one.outerHTML.slice(0, 60), one.getBoundingClientRect()])
+        .filter(([, { width, height }]) => width < 43.9 || height < 43.9)
+        .map(([name, { width, height }]) => `${name} ${width} x ${height}`)""")
+    assert small == []
+
+
+@pytest.fixture(scope="session")
+def axe(request: pytest.FixtureRequest) -> str:
+    """The script of axe-core, from npm or an earlier run."""
+    cache = Path(request.config.cache.mkdir("npm"))
+    package, npm = cache / f"axe-core-{AXE}.tgz", shutil.which("npm")
+    if not package.is_file():
+        if npm is None:
+            pytest.skip("npm is not installed (Debian: npm), and axe-core not in pytest's cache")
+        command = [npm, "pack", f"axe-core@{AXE}", "--pack-destination", str(cache)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode:
+            pytest.skip(f"npm cannot fetch axe-core: {done.stderr.strip()[-300:]}")
+    with tarfile.open(package) as archive:
+        script = archive.extractfile("package/axe.min.js")
+        assert script is not None
+        return script.read().decode()
+
+
+@pytest.mark.npm
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_no_fault(browser: Chrome, opened: str, axe: str, scheme: str, width: int) -> None:
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    compared(browser)
+    browser.find_element(By.ID, "select").click()
+    browser.execute_script(axe)
+    browser.set_script_timeout(120)
+    found: list[dict[str, Any]] = browser.execute_async_script(
+        "const done = arguments[0]; axe.run().then(({ violations }) => done(violations))"
+    )
+    told = [{"id": one["id"], "nodes": [node["html"][:150] for node in one["nodes"]]} for one in found]
+    assert told == [], json.dumps(told, indent=1)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width

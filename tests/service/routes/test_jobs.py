@@ -1,0 +1,133 @@
+"""Uploads that are answered at once, over HTTP."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from service.storage.jobs import ALIVE_SECONDS
+from tests.service.routes.test_images import problem
+from tests.service.running import RunningService
+from tests.service.samples import encoded, photo
+
+ASYNC = {"Prefer": "respond-async"}
+
+
+def accepted(service, data, **parameters):
+    """The job of an upload."""
+    answer = service.client.post("/images", content=data, headers=ASYNC, params=parameters)
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["preference-applied"] == "respond-async"
+    assert answer.headers["cache-control"] == "no-store"
+    job = answer.json()
+    assert answer.headers["location"] == job["url"] == f"/jobs/{job['id']}"
+    assert (job["state"], job["stage"], job["percent"], job["picture"]) == ("working", "waiting", 0, None)
+    return job
+
+
+def ended(service, job):
+    """What the job says once it is over."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        found = service.client.get(job["url"]).json()
+        if found["state"] != "working":
+            return found
+        time.sleep(0.1)
+    raise AssertionError(found)
+
+
+def test_a_picture_is_stored_behind_the_answer(service):
+    data = encoded(photo(90, 60, seed=91), "PNG")
+    job = accepted(service, data, widths="30")
+    end = ended(service, job)
+    assert (end["state"], end["stage"], end["percent"], end["problem"]) == ("stored", "done", 100, None)
+    info = service.client.get(f"/images/{end['picture']['id']}/info").json()
+    assert end["picture"] == info == service.upload(data, widths="30")
+    service.client.delete(info["url"])
+    assert service.client.get(job["url"]).json()["picture"] is None
+
+
+def test_a_refusal_is_told_as_it_would_have_been_answered(service):
+    end = ended(service, accepted(service, b"no picture at all"))
+    direct = problem(service.client.post("/images", content=b"no picture at all"), 415)
+    assert (end["state"], end["picture"]) == ("failed", None)
+    assert end["problem"] == direct
+    problem(service.client.post("/images", content=b"", headers=ASYNC), 400)
+
+
+def test_events_tell_the_life_of_an_upload(service):
+    job = accepted(service, encoded(photo(600, 400, seed=92), "PNG"))
+    with service.client.stream("GET", f"{job['url']}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        events = [block.split("\n") for block in "".join(answer.iter_text()).split("\n\n") if block]
+    assert {lines[0] for lines in events} == {"event: progress"}
+    states = [json.loads(lines[1].removeprefix("data: ")) for lines in events]
+    percents = [state["percent"] for state in states]
+    assert percents == sorted(percents)
+    assert [state["state"] for state in states][-1] == "stored"
+    assert all(state["state"] == "working" for state in states[:-1])
+    assert states[-1]["picture"]["width"] == 600
+
+
+@pytest.mark.parametrize("job", ["a" * 32, "0" * 31, "..%2Fmetrics", "%00", "%2A"])
+def test_unknown_jobs(service, job):
+    assert service.client.get(f"/jobs/{job}").status_code == 404
+    assert service.client.get(f"/jobs/{job}/events").status_code == 404
+
+
+async def test_where_there_are_keys_jobs_need_one(serve):
+    client, library = serve(api_keys="secret")
+    assert (await client.get(f"/jobs/{'a' * 32}")).status_code == 401
+    assert (await client.get(f"/jobs/{'a' * 32}/events")).status_code == 401
+    answer = await client.post("/images", content=b"x", headers={**ASYNC, "X-API-Key": "secret"})
+    assert answer.status_code == 202
+    assert (await client.get(answer.json()["url"])).status_code == 401
+    assert (await client.get(answer.json()["url"], headers={"X-API-Key": "secret"})).status_code == 200
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert library.kept
+
+
+async def test_bodies_count_until_they_are_kept(serve):
+    """What is answered early is still in memory: it takes its room."""
+    client, library = serve(max_uploads=1, max_upload_bytes=1000)
+    library.gate.clear()
+    assert (await client.post("/images", content=b"x" * 600, headers=ASYNC)).status_code == 202
+    assert (await client.post("/images", content=b"y" * 600, headers=ASYNC)).status_code == 429
+    library.gate.set()
+    for _ in range(100):
+        answer = await client.post("/images", content=b"y" * 600)
+        if answer.status_code == 201:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(answer.text)
+
+
+@pytest.mark.slow
+def test_a_front_end_that_is_killed_leaves_no_promise_behind(tmp_path):
+    """The job of an upload that it had is gone, and says at no time that the picture is stored; what it said
+    to be stored is there.
+    """
+    running = RunningService(tmp_path)
+    large, small = encoded(photo(3000, 2000, seed=93), "PNG"), encoded(photo(90, 60, seed=94), "PNG")
+    try:
+        running.start()
+        kept = ended(running, accepted(running, small))["picture"]
+        job = accepted(running, large)
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.kill_everything()
+        running.start()
+        assert running.client.get(f"/images/{kept['id']}/info").json()["id"] == kept["id"]
+        until = time.monotonic() + 2 * ALIVE_SECONDS
+        while (answer := running.client.get(job["url"])).status_code == 200:
+            assert answer.json()["state"] == "working"
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        assert "send the picture again" in problem(answer, 404)["detail"]
+        assert [found["id"] for found in running.client.get("/images").json()["images"]] == [kept["id"]]
+        assert ended(running, accepted(running, large))["state"] == "stored"
+    finally:
+        running.stop()
