@@ -21,6 +21,9 @@ help: ## this list
 setup: $(VENV)/.installed ## virtual environment with what the service needs
 setup-dev: $(VENV)/.installed-dev ## the same and the tools for testing
 
+viewer: ## fetch OpenSeadragon, with which the page zooms, from npm (the image has it)
+	docker/viewer.sh service/static/vendor/openseadragon
+
 serve: setup ## serve on http://localhost:8000 (settings: COMPASS_* variables)
 	$(BIN)/compass serve $(OPTIONS)
 

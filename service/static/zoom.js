@@ -1,4 +1,5 @@
-// Deep zoom: OpenSeadragon on the service's own IIIF tiles, loaded when it is first wanted.
+// Deep zoom: OpenSeadragon on the service's own IIIF tiles, loaded when it is first wanted. The image has it;
+// elsewhere `make viewer` fetches it.
 
 import * as api from "./api.js";
 
@@ -22,7 +23,7 @@ function openSeadragon() {
     script.onload = () => resolve(window.OpenSeadragon);
     script.onerror = () => {
       loading = null;
-      reject(new Error("The zooming viewer cannot be loaded"));
+      reject(new Error("The zooming viewer is not installed here: `make viewer` fetches it"));
     };
     document.head.append(script);
   });

@@ -20,6 +20,9 @@ from tests.service.samples import encoded, photo
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 AXE = "4.10.3"
+ROOT = Path(__file__).parents[2]
+VIEWER = ROOT / "service/static/vendor/openseadragon"
+FETCH = ROOT / "docker/viewer.sh"
 
 
 @pytest.fixture
@@ -175,6 +178,19 @@ def test_a_picture_is_named(browser: Chrome, service: RunningService, opened: st
     assert service.client.get(f"/images/{opened}/info").json()["name"] == "Boats at dawn"
 
 
+@pytest.fixture(scope="module")
+def viewer() -> None:
+    """OpenSeadragon where the page looks for it; tests that need it are skipped where npm cannot fetch it."""
+    if (VIEWER / "openseadragon.min.js").is_file():
+        return
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed (Debian: npm), and OpenSeadragon not fetched (make viewer)")
+    fetched = subprocess.run([FETCH, VIEWER], capture_output=True, text=True, timeout=300, check=False)
+    if fetched.returncode:
+        pytest.skip(f"npm cannot fetch OpenSeadragon: {fetched.stderr.strip()[-500:]}")
+
+
+@pytest.mark.usefixtures("viewer")
 def test_deep_zoom_shows_the_tiles_of_this_service(
     browser: Chrome, service: RunningService, opened: str
 ) -> None:
