@@ -113,6 +113,9 @@ bench-serve: setup-dev ## a service under load
 bench-engines: setup-dev ## what a Ray cluster adds to an answer (needs requirements-ray.txt)
 	$(BIN)/python -m benchmarks.load.engines --data $(DATA) --profile $(PROFILE) --out $(OUT)/engines $(OPTIONS)
 
+bench-nodes: setup-dev ## a cluster of two nodes against one (needs Ray)
+	$(BIN)/python -m benchmarks.load.nodes --data $(DATA) --profile $(PROFILE) --out $(OUT)/nodes $(OPTIONS)
+
 bench-refining: setup-dev ## whether readings notice that pictures are refined
 	$(BIN)/python -m benchmarks.load.refining --data $(DATA) --profile $(PROFILE) --out $(OUT)/refining $(OPTIONS)
 
