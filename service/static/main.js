@@ -64,7 +64,9 @@ async function openHash() {
     return;
   }
   try {
-    viewer.open(await api.info(id));
+    const info = await api.info(id);
+    if (location.hash.slice(1) !== id) return; // another one was chosen meanwhile, or none
+    viewer.open(info);
     document.getElementById("viewer").scrollIntoView({ block: "nearest" });
     document.getElementById("viewer-title").focus({ preventScroll: true });
   } catch (error) {
