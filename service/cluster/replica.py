@@ -6,7 +6,6 @@ from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib import import_module
 from typing import Any, TypeVar
 
 from ray import serve
@@ -21,7 +20,7 @@ from service.planning.identity import stream_name
 from service.settings import Settings
 from service.storage.records import Record
 from service.storage.store import Store
-from service.worker.process import Worker
+from service.worker.process import Worker, load_tasks
 
 BATCH_SECONDS = 0.005
 """A batch on a GPU waits so long for more."""
@@ -43,10 +42,7 @@ class Replica:
         before this returns.
         """
         assert settings.redis_url is not None
-        module, _, attribute = tasks.partition(":")
-        self._tasks: Any = getattr(import_module(module), attribute)(settings.for_worker)
-        if hasattr(self._tasks, "warm_up"):
-            self._tasks.warm_up()
+        self._tasks = load_tasks(tasks, settings.for_worker)
         self._worker = Worker(self._tasks, lambda message: None)
         self._in_batches = settings.ray_gpus > 0
         self._store = Store(settings.redis_url, settings, Metrics())
@@ -73,14 +69,14 @@ class Replica:
     async def upload(self, job: Upload) -> Uploaded | Failure:
         """Code an upload."""
         coded = await self._in_thread(lambda: self._worker.guarded(self._tasks.upload, job))
-        return _failure(coded) if isinstance(coded, ServiceError) else coded
+        return Failure.of(coded) if isinstance(coded, ServiceError) else coded
 
     async def carry_out(self, plan: RenderPlan) -> Rendered | Failure:
         """Read what a plan needs, and render it."""
         try:
             return await self._carried_out(plan)
         except ServiceError as error:
-            return _failure(error)
+            return Failure.of(error)
 
     async def _carried_out(self, plan: RenderPlan) -> Rendered:
         start = time.perf_counter()
@@ -116,7 +112,3 @@ class Replica:
 
     async def _in_thread(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def _failure(error: ServiceError) -> Failure:
-    return Failure(0, type(error).__name__, error.detail, error.retry_after)

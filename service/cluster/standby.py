@@ -7,14 +7,13 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 from service.errors import ServiceError
 from service.messages.jobs import Recode, Recoded, Refine, Refined
 from service.messages.protocol import Failure
 from service.settings import Settings
-from service.worker.process import Worker
+from service.worker.process import Worker, load_tasks
 
 
 class Standby:
@@ -25,7 +24,7 @@ class Standby:
     def __init__(self, settings: Settings, tasks: str) -> None:
         """``tasks`` as for :class:`service.cluster.replica.Replica`."""
         self._thread = ThreadPoolExecutor(1, initializer=_stand_back)  # threads started there inherit it
-        self._tasks: Any = self._thread.submit(_made, tasks, settings).result()
+        self._tasks: Any = self._thread.submit(load_tasks, tasks, settings.for_worker).result()
         self._worker = Worker(self._tasks, lambda message: None)
 
     async def model_id(self) -> bytes:
@@ -45,13 +44,8 @@ class Standby:
         loop = asyncio.get_running_loop()
         result = await loop.run_in_executor(self._thread, self._worker.guarded, task, job)
         if isinstance(result, ServiceError):
-            return Failure(0, type(result).__name__, result.detail, result.retry_after)
+            return Failure.of(result)
         return result
-
-
-def _made(tasks: str, settings: Settings) -> Any:
-    module, _, attribute = tasks.partition(":")
-    return getattr(import_module(module), attribute)(settings.for_worker)
 
 
 def _stand_back() -> None:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from service.errors import ServiceError
 from service.messages.jobs import Recode, Recoded, Refine, Refined, Render, Rendered, Upload, Uploaded
 from service.messages.plans import RenderPlan
 from service.settings import WorkerSettings
@@ -167,6 +168,11 @@ class Failure:
     error: str
     detail: str
     retry_after: float | None = None
+
+    @classmethod
+    def of(cls, error: ServiceError, number: int = 0) -> "Failure":
+        """What tells of an error that a job raised."""
+        return cls(number, type(error).__name__, error.detail, error.retry_after)
 
 
 Message = (

@@ -87,23 +87,23 @@ class Worker:
         """Do one message's jobs and send their answers."""
         if isinstance(message, UploadWork):
             result = self.guarded(self._tasks.upload, message.job)
-            answer = _failure(message.number, result) if isinstance(result, ServiceError) else None
+            answer = Failure.of(result, message.number) if isinstance(result, ServiceError) else None
             self._send(answer or UploadAnswer(message.number, result))
         elif isinstance(message, RefineWork):
             told = self._progress(message.number)
             result = self.guarded(lambda job: self._tasks.refine(job, told), message.job)
-            failure = _failure(message.number, result) if isinstance(result, ServiceError) else None
+            failure = Failure.of(result, message.number) if isinstance(result, ServiceError) else None
             self._send(failure or RefineAnswer(message.number, result))
         elif isinstance(message, RecodeWork):
             result = self.guarded(self._tasks.recode, message.job)
-            failure = _failure(message.number, result) if isinstance(result, ServiceError) else None
+            failure = Failure.of(result, message.number) if isinstance(result, ServiceError) else None
             self._send(failure or RecodeAnswer(message.number, result))
         elif isinstance(message, Forget):
             self._tasks.forget(message.pictures)
         elif isinstance(message, RenderWork):
             for number, rendered in zip(message.numbers, self.rendered(message.jobs), strict=True):
                 if isinstance(rendered, ServiceError):
-                    self._send(_failure(number, rendered))
+                    self._send(Failure.of(rendered, number))
                 else:
                     self._send(RenderAnswer(number, rendered))
 
@@ -146,10 +146,6 @@ class Worker:
             return ServiceError("the worker could not finish this job")
 
 
-def _failure(number: int, error: ServiceError) -> Failure:
-    return Failure(number, type(error).__name__, error.detail, error.retry_after)
-
-
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
@@ -189,7 +185,7 @@ def _stand_back(niceness: int) -> None:
             Path("/proc/self/autogroup").write_text(str(niceness))
 
 
-def _load(name: str, settings: WorkerSettings) -> Any:
+def load_tasks(name: str, settings: WorkerSettings) -> Any:
     """The tasks named "module:class", made, and warmed up if they can be."""
     module, _, attribute = name.partition(":")
     tasks = getattr(import_module(module), attribute)(settings)
@@ -225,7 +221,7 @@ def main() -> None:
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(messages, inbox), daemon=True).start()
     try:
-        tasks = _load(begin.tasks, begin.settings)
+        tasks = load_tasks(begin.tasks, begin.settings)
         worker = Worker(tasks, connection.send)
         for _ in range(begin.pipelines - 1):
             threading.Thread(target=_pipeline, args=(worker, inbox), daemon=True).start()
