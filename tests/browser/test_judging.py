@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from tests.browser.npm import script_of
 from tests.browser.test_page import text, until
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
@@ -246,19 +246,7 @@ def test_targets_are_large_enough_for_a_thumb(browser: Chrome, opened: str) -> N
 @pytest.fixture(scope="session")
 def axe(request: pytest.FixtureRequest) -> str:
     """The script of axe-core, from npm or an earlier run."""
-    cache = Path(request.config.cache.mkdir("npm"))
-    package, npm = cache / f"axe-core-{AXE}.tgz", shutil.which("npm")
-    if not package.is_file():
-        if npm is None:
-            pytest.skip("npm is not installed (Debian: npm), and axe-core not in pytest's cache")
-        command = [npm, "pack", f"axe-core@{AXE}", "--pack-destination", str(cache)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            pytest.skip(f"npm cannot fetch axe-core: {done.stderr.strip()[-300:]}")
-    with tarfile.open(package) as archive:
-        script = archive.extractfile("package/axe.min.js")
-        assert script is not None
-        return script.read().decode()
+    return script_of(request.config, "axe-core", AXE, "axe.min.js").decode()
 
 
 @pytest.mark.npm

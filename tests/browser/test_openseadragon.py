@@ -1,15 +1,11 @@
 """OpenSeadragon, the viewer that most users of IIIF have, zooms a large picture of ours."""
 
-import shutil
-import subprocess
-import tarfile
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -19,12 +15,13 @@ from PIL import Image
 from selenium.webdriver import Chrome
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.browser.npm import script_of
 from tests.service.running import RunningService
 from tests.service.samples import encoded
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-VERSION = "6.1.1"
+VERSION, SCRIPT = "6.1.1", "build/openseadragon/openseadragon.min.js"
 SIZE = (6000, 4000)
 WINDOW = (900, 600)
 BOUND = 21
@@ -85,7 +82,7 @@ def website(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     """The URL of a page with OpenSeadragon, on another origin than the service."""
     folder = tmp_path_factory.mktemp("website")
     (folder / "index.html").write_text(PAGE)
-    (folder / "openseadragon.min.js").write_bytes(_openseadragon(request.config.cache.mkdir("npm")))
+    (folder / "openseadragon.min.js").write_bytes(script_of(request.config, "openseadragon", VERSION, SCRIPT))
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -147,23 +144,6 @@ def _until(browser: Chrome, script: str) -> Any:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
-
-
-def _openseadragon(cache: Path) -> bytes:
-    """The script, from npm or from an earlier run; the test is skipped where neither is at hand."""
-    package = cache / f"openseadragon-{VERSION}.tgz"
-    if not package.is_file():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("npm is not installed (Debian: npm), and OpenSeadragon not in pytest's cache")
-        command = [npm, "pack", f"openseadragon@{VERSION}", "--pack-destination", str(cache)]
-        packed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        if packed.returncode:
-            pytest.skip(f"npm cannot fetch OpenSeadragon: {packed.stderr.strip()[-500:]}")
-    with tarfile.open(package) as archive:
-        script = archive.extractfile("package/build/openseadragon/openseadragon.min.js")
-        assert script is not None
-        return script.read()
 
 
 def _large_picture() -> Image.Image:
