@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from service.errors import Overloaded
 from service.library import Told, unheard
+from service.messages.text import on_one_line
 from service.routes.answers import PRIVATE
 from service.routes.jobs import JobInfo, job_url
-from service.routes.parameters import NewName, PageParameters, PictureId, UploadParameters, clean_name
+from service.routes.parameters import NewName, PageParameters, PictureId, UploadParameters
 from service.routes.schemas import Page, PictureInfo, picture_info
 from service.storage.records import Record
 from service.web.connection import while_connected
@@ -183,7 +184,7 @@ async def rename(
 ) -> PictureInfo:
     """The name is for people and for the search of the listing; the id and the URLs stay."""
     response.headers["Cache-Control"] = PRIVATE
-    record = await context.library.rename(picture, clean_name(new.name))
+    record = await context.library.rename(picture, on_one_line(new.name))
     return picture_info(record, context.settings.public_url, signing)
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from model.stream.container import MAX_EDGE
 from service.errors import BadParameter
 from service.library import Keeping
+from service.messages.text import on_one_line
 from service.planning.hints import Hinted, hinted
 from service.planning.plans import Finish
 from service.planning.presets import Presets, parse_presets
@@ -85,7 +86,7 @@ class UploadParameters(BaseModel):
     def keeping(self) -> Keeping:
         """What is kept beside the pixels."""
         kept, first = self.metadata == "copyright", self.frame is not None
-        keeping = Keeping(None, kept, first, clean_name(self.name or ""))
+        keeping = Keeping(None, kept, first, on_one_line(self.name or ""))
         if self.focus is None:
             return keeping
         return replace(keeping, focus="auto" if self.focus == "auto" else _point(self.focus))
@@ -205,11 +206,6 @@ class NewName(BaseModel):
     """What of a picture can be changed."""
 
     name: str = Field(max_length=MOST_NAME, description="for people; empty: none")
-
-
-def clean_name(text: str) -> str:
-    """A name without control characters, on one line."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 class PageParameters(BaseModel):

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 from PIL import Image, IptcImagePlugin
 
 from service.messages.credits import MOST_SIGNS, Credits
+from service.messages.text import on_one_line
 
 _ARTIST, _COPYRIGHT = 0x013B, 0x8298
 _IPTC = {"creator": (2, 80), "copyright": (2, 116), "credit": (2, 110)}
@@ -30,7 +31,7 @@ def credits_of(image: Image.Image) -> Credits:
     """
     xmp, iptc, exif = _from_xmp(image.info.get("xmp")), _from_iptc(image), _from_exif(image)
     found = {name: xmp.get(name) or iptc.get(name) or exif.get(name) or "" for name in _IPTC}
-    return Credits(**{name: _clean(text) for name, text in found.items()})
+    return Credits(**{name: on_one_line(text)[:MOST_SIGNS] for name, text in found.items()})
 
 
 def written(makers: Credits) -> dict[str, Any]:
@@ -105,9 +106,3 @@ def _text(value: object) -> str:
         except UnicodeDecodeError:
             return value.decode("latin-1")
     return value if isinstance(value, str) else ""
-
-
-def _clean(text: str) -> str:
-    """Without control characters and lone surrogates, and not too long."""
-    printable = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(printable.split())[:MOST_SIGNS]
