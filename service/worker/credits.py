@@ -73,13 +73,15 @@ def _from_iptc(image: Image.Image) -> dict[str, str]:
 
 
 def _from_xmp(packet: object) -> dict[str, str]:
-    """Of a packet without a document type, which could make it grow."""
-    data = packet.encode() if isinstance(packet, str) else packet
-    if not isinstance(data, bytes) or len(data) > _MOST_XMP or b"<!" in data:
+    """Of a packet in UTF-8, whatever it says of itself, without a document type, which could make it grow."""
+    if not isinstance(packet, str | bytes) or len(packet) > _MOST_XMP:
         return {}
     try:
-        root = ElementTree.fromstring(data.strip(b"\0 \n\r\t"))
-    except (ElementTree.ParseError, ValueError, LookupError):
+        text = packet if isinstance(packet, str) else packet.decode()
+        if "<!" in text:
+            return {}
+        root = ElementTree.fromstring(text.strip("\0 \n\r\t"))
+    except (ElementTree.ParseError, ValueError):
         return {}
     names = {
         "creator": f"{{{_DC}}}creator",

@@ -1,5 +1,6 @@
 """Creator, copyright and credit, from what programs write into files to what answers say."""
 
+from codecs import BOM_UTF16_BE
 from io import BytesIO
 
 import pytest
@@ -77,6 +78,14 @@ def test_what_cannot_be_read_says_nothing(xmp: str) -> None:
     found = imagefile.read(upload("WEBP", xmp, copyright="(c) Ann"), 10**6).credits
     assert found.copyright == "(c) Ann"
     assert "b" not in found.creator
+
+
+def test_no_other_encoding_hides_a_document_type() -> None:
+    packet = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "grown">]>' + XMP.replace(
+        "Ann", "&b;"
+    )
+    file = encoded(photo(60, 40), "WEBP", xmp=BOM_UTF16_BE + packet.encode("utf-16-be"))
+    assert "grown" not in imagefile.read(file, 10**6).credits.creator
 
 
 def test_texts_are_bounded_and_on_one_line() -> None:
