@@ -74,6 +74,10 @@ class Measured:
         """A worker's mean for a rendering."""
         return self.larges * self.large + (1 - self.larges) * self.small
 
+    def kept(self, cold: bool) -> int:
+        """Bytes of a picture in Redis, with a cold tier and without."""
+        return self.warm_bytes if cold else self.picture_bytes + 1024
+
 
 class Popularity:
     """How often each of so many objects is asked for, in bins of about equal ranks."""
@@ -151,7 +155,7 @@ def sized(pictures: int, asked: float, of: Measured, cold: bool) -> tuple[Site, 
         if needed <= fronts:
             break
         fronts = needed
-    kept = pictures * (of.warm_bytes if cold else of.picture_bytes + 1024)
+    kept = pictures * of.kept(cold)
     stores = max(1, math.ceil(busy["store"] / BUSY), math.ceil(kept / of.redis_bytes))
     return Site(fronts, stores, max(1, math.ceil(busy["worker"] / BUSY))), load
 
@@ -193,18 +197,12 @@ def simulated(site: Site, load: Load, of: Measured, requests: int, seed: int = 0
         yield from work(fronts, of.front_memory)
 
     def arrivals() -> Moves:
+        begins = (lambda: rendering(random.random() < of.larges), upload, from_memory)
         rates = np.array([load.made, load.uploaded, load.from_memory]) * part
         while len(took) < requests:
             yield environment.timeout(random.exponential(1 / rates.sum()))
-            kind = random.choice(3, p=rates / rates.sum())
-            process = (
-                rendering(random.random() < of.larges)
-                if kind == 0
-                else upload()
-                if kind == 1
-                else from_memory()
-            )
-            environment.process(process)
+            begin = begins[random.choice(3, p=rates / rates.sum())]
+            environment.process(begin())
 
     environment.run(environment.process(arrivals()))
     return sorted(took)
@@ -239,7 +237,7 @@ def plan(pictures: int, answers: float, of: Measured, requests: int) -> Plan:
     cold = pictures * of.picture_bytes > of.redis_bytes
     site, load = sized(pictures, answers, of, cold)
     took = simulated(site, load, of, requests)
-    store = pictures * (of.warm_bytes if cold else of.picture_bytes + 1024) / 1e9
+    store = pictures * of.kept(cold) / 1e9
     objects = pictures * (of.picture_bytes - of.warm_bytes) / 1e9 if cold else 0.0
     cores = site.fronts + site.stores + site.workers
     price = cores * of.core_price + store * of.memory_price + objects * of.object_price

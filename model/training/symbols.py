@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.clock import StageClock
-from model.codec.codec import TILE, Codec, downscale
+from model.codec.codec import TILE, Codec
 from model.codec.pixels import Pixels
 from model.geometry import Size, coarse, whole
 from model.stream.container import read_header, read_index
@@ -41,7 +41,7 @@ def count_symbols(codec: Codec, pictures: Pictures, crops: int = CROPS, seed: in
 
 def _count(codec: Codec, pixels: Pixels, sizes: list[Size], quality: int, counts: Counts) -> None:
     """Add the symbols of one picture."""
-    stream = codec.encode(downscale(pixels, sizes[-1]), sizes, quality)
+    stream = codec.encode(pixels, sizes, quality)
     header = read_header(stream)
     for k, size in enumerate(sizes):
         coder, index = codec.latent_coder(k, size, TILE), read_index(header, k, stream)

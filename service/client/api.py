@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict
 from urllib.parse import quote
 
 import urllib3
@@ -68,6 +68,14 @@ class StoredPicture:
         """From the JSON of an answer. Raises KeyError if it is not one."""
         names = ("id", "url", "width", "height", "bytes", "source_bytes", "srcset")
         return cls(**{name: facts[name] for name in names}, facts=facts)
+
+
+class Coding(TypedDict, total=False):
+    """How a picture is coded; what is unset is up to the service."""
+
+    quality: int | None
+    widths: Sequence[int] | None
+    max_width: int | None
 
 
 @dataclass(frozen=True)

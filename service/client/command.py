@@ -8,9 +8,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from service.client.api import Client, ClientError
+from service.client.api import Client, ClientError, Coding
 from service.client.arguments import quality, whole, widths
 from service.client.folder import Tally, import_folder
 
@@ -26,7 +25,7 @@ def main(argv: Sequence[str] | None = None, name: str | None = None) -> int:
     return told(options.folder, work)
 
 
-def coding_of(options: argparse.Namespace) -> dict[str, Any]:
+def coding_of(options: argparse.Namespace) -> Coding:
     """The keywords of uploads that the arguments of :func:`add_coding` tell."""
     return {"quality": options.quality, "widths": options.widths, "max_width": options.max_width}
 

@@ -7,18 +7,18 @@ became which picture, and files that stand in it unchanged are not sent again.
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, Unpack
 
 from tqdm import tqdm
 
-from service.client.api import ClientError, Progress, StoredPicture
+from service.client.api import ClientError, Coding, Progress, StoredPicture
 
 LIST_NAME = "compass-import.jsonl"
 SUFFIXES = frozenset(
@@ -44,10 +44,8 @@ class Uploads(Protocol):
         self,
         picture: Path,
         *,
-        quality: int | None = None,
-        widths: Sequence[int] | None = None,
-        max_width: int | None = None,
         progress: Callable[[Progress], None] | None = None,
+        **coding: Unpack[Coding],
     ) -> StoredPicture:
         """Store a picture and tell how far it is, on any thread. Raises ClientError and OSError."""
 
@@ -73,12 +71,11 @@ class Tally:
         return text + ("; interrupted: the same command goes on" if self.interrupted else "")
 
 
-def import_folder(client: Uploads, folder: Path, jobs: int = 2, **coding: Any) -> Tally:
+def import_folder(client: Uploads, folder: Path, jobs: int = 2, **coding: Unpack[Coding]) -> Tally:
     """Upload every picture below a folder, ``jobs`` at a time, with a progress bar on stderr.
 
-    ``coding`` are the keywords of :meth:`Client.upload`. Files that are refused are named and
-    left out. Ctrl-C ends it when the uploads under way are done. Raises ClientError when no file can be
-    uploaded, at once where no service answers, and OSError.
+    Files that are refused are named and left out. Ctrl-C ends it when the uploads under way are done. Raises
+    ClientError when no file can be uploaded, at once where no service answers, and OSError.
     """
     client.find_service()
     tally = Tally()
@@ -162,7 +159,7 @@ def picture_files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _mark(client: Uploads, folder: Path, file: Path, coding: dict[str, Any]) -> dict[str, Any]:
+def _mark(client: Uploads, folder: Path, file: Path, coding: Coding) -> dict[str, Any]:
     """What must be unchanged for a file to count as done."""
     stat = file.stat()
     return {

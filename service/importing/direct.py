@@ -1,13 +1,13 @@
 """Uploads that go to an engine and a store at once, for who has both: what HTTP is to other clients."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
-from service.client.api import ClientError, Progress, Refused, StoredPicture
+from service.client.api import ClientError, Coding, Progress, Refused, StoredPicture
 from service.engine.choice import engine_of
 from service.errors import ServiceError, StoreUnavailable, WorkerFailed
 from service.library import Library, Told
@@ -48,10 +48,8 @@ class Direct:
         self,
         picture: Path,
         *,
-        quality: int | None = None,
-        widths: Sequence[int] | None = None,
-        max_width: int | None = None,
         progress: Callable[[Progress], None] | None = None,
+        **coding: Unpack[Coding],
     ) -> StoredPicture:
         """Store a picture; again changes nothing. A store or an engine that is away is waited for.
 
@@ -66,21 +64,14 @@ class Direct:
                 progress(Progress(stage, _PERCENT[stage]))
 
         try:
-            return self._wait(lambda: self._kept(data, quality, widths, max_width, told))
+            return self._wait(lambda: self._kept(data, coding, told))
         except ServiceError as error:
             raise Refused(error.status, error.title, error.detail) from error
 
-    async def _kept(
-        self,
-        data: bytes,
-        quality: int | None,
-        widths: Sequence[int] | None,
-        max_width: int | None,
-        told: Told,
-    ) -> StoredPicture:
+    async def _kept(self, data: bytes, coding: Coding, told: Told) -> StoredPicture:
         while True:
             try:
-                record, _ = await self._library.keep(data, quality, widths, max_width, told=told)
+                record, _ = await self._library.keep(data, told=told, **coding)
             except (StoreUnavailable, WorkerFailed) as error:
                 if isinstance(error, WorkerFailed) and self._library.pool.ready:
                     raise  # a worker was there, and could not
