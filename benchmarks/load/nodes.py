@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from itertools import cycle
 
 import httpx
-import psutil
+from prometheus_client.parser import text_string_to_metric_families
 from ray.cluster_utils import Cluster
 
 from benchmarks.load.engines import COMMON, NODE, START_SECONDS, asked, until_ready
@@ -27,18 +27,19 @@ AT_ONCE = 6
 NODES = 2
 
 
-def replicas() -> int:
-    """Processes that answer, on all nodes of this machine."""
-    commands = (process.info["cmdline"] or () for process in psutil.process_iter(["cmdline"]))
-    return sum(any("ServeReplica:compass:" in part for part in command) for command in commands)
+def replicas(client: httpx.Client) -> int:
+    """How many replicas take work, as the front end knows it."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    samples = (sample for family in families for sample in family.samples)
+    return sum(int(sample.value) for sample in samples if sample.name == "compass_workers_ready")
 
 
-def until_replicas(count: int) -> None:
-    """Return when so many replicas run. Raises TimeoutError."""
+def until_replicas(client: httpx.Client, count: int) -> None:
+    """Return when so many replicas take work. Raises TimeoutError."""
     until = time.monotonic() + START_SECONDS
-    while replicas() < count:
+    while (found := replicas(client)) < count:
         if time.monotonic() > until:
-            raise TimeoutError(f"{replicas()} replicas instead of {count}")
+            raise TimeoutError(f"{found} replicas instead of {count}")
         time.sleep(0.5)
 
 
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for node in range(1, NODES + 1):
             if node > 1:
                 cluster.add_node(**NODE, num_cpus=1)
-            until_replicas(node)
+            until_replicas(client, node)
             rates.append(answers_per_second(client, paths, options.seconds))
     rows = [
         (str(nodes), f"{rate:.1f}", f"{rate / rates[0]:.2f}") for nodes, rate in enumerate(rates, start=1)

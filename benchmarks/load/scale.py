@@ -9,7 +9,7 @@ keep it busy for at most BUSY of the time.
 
 import argparse
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -197,7 +197,11 @@ def simulated(site: Site, load: Load, of: Measured, requests: int, seed: int = 0
         yield from work(fronts, of.front_memory)
 
     def arrivals() -> Moves:
-        begins = (lambda: rendering(random.random() < of.larges), upload, from_memory)
+        begins: tuple[Callable[[], Moves], ...] = (
+            lambda: rendering(random.random() < of.larges),
+            upload,
+            from_memory,
+        )
         rates = np.array([load.made, load.uploaded, load.from_memory]) * part
         while len(took) < requests:
             yield environment.timeout(random.exponential(1 / rates.sum()))

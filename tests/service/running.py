@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def seconds_until(condition: Callable[[], bool], at_most: float) -> float:
+    """How long it takes until a condition holds, ``at_most`` so many seconds."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < at_most
+        time.sleep(0.02)
+    return time.monotonic() - start
 
 
 class RunningService:

@@ -1,12 +1,11 @@
 """Two services on one store: what one of them deletes, the other has no more, in whatever memory."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.service.running import RunningService
+from tests.service.running import RunningService, seconds_until
 from tests.service.samples import encoded, photo
 
 GONE_SECONDS = 3.0
@@ -27,15 +26,6 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running
     first.stop()
 
 
-def seconds_until(condition: Callable[[], bool]) -> float:
-    """How long it takes until a condition holds."""
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < GONE_SECONDS
-        time.sleep(0.02)
-    return time.monotonic() - start
-
-
 def test_a_picture_that_one_deletes_is_gone_from_the_other(
     services: tuple[RunningService, RunningService],
 ) -> None:
@@ -45,7 +35,7 @@ def test_a_picture_that_one_deletes_is_gone_from_the_other(
         assert service.client.get(f"{path}?width=50&format=png").status_code == 200
     assert first.client.delete(path).status_code == 204
     assert first.client.get(path).status_code == 404  # at once
-    seconds_until(lambda: second.metric("compass_changes_total") == 1)
+    seconds_until(lambda: second.metric("compass_changes_total") == 1, GONE_SECONDS)
     for query in ("?width=50&format=png", "?width=40&format=png", "/info"):
         assert second.client.get(path + query).status_code == 404
 
@@ -67,7 +57,7 @@ def test_decoded_layers_of_a_deleted_picture_are_decoded_anew(
     assert decoded(51) == "0"  # the layer is there
     heard = second.metric("compass_changes_total")
     assert first.client.delete(path).status_code == 204
-    seconds_until(lambda: second.metric("compass_changes_total") == heard + 1)
+    seconds_until(lambda: second.metric("compass_changes_total") == heard + 1, GONE_SECONDS)
     first.upload(data, widths="60")
     assert decoded(52) == "1"
 
@@ -84,7 +74,7 @@ def test_what_was_answered_before_the_deletion_takes_no_memory(
     assert second.metric("compass_cache_hits_total", cache="answers") == hits + 1
     heard = second.metric("compass_changes_total")
     first.client.delete(path.partition("?")[0])
-    seconds_until(lambda: second.metric("compass_changes_total") == heard + 1)
+    seconds_until(lambda: second.metric("compass_changes_total") == heard + 1, GONE_SECONDS)
     first.upload(data)  # the same picture under the same tag
     assert second.client.get(path).content == before.content
     assert second.metric("compass_cache_hits_total", cache="answers") == hits + 1  # made anew

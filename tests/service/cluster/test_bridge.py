@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.service.running import RunningService
+from tests.service.running import RunningService, seconds_until
 from tests.service.samples import encoded, photo
 from tests.service.test_cli import compass
 
@@ -77,15 +77,6 @@ def replicas(cluster: Any) -> list[psutil.Process]:
         for process in psutil.process_iter(["cmdline"])
         if any("ServeReplica:compass:" in part for part in process.info["cmdline"] or ())
     ]
-
-
-def until(condition: Callable[[], bool], seconds: float = HEAL_SECONDS) -> float:
-    """Wait for a condition; returns the seconds that it took."""
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < seconds
-        time.sleep(0.2)
-    return time.monotonic() - start
 
 
 def test_an_upload_and_its_answers_are_those_of_the_local_pool(
@@ -165,24 +156,24 @@ def test_a_replica_that_is_killed_is_replaced_and_no_answer_is_wrong(
         assert int(answer.headers["Retry-After"]) >= 1
         return False
 
-    until(healed)
+    seconds_until(healed, HEAL_SECONDS)
     assert replicas(cluster)[0].pid != victim.pid
 
 
 def test_without_the_cluster_requests_get_503_at_once_until_it_is_back(
     cluster: Any, local: RunningService, remote: RunningService
 ) -> None:
-    until(lambda: remote.client.get("/readyz").status_code == 200)
+    seconds_until(lambda: remote.client.get("/readyz").status_code == 200, HEAL_SECONDS)
     there = remote.upload(encoded(photo(160, 100), "PNG"), widths="60")
     path = f"/images/{there['id']}?width=50&format=png"
     node = next(iter(cluster.worker_nodes))
     cluster.remove_node(node)
-    until(lambda: remote.client.get("/readyz").status_code == 503)
+    seconds_until(lambda: remote.client.get("/readyz").status_code == 503, HEAL_SECONDS)
     start = time.monotonic()
     answer = remote.client.get(path)
     assert time.monotonic() - start < 2
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     assert remote.client.get(f"/images/{there['id']}/info").status_code == 200
     tried(lambda: cluster.add_node(**NODE, num_cpus=1))
-    until(lambda: remote.client.get("/readyz").status_code == 200)
+    seconds_until(lambda: remote.client.get("/readyz").status_code == 200, HEAL_SECONDS)
     assert remote.client.get(path).content == local.client.get(path).content

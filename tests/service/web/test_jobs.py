@@ -8,6 +8,7 @@ import pytest
 from service.errors import Overloaded, StoreUnavailable
 from service.web import jobs
 from service.web.jobs import Jobs, prefers_async
+from tests.service.engine.test_pool import until
 from tests.service.fakes import Board
 
 
@@ -36,14 +37,6 @@ class Upload:
             raise self.error
         told("storing", 0)
         return type("Record", (), {"id": "a" * 32})
-
-
-async def until(condition):
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it never became true")
 
 
 @pytest.mark.parametrize(
