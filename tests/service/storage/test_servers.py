@@ -12,6 +12,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
+from benchmarks.load.processes import free_port
 from model.stream.container import read_header
 from service.errors import NotFound, ServiceError, StoreUnavailable
 from service.metrics import Metrics
@@ -20,7 +21,6 @@ from service.storage import fsck
 from service.storage.records import Record, facts_key, stream_key
 from service.storage.servers import held
 from service.storage.store import Store
-from tests.service.running import free_port
 from tests.service.servers import Cluster, Server, Watched, wait_for
 from tests.service.storage.test_listing import names
 from tests.service.storage.test_store import FACTS, PLANES, STREAM, record
