@@ -1,6 +1,8 @@
 """What drawings are kept as, and that photographs are not."""
 
+from contextlib import suppress
 from functools import cache
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from benchmarks.measure.drawn import DRAWN, photograph, screenshot
 from benchmarks.measure.pictures import psnr as measured
 from model.codec.codec import Codec
 from model.codec.graphics import decode
+from model.errors import StreamError
 from model.geometry import Size
 from model.stream.container import Kind, read_header
 from service.settings import Settings
@@ -114,6 +117,30 @@ def test_flat_parts_of_a_photograph_do_not_make_it_a_drawing():
     assert 0.2 < steps.mean() < 0.6
     assert not looks_drawn(shades, 1000)
     assert looks_drawn(np.where(shades > 128, 254, 0).astype(np.uint8), 1000)
+
+
+def soft_photograph() -> Image.Image:
+    """Out of focus everywhere, as a camera's file has it: many of its pixels equal their neighbours."""
+    return Image.open(BytesIO(encoded(photo(50, 38).resize((1200, 912)), "JPEG", quality=92)))
+
+
+def test_a_photograph_out_of_focus_is_no_drawing():
+    pixels = pixels_of(soft_photograph())
+    assert (pixels[:, 1:] == pixels[:, :-1]).all(-1).mean() > 0.5
+    assert not looks_drawn(pixels, 1000)
+    screen = Image.open(BytesIO(encoded(screenshot(), "JPEG", quality=92)))
+    assert looks_drawn(pixels_of(screen), 1000)
+
+
+def test_nothing_is_tried_without_loss_where_that_cannot_be_small(monkeypatch):
+    """A drawing that has gone through a JPEG; AVIF is tried."""
+    monkeypatch.setattr(deciding, "encode_lossless", lambda *_: pytest.fail("an attempt that costs time"))
+    tried = []
+    monkeypatch.setattr(deciding, "encode_avif", lambda *_: tried.append(1) or b"")
+    screen = pixels_of(Image.open(BytesIO(encoded(screenshot(), "JPEG", quality=92))))
+    with suppress(StreamError):
+        best_stream(screen, bytes(50_000), QUALITY, lambda _: screen)
+    assert tried
 
 
 def test_few_colours_in_disorder_may_be_drawings():
