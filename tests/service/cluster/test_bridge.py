@@ -1,82 +1,21 @@
-"""A service on a real Ray cluster of two nodes on this machine, beside one with its own workers."""
+"""Jobs that go through the bridge to a real cluster, and what happens when that breaks."""
 
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from tests.service.cluster.conftest import OnCluster
+from tests.service.cluster.nodes import HEAL_SECONDS, replicas, worker_node
 from tests.service.running import RunningService, seconds_until
 from tests.service.samples import encoded, photo
 from tests.service.test_cli import compass
 
-cluster_utils = pytest.importorskip("ray.cluster_utils")
+pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-HEAL_SECONDS = 180
-
-
-NODE = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
-
-
-def tried(start: Callable[[], Any]) -> Any:
-    """Start a node; it ends where its agents take more than 15 seconds to start, as beside other work."""
-    for _ in range(3):
-        try:
-            return start()
-        except Exception as error:  # Ray raises nothing more special
-            if "timed out during startup" not in str(error):
-                raise
-    return start()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A head without cores, and a node with one."""
-    head = {**NODE, "num_cpus": 0}
-    made = tried(lambda: cluster_utils.Cluster(initialize_head=True, head_node_args=head))
-    tried(lambda: made.add_node(**NODE, num_cpus=1))
-    yield made
-    made.shutdown()
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """A service with a worker of its own, whose store the other one shares."""
-    running = RunningService(tmp_path_factory.mktemp("local"), cache_bytes=0)
-    yield running.start()
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def remote(
-    cluster: Any, local: RunningService, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningService]:
-    """A service that works on the cluster."""
-    store = f"unix://{local.folder}/data/valkey.sock"
-    running = RunningService(
-        tmp_path_factory.mktemp("remote"),
-        engine="ray",
-        ray_address=cluster.address,
-        redis_url=store,
-        cache_bytes=0,
-        read_deadline=120,
-    )
-    yield running.start()
-    running.stop()
-
-
-def replicas(cluster: Any) -> list[psutil.Process]:
-    """The processes of our replicas, without those of the application for bulk work."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any("ServeReplica:compass:" in part for part in process.info["cmdline"] or ())
-    ]
 
 
 def test_an_upload_and_its_answers_are_those_of_the_local_pool(
@@ -139,12 +78,12 @@ def test_neither_torch_nor_ray_is_in_the_http_process(remote: RunningService) ->
 
 
 def test_a_replica_that_is_killed_is_replaced_and_no_answer_is_wrong(
-    cluster: Any, local: RunningService, remote: RunningService
+    local: RunningService, remote: RunningService
 ) -> None:
     there = remote.upload(encoded(photo(180, 120), "PNG"), widths="60,90")
     path = f"/images/{there['id']}?width=70&format=png"
     expected = local.client.get(path).content
-    (victim,) = replicas(cluster)
+    (victim,) = replicas()
     os.kill(victim.pid, signal.SIGKILL)
 
     def healed() -> bool:
@@ -157,12 +96,14 @@ def test_a_replica_that_is_killed_is_replaced_and_no_answer_is_wrong(
         return False
 
     seconds_until(healed, HEAL_SECONDS)
-    assert replicas(cluster)[0].pid != victim.pid
+    assert replicas()[0].pid != victim.pid
 
 
 def test_without_the_cluster_requests_get_503_at_once_until_it_is_back(
-    cluster: Any, local: RunningService, remote: RunningService
+    cluster: Any, local: RunningService, remote: RunningService, on_cluster: OnCluster
 ) -> None:
+    """Unless a worker of their own takes its place."""
+    cautious = on_cluster(engine_fallback="local")
     seconds_until(lambda: remote.client.get("/readyz").status_code == 200, HEAL_SECONDS)
     there = remote.upload(encoded(photo(160, 100), "PNG"), widths="60")
     path = f"/images/{there['id']}?width=50&format=png"
@@ -174,6 +115,8 @@ def test_without_the_cluster_requests_get_503_at_once_until_it_is_back(
     assert time.monotonic() - start < 2
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
     assert remote.client.get(f"/images/{there['id']}/info").status_code == 200
-    tried(lambda: cluster.add_node(**NODE, num_cpus=1))
+    seconds_until(lambda: cautious.client.get(path).status_code == 200, HEAL_SECONDS)
+    assert cautious.client.get(path).content == local.client.get(path).content
+    worker_node(cluster)
     seconds_until(lambda: remote.client.get("/readyz").status_code == 200, HEAL_SECONDS)
     assert remote.client.get(path).content == local.client.get(path).content

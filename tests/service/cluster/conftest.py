@@ -1,0 +1,55 @@
+"""A service on a real Ray cluster of two nodes on this machine, beside one with its own workers."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.service.cluster.nodes import NODE, tried, worker_node
+from tests.service.running import RunningService
+
+OnCluster = Callable[..., RunningService]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head without cores, and a node with one."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    head = {**NODE, "num_cpus": 0}
+    made = tried(lambda: cluster_utils.Cluster(initialize_head=True, head_node_args=head))
+    worker_node(made)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A service with a worker of its own, whose store the others share."""
+    running = RunningService(tmp_path_factory.mktemp("local"), cache_bytes=0)
+    yield running.start()
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def on_cluster(
+    cluster: Any, local: RunningService, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OnCluster]:
+    """Starts services that work on the cluster, with more settings."""
+    started: list[RunningService] = []
+
+    def start(**settings: Any) -> RunningService:
+        folder = tmp_path_factory.mktemp("remote")
+        store = f"unix://{local.folder}/data/valkey.sock"
+        common = {"engine": "ray", "ray_address": cluster.address, "redis_url": store, "cache_bytes": 0}
+        started.append(RunningService(folder, **{**common, "read_deadline": 120, **settings}))
+        return started[-1].start()
+
+    yield start
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def remote(on_cluster: OnCluster) -> RunningService:
+    """A service that works on the cluster."""
+    return on_cluster()
