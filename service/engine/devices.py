@@ -9,11 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from service.errors import ServiceError
-from service.settings import Settings
+from service.settings import MIB, Settings
 
 CUDA_PIPELINES = 2
 """Batches at once in a CUDA worker: one on the device while another is read or written."""
 CUDA_BATCH = 16
+LARGE_BLOCK = 8 * MIB
+"""Bytes from which on memory comes from the system and goes back to it at once. glibc would raise that with
+use, to 32 MiB, and keep what is smaller: up to 100 MB more at 12 megapixels, for 5 % of the time."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def places(
             "MKL_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
             "NUMBA_NUM_THREADS": threads,
+            "MALLOC_MMAP_THRESHOLD_": str(LARGE_BLOCK),
         }
         if devices:
             found.append(Place(index, own, pipelines=CUDA_PIPELINES, batch=CUDA_BATCH))

@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 
 from model.stream.ladder import Ladder
+from service.engine.devices import LARGE_BLOCK
 from service.engine.pool import Pool
 from service.errors import (
     BadPicture,
@@ -129,6 +130,7 @@ async def test_workers_get_their_environment_and_no_secrets(
     body = await answer(pool, render())
     assert body["environment"]["OMP_NUM_THREADS"] == "3"
     assert body["environment"]["CUDA_VISIBLE_DEVICES"] == ""
+    assert int(body["environment"]["MALLOC_MMAP_THRESHOLD_"]) == LARGE_BLOCK
     assert body["secrets"] == []
     assert body["settings"] == [
         "device", "gamut", "graphics", "max_pixels", "niceness", "profile", "worker_cache_bytes",
