@@ -129,7 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: AsyncExitStack) -> Context:
-    """Start store and pool; what was started is ended by the stack, last first."""
+    """Start store and engine; what was started is ended by the stack, last first."""
     log.info("reads %s", ", ".join(readable_formats()))
     url, disk = settings.redis_url, None
     if url is None:
@@ -144,11 +144,11 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     stack.push_async_callback(store.close)
     originals = originals_of(settings, store)
     log.info("starting the workers, which load the weights of %s", settings.profile)
-    pool = engine_of(settings)
-    stack.push_async_callback(pool.stop)
-    await pool.start()
-    metrics.registry.register(EngineGauges(lambda: pool.state))
-    model_id = pool.model_id.hex()
+    engine = engine_of(settings)
+    stack.push_async_callback(engine.stop)
+    await engine.start()
+    metrics.registry.register(EngineGauges(lambda: engine.state))
+    model_id = engine.model_id.hex()
     metrics.build.info({"version": _version(), "profile": settings.profile, "model": model_id})
     aside = Store(url, settings, Metrics(), disk)  # what is read in the background is no answer's bytes
     stack.push_async_callback(aside.close)
@@ -158,9 +158,9 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     if settings.cold:
         background.append(Cooling(aside, metrics, settings.cold_seconds).for_ever())
     if settings.refine != "off":
-        refining = Refining(aside, metrics, settings.refine, pool.refine)
-        background += [refining.for_ever() for _ in range(pool.refiners)]
-    library = Library(settings, store, pool, metrics, originals)
+        refining = Refining(aside, metrics, settings.refine, engine.refine)
+        background += [refining.for_ever() for _ in range(engine.refiners)]
+    library = Library(settings, store, engine, metrics, originals)
     purge = Purge(settings.purge_url, metrics) if settings.purge_url else None
     background.append(heed(library, metrics, purge))
     if purge is not None:
@@ -175,7 +175,7 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     jobs_here = Jobs(store.jobs, settings.drain_seconds)
     stack.push_async_callback(jobs_here.close)
     return Context(
-        settings, metrics, store, pool, library, slots, incoming, outgoing, repeats, presets, jobs_here
+        settings, metrics, store, engine, library, slots, incoming, outgoing, repeats, presets, jobs_here
     )
 
 

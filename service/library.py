@@ -117,14 +117,14 @@ class Library:
         self,
         settings: Settings,
         store: Store,
-        pool: Engine,
+        engine: Engine,
         metrics: Metrics,
         originals: Originals | None = None,
     ) -> None:
         """``originals``: where uploads are kept as they came, if they are."""
         self.settings = settings
         self.store = store
-        self.pool = pool
+        self.engine = engine
         self.metrics = metrics
         self.originals = originals
         self._answers: BoundedCache[tuple[str, str], FinishedOrder] = BoundedCache(settings.cache_bytes)
@@ -201,7 +201,7 @@ class Library:
     ) -> Record:
         cost = await asyncio.to_thread(upload_cost, job.data)
         told("coding", cost)
-        coded = await self.pool.upload(job, cost)
+        coded = await self.engine.upload(job, cost)
         told("storing", 0)
         header = read_header(coded.stream)
         facts = Facts(
@@ -323,7 +323,7 @@ class Library:
         """
         self.store.forget(pictures)
         self._answers.drop_where(lambda key: pictures is None or key[0] in pictures)
-        self.pool.forget(pictures)
+        self.engine.forget(pictures)
 
     def still_holds(self, order: Order) -> bool:
         """Whether the record that an order was made from is in memory, and the picture lives."""
@@ -365,7 +365,7 @@ class Library:
             return Render(plan, stream, alpha, b64decode(record.facts.profile), record.facts.credits)
 
         try:
-            rendered = await self.pool.carry_out(plan, cost, fetch)
+            rendered = await self.engine.carry_out(plan, cost, fetch)
         except DamagedStream as error:
             if error is told:  # the store knows
                 raise

@@ -26,7 +26,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the workers finish what they can while connections are closed; called once, by uvicorn."""
         context = getattr(self._app.state, "context", None)
-        draining = asyncio.create_task(context.pool.drain()) if context else None
+        draining = asyncio.create_task(context.engine.drain()) if context else None
         await super().shutdown(sockets)
         if draining:
             await draining

@@ -263,7 +263,7 @@ def _checked(number: int, result: object) -> Message:
 
 
 def _failure(number: int, detail: str) -> Failure:
-    return Failure(number, WorkerFailed.__name__, detail, 2.0)
+    return Failure.of(WorkerFailed(detail, retry_after=2), number)
 
 
 async def _main(descriptor: int, kind: type[Cluster]) -> None:

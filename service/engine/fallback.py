@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import replace
 
 from service.engine.interface import Engine, EngineState, Fetch
 from service.messages.jobs import Refine, Refined, Rendered, Upload, Uploaded
@@ -39,23 +38,7 @@ class WithFallback:
     @property
     def state(self) -> EngineState:
         """What both are doing, and what happened to both."""
-        first, second = self._first.state, self._second.state
-        return replace(
-            first,
-            waiting={lane: n + second.waiting[lane] for lane, n in first.waiting.items()},
-            running={lane: n + second.running[lane] for lane, n in first.running.items()},
-            workers=first.workers + second.workers,
-            memory=first.memory + second.memory,
-            restarts={
-                reason: first.restarts.get(reason, 0) + second.restarts.get(reason, 0)
-                for reason in {**first.restarts, **second.restarts}
-            },
-            retried=first.retried + second.retried,
-            refused=first.refused + second.refused,
-            late=first.late + second.late,
-            abandoned=first.abandoned + second.abandoned,
-            quarantined=first.quarantined + second.quarantined,
-        )
+        return self._first.state.with_that_of(self._second.state)
 
     async def start(self) -> None:
         """Start both."""

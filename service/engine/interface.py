@@ -1,8 +1,8 @@
 """What the library asks of whoever does the work, be it the pool of this machine or a cluster."""
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
 from service.engine.ticket import LaneName
 from service.messages.jobs import Refine, Refined, Render, Rendered, Upload, Uploaded
@@ -29,6 +29,18 @@ class EngineState:
     late: int
     abandoned: int
     quarantined: int
+
+    def with_that_of(self, other: "EngineState") -> "EngineState":
+        """What both are doing, and what happened to both."""
+        names = [field.name for field in fields(self)]
+        return EngineState(**{name: _sum(getattr(self, name), getattr(other, name)) for name in names})
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Of numbers, or of the numbers under each key."""
+    if isinstance(one, dict):
+        return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
+    return one + other
 
 
 class Engine(Protocol):

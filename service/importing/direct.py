@@ -73,7 +73,7 @@ class Direct:
             try:
                 record, _ = await self._library.keep(data, told=told, **coding)
             except (StoreUnavailable, WorkerFailed) as error:
-                if isinstance(error, WorkerFailed) and self._library.pool.ready:
+                if isinstance(error, WorkerFailed) and self._library.engine.ready:
                     raise  # a worker was there, and could not
                 await asyncio.sleep(AGAIN_SECONDS)
             else:

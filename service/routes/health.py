@@ -27,7 +27,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", summary="Ready for work", responses=documented(503), response_model=None)
 async def readyz(context: ServiceContext) -> Response | dict[str, str]:
     """Green when the store answers and a worker is ready."""
-    if not context.pool.ready:
+    if not context.engine.ready:
         return problem(503, "Not ready", "no worker is ready", {"Retry-After": "2"})
     try:
         async with asyncio.timeout(READY_SECONDS):

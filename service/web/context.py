@@ -37,7 +37,7 @@ class Context:
     settings: Settings
     metrics: Metrics
     store: Store
-    pool: Engine
+    engine: Engine
     library: Library
     upload_slots: Semaphore
     incoming: Incoming

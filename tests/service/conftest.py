@@ -85,7 +85,7 @@ async def serve() -> AsyncIterator[Serve]:
                 chosen,
                 library.metrics,
                 library.store,
-                library.pool,
+                library.engine,
                 library,
                 upload_slots=Semaphore(chosen.max_uploads),
                 incoming=incoming_of(chosen),

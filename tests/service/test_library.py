@@ -91,8 +91,8 @@ async def make(valkey: EmbeddedValkey) -> AsyncIterator[Make]:
 
 
 def workers(library: Library) -> Workers:
-    assert isinstance(library.pool, Workers)
-    return library.pool
+    assert isinstance(library.engine, Workers)
+    return library.engine
 
 
 def value(library: Library, name: str, **labels: str) -> float:

@@ -8,7 +8,7 @@ from tests.service.routes.test_images import problem
 async def test_alive_whatever_else_is_broken(serve):
     client, library = serve()
     library.store.down = True
-    library.pool.ready = False
+    library.engine.ready = False
     assert (await client.get("/healthz")).json() == {"status": "ok"}
 
 
@@ -17,7 +17,7 @@ async def test_alive_whatever_else_is_broken(serve):
 )
 async def test_ready_needs_a_worker_and_the_store(serve, ready, down, status):
     client, library = serve()
-    library.store.down, library.pool.ready = down, ready
+    library.store.down, library.engine.ready = down, ready
     answer = await client.get("/readyz")
     assert answer.status_code == status
     if status == 503:
