@@ -36,9 +36,3 @@ def test_a_folder_without_marked_pictures_is_told(tmp_path, capsys):
     with pytest.raises(SystemExit):
         focus.main(["--data", str(tmp_path), "--out", str(tmp_path)])
     assert "none of the pictures" in capsys.readouterr().err
-
-
-def test_marks_are_inside_their_pictures():
-    for left, top, right, bottom in (TRAINING | KODAK).values():
-        assert 0 <= left < right <= 1
-        assert 0 <= top < bottom <= 1
