@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from selenium.webdriver import Chrome, Keys
+from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
@@ -240,6 +240,53 @@ def test_the_keyboard_alone_goes_on_back_and_out(
     until(browser, f"location.hash === '#{opened}'")
     body.send_keys(Keys.ESCAPE)
     until(browser, "viewer.hidden && location.hash === ''")
+
+
+def reached(browser: Chrome, selector: str) -> None:
+    """Press Tab until the focus is on what the selector names, and can be seen there."""
+    for _ in range(200):
+        if browser.execute_script("return document.activeElement.matches(arguments[0])", selector):
+            assert browser.execute_script("return document.activeElement.matches(':focus-visible')")
+            return
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+    raise AssertionError(f"Tab does not get to {selector}")
+
+
+def press(browser: Chrome, *keys: str) -> None:
+    """Press keys, wherever the focus is."""
+    ActionChains(browser).send_keys(*keys).perform()
+
+
+def test_a_picture_is_found_opened_named_compared_and_deleted_without_a_mouse(
+    browser: Chrome, service: RunningService
+) -> None:
+    picture = service.upload(encoded(photo(240, 160, 654), "PNG"), name="harbour")["id"]
+    browser.get(service.url)
+    tile = f"[data-id='{picture}'] .tile"
+    until(browser, f"document.querySelector(`{tile}`)")
+    reached(browser, "#file")  # uploads are in reach, too: Enter opens the system's own window
+    reached(browser, "#search")
+    press(browser, "harb")
+    until(browser, "document.querySelectorAll('.tile').length === 1")
+    reached(browser, tile)
+    press(browser, Keys.ENTER)
+    until(browser, "picture.naturalWidth > 0 && document.activeElement.id === 'viewer-title'")
+    reached(browser, "[name=mode]")
+    press(browser, Keys.ARROW_RIGHT)
+    until(browser, "!document.getElementById('compare-controls').hidden")
+    reached(browser, "#split")
+    press(browser, Keys.HOME)
+    assert browser.execute_script("return document.getElementById('split').value") == "0"
+    reached(browser, "#name")
+    press(browser, Keys.END, " at dawn", Keys.ENTER)
+    until(browser, "document.getElementById('viewer-title').textContent === 'harbour at dawn'")
+    reached(browser, "#delete")
+    press(browser, Keys.ENTER)
+    until(browser, "document.getElementById('confirm').open")
+    reached(browser, "#confirm [value=yes]")
+    press(browser, Keys.ENTER)
+    until(browser, "viewer.hidden")
+    assert service.client.get(f"/images/{picture}/info").status_code == 404
 
 
 def test_a_picture_is_named(browser: Chrome, service: RunningService, opened: str) -> None:
