@@ -80,7 +80,7 @@ bench-answers: setup-dev ## bytes of default answers beside files of the origina
 bench-drawings: setup-dev ## what pictures that are no photographs are kept as
 	$(BIN)/python -m benchmarks.quality.drawings $(if $(filter file,$(origin DATA)),,--data $(DATA)) --profile $(PROFILE) --out $(OUT)/drawings $(OPTIONS)
 
-bench-focus: setup-dev ## what focus=auto is worth (DATA: Kodak)
+bench-focus: setup-dev ## what focus=auto is worth (DATA: photographs that are marked)
 	$(BIN)/python -m benchmarks.quality.focus --data $(DATA) --out $(OUT)/focus $(OPTIONS)
 
 crops: setup-dev ## crops beside AVIF and JPEG for docs/images (DATA: Kodak)

@@ -1,6 +1,7 @@
-"""What ``focus=auto`` is worth: how much of the subject is seen, `make bench-focus DATA=KODAK`.
+"""What ``focus=auto`` is worth: how much of the subject is seen, `make bench-focus DATA=PHOTOS`.
 
-The subjects of 17 pictures of Kodak were marked by hand. Each picture is cut as ``fit=cover`` does, to boxes
+The subjects of some photographs were marked by hand (:mod:`benchmarks.quality.subjects`); those that are in
+the folder are measured, training photographs or Kodak. Each picture is cut as ``fit=cover`` does, to boxes
 of 1:2, 1:1 and 2:1, around the middle and around the salient point; and once more each part of 70 % of it
 that has most of the subject, since photographers put subjects into the middle and sites' authors do not. What
 is told is the share of the subject that is seen, of what could be seen at best.
@@ -13,30 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.measure.report import finish, table
+from benchmarks.quality.subjects import KODAK, TRAINING, Area
 from service.worker.saliency import Point, salient_point
 
-Area = tuple[float, float, float, float]
-"""Left, top, right and bottom, as shares of width and height."""
-
-SUBJECTS: dict[str, Area] = {
-    "kodim02": (0.29, 0.37, 0.40, 0.55),
-    "kodim03": (0.10, 0.15, 0.92, 0.80),
-    "kodim04": (0.25, 0.30, 0.75, 0.78),
-    "kodim06": (0.17, 0.35, 0.72, 0.75),
-    "kodim07": (0.44, 0.28, 0.62, 0.62),
-    "kodim09": (0.22, 0.15, 0.95, 0.88),
-    "kodim11": (0.38, 0.10, 0.80, 0.78),
-    "kodim12": (0.29, 0.12, 0.52, 0.78),
-    "kodim14": (0.02, 0.20, 0.86, 0.85),
-    "kodim15": (0.38, 0.10, 0.98, 0.85),
-    "kodim17": (0.32, 0.08, 0.95, 0.50),
-    "kodim18": (0.42, 0.20, 0.90, 0.97),
-    "kodim19": (0.50, 0.15, 0.75, 0.70),
-    "kodim20": (0.08, 0.10, 0.80, 0.92),
-    "kodim21": (0.40, 0.15, 0.66, 0.62),
-    "kodim22": (0.25, 0.12, 0.65, 0.68),
-    "kodim23": (0.08, 0.20, 0.95, 1.00),
-}
 SHAPES = (0.5, 1.0, 2.0)
 """Width by height of what is cut out."""
 PART, MOST = 0.7, 0.8
@@ -73,14 +53,15 @@ def parts(image: Image.Image, subject: Area) -> Iterator[tuple[Image.Image, Area
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and report; ``arguments`` instead of the command line's."""
     parser = argparse.ArgumentParser(prog="make bench-focus", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with pictures of Kodak (PNG)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of photographs that are marked")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the table")
     options = parser.parse_args(arguments)
     shares: dict[str, dict[str, list[float]]] = {}
-    for name, subject in SUBJECTS.items():
-        path = options.data / f"{name}.png"
-        if not path.is_file():
-            continue
+    marked = {options.data / name: subject for name, subject in (TRAINING | KODAK).items()}
+    found_here = {path: subject for path, subject in marked.items() if path.is_file()}
+    if not found_here:
+        parser.error(f"{options.data} has none of the pictures whose subjects are marked")
+    for path, subject in found_here.items():
         image = Image.open(path).convert("RGB")
         cases = [("whole", image, subject), *(("part", *one) for one in parts(image, subject))]
         for kind, shown, where in cases:
@@ -96,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         for kind, ways in shares.items()
     ]
-    head = list(rows[0]) if rows else []
+    head = list(rows[0])
     text = ["# Share of the subject that is seen, in %", table(head, [list(row.values()) for row in rows])]
     options.out.mkdir(parents=True, exist_ok=True)
     finish(options.out, "focus", text, {"rows": rows})

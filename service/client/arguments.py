@@ -1,6 +1,7 @@
 """Numbers on a command line, as argparse reads them: each raises ArgumentTypeError for what it is not."""
 
 import argparse
+from typing import Literal
 
 
 def whole(text: str) -> int:
@@ -22,3 +23,16 @@ def quality(text: str) -> int:
 def widths(text: str) -> tuple[int, ...]:
     """Widths in pixels with commas between them."""
     return tuple(whole(part.strip()) for part in text.split(","))
+
+
+def focus(text: str) -> tuple[float, float] | Literal["auto"]:
+    """Two shares, 0 to 1, of a picture's width and height; or ``auto``."""
+    if text == "auto":
+        return "auto"
+    try:
+        across, down = (float(part) for part in text.split(","))
+    except ValueError:
+        across = down = -1.0
+    if not (0 <= across <= 1 and 0 <= down <= 1):
+        raise argparse.ArgumentTypeError("the focus is auto, or two shares of 0 to 1, such as 0.3,0.6")
+    return across, down

@@ -21,6 +21,7 @@ from service.engine.devices import refining_place
 from service.engine.refiner import Refiner
 from service.errors import BadParameter, NotFound
 from service.interleaving import interleaved
+from service.library import Keeping
 from service.messages.jobs import Refine, Refined
 from service.metrics import Metrics
 from service.planning.identity import is_picture_id, picture_id, upload_digest
@@ -50,8 +51,10 @@ class Tally(Sum):
 
 def run(options: argparse.Namespace) -> int:
     """Refine what the arguments name; 0 if nothing failed, else 1. Raises ServiceError and OSError."""
-    if options.folder is None and (options.quality or options.widths or options.max_width):
-        raise BadParameter("--quality, --widths and --max-width are those of uploads: they need --from")
+    of_uploads = ("quality", "widths", "max_width", "focus", "metadata", "frame")
+    for name in of_uploads if options.folder is None else ():
+        if getattr(options, name) is not None:
+            raise BadParameter(f"--{name.replace('_', '-')} is that of uploads: it needs --from")
     if options.folder is not None and not options.folder.is_dir():
         raise NotADirectoryError(None, "not a folder", str(options.folder))
     for picture in options.pictures:
@@ -124,7 +127,9 @@ async def _from_folder(
     at_once: int,
 ) -> AsyncIterator[Outcome]:
     """Refine what was uploaded from a folder with these parameters, so many at once; the outcomes."""
-    how = (options.quality or settings.quality, settings.ladder_of(options.widths), options.max_width)
+    keeping = Keeping(options.focus, options.metadata == "copyright", options.frame is not None)
+    ladder = settings.ladder_of(options.widths)
+    how = (options.quality or settings.quality, ladder, options.max_width, keeping.identity)
     files = list(picture_files(options.folder))
     shown.begin(len(files))
     left = iter(files)

@@ -110,10 +110,11 @@ export class Gallery {
     this.#countChosen();
   }
 
-  /** Shows an error above the end of the gallery. */
+  /** Shows an error at the end of the gallery, and the person that end. */
   report(error) {
     this.#problem.textContent = error.message;
     this.#problem.hidden = false;
+    this.#problem.scrollIntoView({ block: "nearest" });
   }
 
   add(info) {

@@ -65,6 +65,9 @@ export class Viewer {
     find("next").addEventListener("click", () => onStep(1));
     find("close").addEventListener("click", () => onClose());
     find("fullscreen").addEventListener("click", () => this.#fullScreen());
+    find("stage").addEventListener("fullscreenchange", () => {
+      if (this.#info) this.#mode(Math.max(this.#width, this.#widthSeen()));
+    });
     find("zoom").addEventListener("click", () => this.#zoom.open(this.#info.id));
     find("name-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -99,8 +102,7 @@ export class Viewer {
     find("left-width").selectedIndex = 0;
     find("right-width").selectedIndex = widths.length - 1;
     this.#root.querySelector("[name=mode][value=one]").checked = true;
-    const pixels = Math.round(find("stage").clientWidth * Math.min(2, window.devicePixelRatio));
-    this.#mode(Math.min(info.width, pixels));
+    this.#mode(this.#widthSeen());
     this.#comparison.open(info, originals.get(info.id));
   }
 
@@ -124,6 +126,11 @@ export class Viewer {
     if (event.target.closest("input, select, textarea, [tabindex='0']")) return;
     if (event.key === "ArrowLeft") this.onStep(-1);
     if (event.key === "ArrowRight") this.onStep(1);
+  }
+
+  /** The width at which the stage shows a picture, in pixels of the screen, of which two a CSS pixel are enough. */
+  #widthSeen() {
+    return Math.min(this.#info.width, Math.round(find("stage").clientWidth * Math.min(2, window.devicePixelRatio)));
   }
 
   async #fullScreen() {

@@ -14,7 +14,7 @@ _SCALES = ((2, 6), (2, 10), (4, 12), (4, 20))
 """Radii of what stands out and of what is around it, in pixels of that."""
 _SHARPNESS = 3
 """How much more what stands out most counts than the rest."""
-_MIDDLE = 0.4
+_MIDDLE = 0.25
 """Standard deviation of the weight of the middle, in edges of the picture."""
 
 Point = tuple[float, float]

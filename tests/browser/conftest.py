@@ -32,7 +32,8 @@ def browser(tmp_path: Path) -> Iterator[Chrome]:
         pytest.skip("chromium and chromedriver are not installed (Debian: chromium chromium-driver)")
     options = ChromeOptions()
     options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"):
+    profile, screen = f"--user-data-dir={tmp_path}", "--screen-info={1920x1080}"
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", screen, profile):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     window = webdriver.Chrome(options=options, service=ChromeService(driver))

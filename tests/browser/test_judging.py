@@ -4,16 +4,19 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from selenium.webdriver import Chrome, Keys
+from PIL import Image
+from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 from tests.browser.npm import script_of
-from tests.browser.test_page import text, until
+from tests.browser.test_page import SECONDS, text, until
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
@@ -43,11 +46,15 @@ def opened(browser: Chrome, service: RunningService, picture_file: Path) -> str:
     return str(picture)
 
 
-def compared(browser: Chrome) -> tuple[str, str]:
+def compared(browser: Chrome, seconds: float = SECONDS) -> tuple[str, str]:
     """What is said of both sides, once they are there."""
-    until(browser, "!document.getElementById('original-stage').hidden")
-    until(browser, "document.getElementById('original-busy').textContent === '' "
-                   "&& document.getElementById('original-b').naturalWidth > 0")  # fmt: skip
+    until(browser, "!document.getElementById('original-stage').hidden", seconds)
+    until(
+        browser,
+        "document.getElementById('original-busy').textContent === '' "
+        "&& document.getElementById('original-b').naturalWidth > 0",
+        seconds,
+    )
     return text(browser, "original-text-a"), text(browser, "original-text-b")
 
 
@@ -78,6 +85,72 @@ def test_the_comparison_is_zoomed_and_its_slider_moved(browser: Chrome, opened: 
     split.send_keys(Keys.HOME)
     clip = "getComputedStyle(document.getElementById('original-a')).clipPath"
     assert "100%" in until(browser, clip)
+
+
+@pytest.fixture(scope="module")
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A service with the layers that it has unless it is told otherwise."""
+    running = RunningService(tmp_path_factory.mktemp("roomy"))
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+def on_screen(browser: Chrome) -> np.ndarray:
+    """The pixels of the comparison, as far as they are seen: int, (height, width, 3)."""
+    seen = browser.find_element(By.ID, "original-pan").screenshot_as_png
+    return np.asarray(Image.open(BytesIO(seen)).convert("RGB")).astype(int)
+
+
+def test_24_megapixels_are_compared_pixel_by_pixel(
+    browser: Chrome, roomy: RunningService, tmp_path: Path
+) -> None:
+    minutes = 600
+    picture = photo(6000, 4000, 24)
+    file = tmp_path / "large.jpg"
+    picture.save(file, quality=92)
+    decoded = np.asarray(Image.open(file)).astype(int)
+    browser.get(roomy.url)
+    browser.find_element(By.ID, "file").send_keys(str(file))
+    until(browser, "location.hash.slice(1)", minutes)
+    right = compared(browser, minutes)[1]
+    assert 25 < float(right.split(", ")[-1].removesuffix(" dB")) < 60
+    Select(browser.find_element(By.ID, "original-zoom")).select_by_value("1")
+    pan = browser.find_element(By.ID, "original-pan")
+    sheet = "document.getElementById('original-sheet')"
+    assert browser.execute_script(f"return [{sheet}.clientWidth, {sheet}.clientHeight]") == [6000, 4000]
+    browser.execute_script("arguments[0].scrollIntoView(); arguments[0].scrollTo(3210, 1987)", pan)
+    x, y, border = browser.execute_script(
+        "return [arguments[0].scrollLeft, arguments[0].scrollTop, arguments[0].clientLeft]", pan
+    )
+    assert (x, y) == (3210, 1987)
+    split = browser.find_element(By.ID, "original-split")
+    for key, least, most in ((Keys.END, 0, 1), (Keys.HOME, 0.1, 12)):  # the original, then what is stored
+        split.send_keys(key)
+        seen = on_screen(browser)[border:, border:][:300, :600]
+        off = np.abs(seen - decoded[y : y + seen.shape[0], x : x + seen.shape[1]]).mean()
+        assert least <= off < most
+
+
+def test_full_screen_shows_the_picture_as_large_as_the_screen(browser: Chrome, roomy: RunningService) -> None:
+    picture = roomy.upload(encoded(photo(2400, 1600, 55), "JPEG"), name="wide")
+    browser.set_window_size(1700, 1000)
+    browser.get(f"{roomy.url}/#{picture['id']}")
+    until(browser, "picture.naturalWidth > 0")
+    before = browser.execute_script("return picture.naturalWidth")
+    browser.find_element(By.ID, "fullscreen").click()
+    until(browser, "document.fullscreenElement?.id === 'stage'")
+    until(browser, "stage.clientWidth === innerWidth && stage.clientHeight === innerHeight")
+    assert before < browser.execute_script("return innerWidth") < 2400
+    until(browser, "picture.naturalWidth === innerWidth * devicePixelRatio")
+    fitted = "getComputedStyle(picture).objectFit"
+    assert browser.execute_script(f"return {fitted}") == "contain"
+    body = browser.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.ARROW_RIGHT)  # is the browser's, here
+    assert browser.execute_script("return location.hash") == f"#{picture['id']}"
+    browser.execute_script("return document.exitFullscreen()")  # as Escape does, which drivers do not send
+    until(browser, "document.fullscreenElement === null && !viewer.hidden")
 
 
 def test_a_stored_picture_is_compared_with_the_file_that_is_chosen_again(
@@ -167,6 +240,53 @@ def test_the_keyboard_alone_goes_on_back_and_out(
     until(browser, f"location.hash === '#{opened}'")
     body.send_keys(Keys.ESCAPE)
     until(browser, "viewer.hidden && location.hash === ''")
+
+
+def reached(browser: Chrome, selector: str) -> None:
+    """Press Tab until the focus is on what the selector names, and can be seen there."""
+    for _ in range(200):
+        if browser.execute_script("return document.activeElement.matches(arguments[0])", selector):
+            assert browser.execute_script("return document.activeElement.matches(':focus-visible')")
+            return
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+    raise AssertionError(f"Tab does not get to {selector}")
+
+
+def press(browser: Chrome, *keys: str) -> None:
+    """Press keys, wherever the focus is."""
+    ActionChains(browser).send_keys(*keys).perform()
+
+
+def test_a_picture_is_found_opened_named_compared_and_deleted_without_a_mouse(
+    browser: Chrome, service: RunningService
+) -> None:
+    picture = service.upload(encoded(photo(240, 160, 654), "PNG"), name="harbour")["id"]
+    browser.get(service.url)
+    tile = f"[data-id='{picture}'] .tile"
+    until(browser, f"document.querySelector(`{tile}`)")
+    reached(browser, "#file")  # uploads are in reach, too: Enter opens the system's own window
+    reached(browser, "#search")
+    press(browser, "harb")
+    until(browser, "document.querySelectorAll('.tile').length === 1")
+    reached(browser, tile)
+    press(browser, Keys.ENTER)
+    until(browser, "picture.naturalWidth > 0 && document.activeElement.id === 'viewer-title'")
+    reached(browser, "[name=mode]")
+    press(browser, Keys.ARROW_RIGHT)
+    until(browser, "!document.getElementById('compare-controls').hidden")
+    reached(browser, "#split")
+    press(browser, Keys.HOME)
+    assert browser.execute_script("return document.getElementById('split').value") == "0"
+    reached(browser, "#name")
+    press(browser, Keys.END, " at dawn", Keys.ENTER)
+    until(browser, "document.getElementById('viewer-title').textContent === 'harbour at dawn'")
+    reached(browser, "#delete")
+    press(browser, Keys.ENTER)
+    until(browser, "document.getElementById('confirm').open")
+    reached(browser, "#confirm [value=yes]")
+    press(browser, Keys.ENTER)
+    until(browser, "viewer.hidden")
+    assert service.client.get(f"/images/{picture}/info").status_code == 404
 
 
 def test_a_picture_is_named(browser: Chrome, service: RunningService, opened: str) -> None:

@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SECONDS = 120
 
 
-def until(browser: Chrome, script: str) -> Any:
+def until(browser: Chrome, script: str, seconds: float = SECONDS) -> Any:
     """What the JavaScript expression becomes once it is true."""
-    return WebDriverWait(browser, SECONDS, 0.1).until(lambda b: b.execute_script(f"return {script}"), script)
+    return WebDriverWait(browser, seconds, 0.1).until(lambda b: b.execute_script(f"return {script}"), script)
 
 
 def text(browser: Chrome, element_id: str) -> str:

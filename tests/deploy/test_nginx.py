@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.deploy.front import BROWSERS, OLDER
 from tests.deploy.nginx import Nginx
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
@@ -106,6 +107,35 @@ def test_formats_that_accept_chose_are_kept_apart(site: Site) -> None:
             answer = site.client.get(path, headers={"Accept": accept})
             assert answer.headers["Content-Type"] == accept
     assert answer.headers["X-Cache"] == "HIT"
+
+
+@pytest.mark.parametrize(("number", "browsers", "media"), [(50, BROWSERS, "avif"), (51, OLDER, "webp")])
+def test_browsers_share_one_copy(site: Site, number: int, browsers: dict[str, str], media: str) -> None:
+    path = site.upload(number) + "?width=50"
+    coding = {"Accept-Encoding": "gzip, deflate, br, zstd"}
+    answers = [site.client.get(path, headers={"Accept": accept, **coding}) for accept in browsers.values()]
+    assert [answer.headers["X-Cache"] for answer in answers] == ["MISS"] + ["HIT"] * (len(browsers) - 1)
+    assert {answer.headers["Content-Type"] for answer in answers} == {f"image/{media}"}
+    assert {answer.headers["Vary"] for answer in answers} == {"Accept"}  # for the caches of browsers
+    assert site.client.get(path, headers={"Accept": "image/png"}).headers["Content-Type"] == "image/png"
+
+
+def test_a_description_is_kept_with_and_without_gzip(site: Site) -> None:
+    path = site.upload(52) + "/info"
+    for coding in ("gzip, br", "identity"):
+        for _ in range(2):
+            answer = site.client.get(path, headers={"Accept-Encoding": coding})
+            assert answer.headers.get("Content-Encoding", "identity") == coding.split(",")[0]
+            assert answer.json()["width"] == 90
+
+
+def test_uploads_may_be_as_large_as_the_service_allows(site: Site) -> None:
+    headers = {**KEY, "Content-Type": "image/jpeg"}
+    for size, status in ((64 << 20, 415), ((64 << 20) + 1, 413), (66 << 20, 413)):
+        answer = site.client.post("/images", content=bytes(size), headers=headers)
+        assert answer.status_code == status
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["status"] == status
 
 
 def test_a_client_that_has_it_gets_304(site: Site) -> None:

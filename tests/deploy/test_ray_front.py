@@ -10,7 +10,10 @@ import pytest
 
 from tests.deploy.shipped import DOCKER
 
-STAY = 'trap "echo {name} ended >> {log}; kill $!; exit {status}" TERM; sleep 60 & wait $!\n'
+STAY = (
+    'sleep 60 & trap "echo {name} ended >> {log}; kill $!; exit {status}" TERM; touch {log}.{name}; wait $!\n'
+)
+"""Lives until it is told to end, for which it is ready once the file with its name is there."""
 
 
 def programs(folder: Path, node: str, front: str) -> tuple[dict[str, str], Path]:
@@ -28,7 +31,8 @@ def started(environment: dict[str, str]) -> subprocess.Popen[bytes]:
 
 
 def test_a_node_that_ends_ends_the_service(tmp_path: Path) -> None:
-    environment, log = programs(tmp_path, 'echo "$@" > {log}; exit 3', STAY.replace("{status}", "0"))
+    node = 'until [ -e {log}.compass ]; do sleep 0.05; done; echo "$@" > {log}; exit 3'
+    environment, log = programs(tmp_path, node, STAY.replace("{status}", "0"))
     assert started(environment).wait(30) == 3
     said = log.read_text()
     assert "--address=head:6379" in said
@@ -47,11 +51,11 @@ def test_a_service_that_ends_ends_the_node(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_who_is_told_to_end_ends_as_the_service_does(tmp_path: Path, status: int) -> None:
-    front = "touch {log}.up; " + STAY.replace("{status}", str(status))
+    front = STAY.replace("{status}", str(status))
     environment, log = programs(tmp_path, STAY.replace("{status}", "0"), front)
     process = started(environment)
     for _ in range(200):
-        if Path(f"{log}.up").exists():
+        if Path(f"{log}.compass").exists():
             break
         time.sleep(0.05)
     time.sleep(0.3)

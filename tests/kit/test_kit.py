@@ -172,5 +172,16 @@ def test_the_types_name_what_the_kit_exports(kit: Run) -> None:
     assert named == exported
 
 
+def test_the_package_has_all_that_it_names() -> None:
+    package = json.loads((KIT / "package.json").read_text())
+    named = [
+        path
+        for one in package["exports"].values()
+        for path in ([one] if isinstance(one, str) else one.values())
+    ]
+    assert all((KIT / path).is_file() for path in named)
+    assert all((KIT / path).exists() for path in package["files"])
+
+
 def _pixels(url: str) -> np.ndarray:
     return np.asarray(Image.open(BytesIO(b64decode(url.removeprefix("data:image/png;base64,")))))

@@ -126,4 +126,4 @@ const answer = (info) => pictureOf(info, 'A "red" boat & <sea>', "(max-width: 40
 @pytest.mark.parametrize("name", LOADERS)
 def test_loaders_are_short(name: str) -> None:
     code = re.sub(r"^\s*(//.*)?\n", "", (KIT / "loaders" / name).read_text(), flags=re.MULTILINE)
-    assert 3 <= len(code.splitlines()) <= 12
+    assert 3 <= len(code.splitlines()) <= 10

@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError
 
 import pytest
 
-from service.client.arguments import quality, whole, widths
+from service.client.arguments import focus, quality, whole, widths
 
 
 def test_numbers():
@@ -22,3 +22,13 @@ def test_what_is_no_quality_and_no_widths():
         quality("101")
     with pytest.raises(ArgumentTypeError, match="'x'"):
         widths("3,x")
+
+
+def test_a_focus():
+    assert (focus("0.30,.6"), focus("0,1"), focus("auto")) == ((0.3, 0.6), (0.0, 1.0), "auto")
+
+
+@pytest.mark.parametrize("text", ["", "0.5", "0.1,0.2,0.3", "1.1,0", "0,-0.1", "nan,0", "x,0", "Auto"])
+def test_what_is_no_focus(text):
+    with pytest.raises(ArgumentTypeError, match="two shares"):
+        focus(text)

@@ -9,6 +9,7 @@ import pytest
 from model.stream.container import read_header
 from service.cli import main
 from service.errors import WorkerFailed
+from service.library import Keeping
 from service.messages.jobs import Refine, Refined
 from service.planning.identity import picture_id, upload_digest
 from service.refining import command
@@ -110,6 +111,35 @@ async def test_from_a_folder(
     assert refiner.efforts == ["fast", "fast"]
 
 
+@pytest.mark.parametrize(
+    ("keeping", "arguments"),
+    [
+        (Keeping(focus=(0.3, 0.6)), ["--focus", "0.30,.6"]),
+        (Keeping(focus="auto"), ["--focus", "auto"]),
+        (Keeping(credits=True), ["--metadata", "copyright"]),
+        (Keeping(first_frame=True), ["--frame", "0"]),
+        (
+            Keeping(focus=(0.0, 1.0), credits=True, first_frame=True, name="for people"),
+            ["--focus", "0,1", "--metadata", "copyright", "--frame", "0"],
+        ),
+    ],
+)
+async def test_from_a_folder_that_was_uploaded_with_wishes(
+    store: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path, keeping: Keeping, arguments: list[str]
+) -> None:
+    """They are part of a picture's id: who names them finds it, and nobody takes another for it."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "0.jpg").write_bytes(UPLOADS[0])
+    wished = picture_id(upload_digest(UPLOADS[0]), 80, Settings().ladder_of(None), None, keeping.identity)
+    await store.put(Record(wished, read_header(STREAM), FACTS), STREAM, (), None)
+    assert await run("--from", str(folder)) == 0
+    assert "1 are not stored" in capsys.readouterr().out
+    assert await run("--from", str(folder), *arguments) == 0
+    assert "1 pictures refined" in capsys.readouterr().out
+    assert (await store.record(wished, fresh=True)).facts.refined is not None
+
+
 async def test_what_fails_is_told(
     store: Store, capsys: pytest.CaptureFixture[str], refiner: type[FakeRefiner]
 ) -> None:
@@ -128,7 +158,10 @@ async def test_what_others_refine_is_left_to_them(store: Store, capsys: pytest.C
     assert await store.waiting.renew(taken)
 
 
-@pytest.mark.parametrize("arguments", [["x"], ["--quality", "3"], ["--from", "/nowhere"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["x"], ["--quality", "3"], ["--focus", "auto"], ["--metadata", "copyright"], ["--from", "/nowhere"]],
+)
 async def test_wrong_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert await run(*arguments) == 1
     assert capsys.readouterr().err.startswith("compass: ")
