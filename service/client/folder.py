@@ -26,6 +26,8 @@ SUFFIXES = frozenset(
 )
 LINE_SECONDS = 10.0
 """Seconds from one line of progress to the next, where there is no terminal for a bar."""
+_MOST_NAME = 200
+"""Characters of a name that the service takes."""
 _FATAL = (0, 401, 403)
 """Statuses that every further file would get as well: no answer, no valid key."""
 
@@ -44,10 +46,13 @@ class Uploads(Protocol):
         self,
         picture: Path,
         *,
+        name: str | None = None,
         progress: Callable[[Progress], None] | None = None,
         **coding: Unpack[Coding],
     ) -> StoredPicture:
-        """Store a picture and tell how far it is, on any thread. Raises ClientError and OSError."""
+        """Store a picture, called ``name``, and tell how far it is, on any thread. Raises ClientError and
+        OSError.
+        """
 
 
 @dataclass
@@ -72,7 +77,8 @@ class Tally:
 
 
 def import_folder(client: Uploads, folder: Path, jobs: int = 2, **coding: Unpack[Coding]) -> Tally:
-    """Upload every picture below a folder, ``jobs`` at a time, with a progress bar on stderr.
+    """Upload every picture below a folder, ``jobs`` at a time, with a progress bar on stderr; each is called
+    as its file is.
 
     Files that are refused are named and left out. Ctrl-C ends it when the uploads under way are done. Raises
     ClientError when no file can be uploaded, at once where no service answers, and OSError.
@@ -102,7 +108,8 @@ def import_folder(client: Uploads, folder: Path, jobs: int = 2, **coding: Unpack
         while True:
             for file, mark in islice(waiting, jobs - len(running)):
                 hear = partial(stages.tell, file)
-                running[threads.submit(client.upload, file, progress=hear, **coding)] = file, mark
+                keep = partial(client.upload, file, name=_called(file), progress=hear, **coding)
+                running[threads.submit(keep)] = file, mark
             if not running:
                 return tally
             try:
@@ -157,6 +164,11 @@ def picture_files(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
         if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
             yield file
+
+
+def _called(file: Path) -> str:
+    """The name of a file as text: without bytes that are none, and no longer than the service takes it."""
+    return file.name.encode(errors="ignore").decode()[:_MOST_NAME]
 
 
 def _mark(client: Uploads, folder: Path, file: Path, coding: Coding) -> dict[str, Any]:

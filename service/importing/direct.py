@@ -10,7 +10,8 @@ from typing import TypeVar, Unpack
 from service.client.api import ClientError, Coding, Progress, Refused, StoredPicture
 from service.engine.choice import engine_of
 from service.errors import ServiceError, StoreUnavailable, WorkerFailed
-from service.library import Library, Told
+from service.library import Keeping, Library, Told
+from service.messages.text import on_one_line
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.by_hand import open_store
@@ -48,6 +49,7 @@ class Direct:
         self,
         picture: Path,
         *,
+        name: str | None = None,
         progress: Callable[[Progress], None] | None = None,
         **coding: Unpack[Coding],
     ) -> StoredPicture:
@@ -64,14 +66,14 @@ class Direct:
                 progress(Progress(stage, _PERCENT[stage]))
 
         try:
-            return self._wait(lambda: self._kept(data, coding, told))
+            return self._wait(lambda: self._kept(data, Keeping(name=on_one_line(name or "")), coding, told))
         except ServiceError as error:
             raise Refused(error.status, error.title, error.detail) from error
 
-    async def _kept(self, data: bytes, coding: Coding, told: Told) -> StoredPicture:
+    async def _kept(self, data: bytes, keeping: Keeping, coding: Coding, told: Told) -> StoredPicture:
         while True:
             try:
-                record, _ = await self._library.keep(data, told=told, **coding)
+                record, _ = await self._library.keep(data, told=told, keeping=keeping, **coding)
             except (StoreUnavailable, WorkerFailed) as error:
                 if isinstance(error, WorkerFailed) and self._library.engine.ready:
                     raise  # a worker was there, and could not

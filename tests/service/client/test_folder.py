@@ -32,3 +32,13 @@ def test_without_a_service_it_ends_at_once_and_writes_nothing(folder):
     with Client(f"http://127.0.0.1:{free_port()}", retries=1000) as nobody, pytest.raises(Unreachable):
         import_folder(nobody, folder)
     assert not (folder / LIST_NAME).exists()
+
+
+def test_pictures_are_called_as_their_files(service, client, tmp_path):
+    names = ["boat.png", "é" * 120 + ".png", b"caf\xe9.png".decode(errors="surrogateescape")]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(encoded(photo(60, 40, 900 + number), "PNG"))
+    tally = import_folder(client, tmp_path)
+    assert tally.stored == len(names)
+    found = service.client.get("/images", params={"limit": len(names)}).json()["images"]
+    assert {one["name"] for one in found} == {names[0], names[1], "caf.png"}

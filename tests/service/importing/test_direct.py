@@ -52,10 +52,10 @@ def file(folder: Path, data: bytes = b"upload") -> Path:
 
 async def test_a_picture_is_in_the_store(uploads: Direct, store: Store, tmp_path: Path) -> None:
     await threaded(uploads.find_service)
-    kept = await threaded(lambda: uploads.upload(file(tmp_path), quality=70))
+    kept = await threaded(lambda: uploads.upload(file(tmp_path), quality=70, name="by the\nsea"))
     record = await store.record(kept.id)
     assert (kept.width, kept.height, kept.bytes, kept.source_bytes) == (100, 80, record.bytes, 6)
-    assert record.facts.quality == 70
+    assert (record.facts.quality, record.facts.name) == (70, "by the sea")
 
 
 async def test_the_same_again_is_not_coded_again(uploads: Direct, workers: Crew, tmp_path: Path) -> None:
