@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.client.arguments import focus, quality, whole, widths
+from service.client.arguments import add_wishes, quality, whole, widths
 
 if TYPE_CHECKING:
     from model.stream.container import Header
@@ -128,12 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     refine.add_argument(
         "--from", dest="folder", type=Path, metavar="FOLDER", help="refine what was uploaded from a folder"
     )
-    refine.add_argument("--quality", type=quality, help="with --from: the quality of the uploads, 1-100")
-    refine.add_argument("--widths", type=widths, help="with --from: their layer widths in pixels")
-    refine.add_argument("--max-width", type=whole, help="with --from: their max_width in pixels")
-    refine.add_argument("--focus", type=focus, help="with --from: their focus, such as 0.3,0.6, or auto")
-    refine.add_argument("--metadata", choices=("none", "copyright"), help="with --from: their metadata")
-    refine.add_argument("--frame", choices=("0",), help="with --from: that they were sent with frame=0")
+    add_wishes(refine, "with --from, of the uploads: ")
     _add_engine(refine)
     refine.set_defaults(run=_refine)
 

@@ -58,6 +58,17 @@ class Keeping:
     first_frame: bool = False
     name: str = ""
 
+    @classmethod
+    def wished(
+        cls,
+        focus: Point | Literal["auto"] | None,
+        metadata: Literal["none", "copyright"] | None,
+        frame: Literal[0, "0"] | None,
+        name: str | None = None,
+    ) -> "Keeping":
+        """Of the parameters of an upload that are called so."""
+        return cls(focus, metadata == "copyright", frame is not None, name or "")
+
     @property
     def identity(self) -> dict[str, object]:
         """What of it is part of the picture's id; nothing if nothing is wished for."""

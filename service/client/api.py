@@ -70,12 +70,21 @@ class StoredPicture:
         return cls(**{name: facts[name] for name in names}, facts=facts)
 
 
+Focus = tuple[float, float] | Literal["auto"]
+Metadata = Literal["none", "copyright"]
+
+
 class Coding(TypedDict, total=False):
-    """How a picture is coded; what is unset is up to the service."""
+    """How a picture is coded, and what else is wished for of it, as :meth:`Client.upload` takes it; what is
+    unset is up to the service.
+    """
 
     quality: int | None
     widths: Sequence[int] | None
     max_width: int | None
+    focus: Focus | None
+    metadata: Metadata | None
+    frame: Literal[0] | None
 
 
 @dataclass(frozen=True)
@@ -140,8 +149,8 @@ class Client:
         widths: Sequence[int] | None = None,
         max_width: int | None = None,
         ttl: int | None = None,
-        focus: tuple[float, float] | Literal["auto"] | None = None,
-        metadata: Literal["none", "copyright"] | None = None,
+        focus: Focus | None = None,
+        metadata: Metadata | None = None,
         frame: Literal[0] | None = None,
         name: str | None = None,
         progress: Callable[[Progress], None] | None = None,

@@ -36,3 +36,17 @@ def focus(text: str) -> tuple[float, float] | Literal["auto"]:
     if not (0 <= across <= 1 and 0 <= down <= 1):
         raise argparse.ArgumentTypeError("the focus is auto, or two shares of 0 to 1, such as 0.3,0.6")
     return across, down
+
+
+def add_wishes(parser: argparse.ArgumentParser, when: str = "") -> None:
+    """How uploads are coded, and what else is wished for of them: what makes another picture of a file."""
+    parser.add_argument("--quality", type=quality, help=f"{when}1-100")
+    parser.add_argument("--widths", type=widths, help=f"{when}layer widths in pixels, such as 320,640,1280")
+    parser.add_argument("--max-width", type=whole, help=f"{when}pixels; wider pictures are made this wide")
+    parser.add_argument("--focus", type=focus, help=f"{when}what cuts keep in sight: 0.3,0.6, or auto")
+    parser.add_argument("--metadata", choices=("none", "copyright"), help=f"{when}whether makers are named")
+    parser.add_argument("--frame", type=int, choices=(0,), help=f"{when}0 takes the first of an animation")
+
+
+WISHES = ("quality", "widths", "max_width", "focus", "metadata", "frame")
+"""What :func:`add_wishes` adds, as keywords."""

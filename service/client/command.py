@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from service.client.api import Client, ClientError, Coding
-from service.client.arguments import quality, whole, widths
+from service.client.arguments import WISHES, add_wishes, whole
 from service.client.folder import Tally, import_folder
 
 
@@ -27,15 +28,13 @@ def main(argv: Sequence[str] | None = None, name: str | None = None) -> int:
 
 def coding_of(options: argparse.Namespace) -> Coding:
     """The keywords of uploads that the arguments of :func:`add_coding` tell."""
-    return {"quality": options.quality, "widths": options.widths, "max_width": options.max_width}
+    return cast(Coding, {name: getattr(options, name) for name in WISHES})
 
 
 def add_coding(parser: argparse.ArgumentParser) -> None:
     """What is uploaded, and how."""
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--quality", type=quality, help="1-100")
-    parser.add_argument("--widths", type=widths, help="layer widths in pixels, such as 320,640,1280")
-    parser.add_argument("--max-width", type=whole, help="pixels; wider pictures are made this wide")
+    add_wishes(parser)
 
 
 def told(folder: Path, work: Callable[[], Tally]) -> int:

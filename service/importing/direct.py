@@ -65,15 +65,18 @@ class Direct:
             if progress is not None:
                 progress(Progress(stage, _PERCENT[stage]))
 
+        wishes = coding.pop("focus", None), coding.pop("metadata", None), coding.pop("frame", None)
+        keeping = Keeping.wished(*wishes, on_one_line(name or ""))
         try:
-            return self._wait(lambda: self._kept(data, Keeping(name=on_one_line(name or "")), coding, told))
+            return self._wait(lambda: self._kept(data, keeping, coding, told))
         except ServiceError as error:
             raise Refused(error.status, error.title, error.detail) from error
 
     async def _kept(self, data: bytes, keeping: Keeping, coding: Coding, told: Told) -> StoredPicture:
         while True:
             try:
-                record, _ = await self._library.keep(data, told=told, keeping=keeping, **coding)
+                how = coding.get("quality"), coding.get("widths"), coding.get("max_width")
+                record, _ = await self._library.keep(data, *how, told=told, keeping=keeping)
             except (StoreUnavailable, WorkerFailed) as error:
                 if isinstance(error, WorkerFailed) and self._library.engine.ready:
                     raise  # a worker was there, and could not

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from tqdm import tqdm
 
+from service.client.arguments import WISHES
 from service.client.folder import LINE_SECONDS, in_words, picture_files
 from service.engine.devices import refining_place
 from service.engine.refiner import Refiner
@@ -51,8 +52,7 @@ class Tally(Sum):
 
 def run(options: argparse.Namespace) -> int:
     """Refine what the arguments name; 0 if nothing failed, else 1. Raises ServiceError and OSError."""
-    of_uploads = ("quality", "widths", "max_width", "focus", "metadata", "frame")
-    for name in of_uploads if options.folder is None else ():
+    for name in WISHES if options.folder is None else ():
         if getattr(options, name) is not None:
             raise BadParameter(f"--{name.replace('_', '-')} is that of uploads: it needs --from")
     if options.folder is not None and not options.folder.is_dir():
@@ -127,7 +127,7 @@ async def _from_folder(
     at_once: int,
 ) -> AsyncIterator[Outcome]:
     """Refine what was uploaded from a folder with these parameters, so many at once; the outcomes."""
-    keeping = Keeping(options.focus, options.metadata == "copyright", options.frame is not None)
+    keeping = Keeping.wished(options.focus, options.metadata, options.frame)
     ladder = settings.ladder_of(options.widths)
     how = (options.quality or settings.quality, ladder, options.max_width, keeping.identity)
     files = list(picture_files(options.folder))

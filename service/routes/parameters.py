@@ -1,7 +1,6 @@
 """Query parameters of the routes, checked and documented."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import Path
@@ -85,11 +84,10 @@ class UploadParameters(BaseModel):
 
     def keeping(self) -> Keeping:
         """What is kept beside the pixels."""
-        kept, first = self.metadata == "copyright", self.frame is not None
-        keeping = Keeping(None, kept, first, on_one_line(self.name or ""))
-        if self.focus is None:
-            return keeping
-        return replace(keeping, focus="auto" if self.focus == "auto" else _point(self.focus))
+        focus: Point | Literal["auto"] | None = None
+        if self.focus is not None:
+            focus = "auto" if self.focus == "auto" else _point(self.focus)
+        return Keeping.wished(focus, self.metadata, self.frame, on_one_line(self.name or ""))
 
     def layer_widths(self) -> tuple[int, ...] | None:
         """The wanted widths, or None for the default ones."""

@@ -12,7 +12,8 @@ from tests.service.test_cli import compass
 
 def test_import(service, client, folder):
     uploads = service.metric("compass_requests_total", method="POST")
-    result = compass("import", folder, "--url", service.url, "--widths", "30")
+    wished = ("--widths", "30", "--focus", "0.25,0.5")
+    result = compass("import", folder, "--url", service.url, *wished)
     assert result.returncode == 1
     assert "2 pictures stored, 0 of them before" in result.stdout
     assert "1 failed" in result.stdout
@@ -22,10 +23,11 @@ def test_import(service, client, folder):
     assert all(
         [layer["width"] for layer in client.info(line["id"]).facts["layers"]] == [30, 60] for line in lines
     )
+    assert all(client.info(line["id"]).facts["focus"] == [0.25, 0.5] for line in lines)
     assert service.metric("compass_requests_total", method="POST") == uploads + 3
 
     (folder / "broken.jpg").unlink()
-    again = compass("import", folder, "--url", service.url, "--widths", "30")
+    again = compass("import", folder, "--url", service.url, *wished)
     assert again.returncode == 0
     assert "2 pictures stored, 2 of them before" in again.stdout
     assert service.metric("compass_requests_total", method="POST") == uploads + 3

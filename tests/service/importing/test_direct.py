@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,6 +57,13 @@ async def test_a_picture_is_in_the_store(uploads: Direct, store: Store, tmp_path
     record = await store.record(kept.id)
     assert (kept.width, kept.height, kept.bytes, kept.source_bytes) == (100, 80, record.bytes, 6)
     assert (record.facts.quality, record.facts.name) == (70, "by the sea")
+
+
+async def test_what_is_wished_for_is_part_of_a_picture(uploads: Direct, store: Store, tmp_path: Path) -> None:
+    wished = partial(uploads.upload, file(tmp_path), focus=(0.25, 0.5), metadata="copyright", frame=0)
+    kept, plain = await threaded(wished), await threaded(lambda: uploads.upload(file(tmp_path)))
+    assert (await store.record(kept.id)).facts.focus == (0.25, 0.5)
+    assert kept.id != plain.id
 
 
 async def test_the_same_again_is_not_coded_again(uploads: Direct, workers: Crew, tmp_path: Path) -> None:
