@@ -18,7 +18,7 @@ from model.network.transforms import analyse_whole, synthesise_whole
 from model.training import cli, plan, trainer
 from model.training.average import Average
 from model.training.begin import begin, fine_log_gain
-from model.training.checkpoint import Checkpoint, load_checkpoint
+from model.training.checkpoint import Checkpoint, load_checkpoint, take_over
 from model.training.data import Pictures, load_pictures
 from model.training.export import export, network_of
 from model.training.muon import orthogonalise
@@ -271,6 +271,24 @@ def test_only_a_new_base_layer_begins_as_components(tmp_path, monkeypatch):
         path = tmp_path / f"{stage}.safetensors"
         train(Plan(PATCHES, recipe(stage), photos, path, steps=1, start=tmp_path / "new.safetensors"))
     assert len(begun) == 1
+
+
+def test_further_blocks_begin_as_the_identity():
+    """So training goes on with a larger analysis where a smaller one ended."""
+    small = initialise(PATCHES, 1)
+    for name, weight in small.named_parameters():
+        if name.endswith(("back.weight", "a_out.weight")):
+            torch.nn.init.normal_(weight, std=0.1)
+    more = {
+        "analysis_blocks": PATCHES.analysis_blocks + 2,
+        "analysis_deep_blocks": PATCHES.analysis_deep_blocks + 1,
+    }
+    large = initialise(replace(PATCHES, **more), 2)
+    take_over(large, small.state_dict())
+    x = as_tensor(picture(80, 72))
+    latents = [analyse_whole(network.base.transforms, x) for network in (small, large)]
+    assert torch.equal(*latents)
+    assert latents[0].std() > 0
 
 
 def test_screens_are_sharp_and_reproducible():
