@@ -94,12 +94,12 @@ def test_what_takes_too_long_is_given_up(serving: Serving, picture: str) -> None
     assert (answer.status_code, answer.json()["title"]) == (503, "Deadline exceeded")
 
 
-def test_a_job_whose_client_left_is_given_up(serving: Serving, picture: str) -> None:
+def test_a_job_whose_client_left_is_given_up(serving: Serving, large: str) -> None:
     service = serving()
     with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{service.url}{picture}?width=1470&format=avif", timeout=0.3)
+        httpx.get(f"{service.url}{large}?width=4770&format=avif", timeout=httpx.Timeout(60, read=0.3))
     seconds_until(lambda: service.metric("compass_jobs_running") == 0, HEAL_SECONDS)
-    assert service.client.get(f"{picture}?width=100").status_code == 200
+    assert service.client.get(f"{large}?width=100").status_code == 200
 
 
 def test_a_picture_whose_workers_end_twice_is_in_quarantine(serving: Serving, large: str) -> None:

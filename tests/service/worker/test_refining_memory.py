@@ -14,8 +14,9 @@ from tests.service.running import ROOT
 SIZE = (8650, 5780)  # 50 megapixels
 
 CODE = """
-import resource, sys
+import os, sys
 from pathlib import Path
+from benchmarks.load.processes import peak_memory
 from model.codec.refine import EFFORTS
 from service.messages.jobs import Refine, Upload
 from service.settings import Settings
@@ -29,7 +30,7 @@ if sys.argv[1] == "upload":
     stream.write_bytes(tasks.upload(Upload("key", upload.read_bytes(), 80, settings.ladder_of(None))).stream)
 else:
     tasks.refine(Refine("key", upload.read_bytes(), stream.read_bytes(), "fast"))
-print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_memory(os.getpid()))
 """
 
 
