@@ -18,6 +18,7 @@ from service.errors import BadParameter, DamagedStream, NotFound, ServiceError, 
 from service.flights import Flights
 from service.messages.jobs import Render, Rendered, Upload
 from service.messages.plans import WHITE, RenderPlan
+from service.messages.text import on_one_line
 from service.metrics import Metrics
 from service.planning.cost import rendering_cost, upload_cost
 from service.planning.formats import MAX_OUTPUT_EDGE, MEDIA_TYPES
@@ -66,8 +67,8 @@ class Keeping:
         frame: Literal[0, "0"] | None,
         name: str | None = None,
     ) -> "Keeping":
-        """Of the parameters of an upload that are called so."""
-        return cls(focus, metadata == "copyright", frame is not None, name or "")
+        """Of the parameters of an upload that are called so; the name is made one line."""
+        return cls(focus, metadata == "copyright", frame is not None, on_one_line(name or ""))
 
     @property
     def identity(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Numbers on a command line, as argparse reads them: each raises ArgumentTypeError for what it is not."""
+"""Arguments of command lines that clients and the service share. What reads one raises ArgumentTypeError."""
 
 import argparse
 from typing import Literal
@@ -46,7 +46,3 @@ def add_wishes(parser: argparse.ArgumentParser, when: str = "") -> None:
     parser.add_argument("--focus", type=focus, help=f"{when}what cuts keep in sight: 0.3,0.6, or auto")
     parser.add_argument("--metadata", choices=("none", "copyright"), help=f"{when}whether makers are named")
     parser.add_argument("--frame", type=int, choices=(0,), help=f"{when}0 takes the first of an animation")
-
-
-WISHES = ("quality", "widths", "max_width", "focus", "metadata", "frame")
-"""What :func:`add_wishes` adds, as keywords."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from service.client.api import Client, ClientError, Coding
-from service.client.arguments import WISHES, add_wishes, whole
+from service.client.arguments import add_wishes, whole
 from service.client.folder import Tally, import_folder
 
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None, name: str | None = None) -> int:
 
 def coding_of(options: argparse.Namespace) -> Coding:
     """The keywords of uploads that the arguments of :func:`add_coding` tell."""
-    return cast(Coding, {name: getattr(options, name) for name in WISHES})
+    return cast(Coding, {name: getattr(options, name) for name in Coding.__annotations__})
 
 
 def add_coding(parser: argparse.ArgumentParser) -> None:

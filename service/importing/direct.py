@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar, Unpack
@@ -10,13 +11,13 @@ from typing import TypeVar, Unpack
 from service.client.api import ClientError, Coding, Progress, Refused, StoredPicture
 from service.engine.choice import engine_of
 from service.errors import ServiceError, StoreUnavailable, WorkerFailed
-from service.library import Keeping, Library, Told
-from service.messages.text import on_one_line
+from service.library import Keeping, Library
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.by_hand import open_store
 from service.storage.jobs import Stage
 from service.storage.originals import originals_of
+from service.storage.records import Record
 
 AGAIN_SECONDS = 2.0
 """A store or an engine that is away is tried again after so long."""
@@ -65,18 +66,19 @@ class Direct:
             if progress is not None:
                 progress(Progress(stage, _PERCENT[stage]))
 
-        wishes = coding.pop("focus", None), coding.pop("metadata", None), coding.pop("frame", None)
-        keeping = Keeping.wished(*wishes, on_one_line(name or ""))
+        how = coding.get("quality"), coding.get("widths"), coding.get("max_width")
+        wishes = coding.get("focus"), coding.get("metadata"), coding.get("frame")
+        keeping = Keeping.wished(*wishes, name)
+        keep = partial(self._library.keep, data, *how, told=told, keeping=keeping)
         try:
-            return self._wait(lambda: self._kept(data, keeping, coding, told))
+            return self._wait(lambda: self._kept(keep))
         except ServiceError as error:
             raise Refused(error.status, error.title, error.detail) from error
 
-    async def _kept(self, data: bytes, keeping: Keeping, coding: Coding, told: Told) -> StoredPicture:
+    async def _kept(self, keep: Callable[[], Awaitable[tuple[Record, bool]]]) -> StoredPicture:
         while True:
             try:
-                how = coding.get("quality"), coding.get("widths"), coding.get("max_width")
-                record, _ = await self._library.keep(data, *how, told=told, keeping=keeping)
+                record, _ = await keep()
             except (StoreUnavailable, WorkerFailed) as error:
                 if isinstance(error, WorkerFailed) and self._library.engine.ready:
                     raise  # a worker was there, and could not

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from tqdm import tqdm
 
-from service.client.arguments import WISHES
+from service.client.api import Coding
 from service.client.folder import LINE_SECONDS, in_words, picture_files
 from service.engine.devices import refining_place
 from service.engine.refiner import Refiner
@@ -52,7 +52,7 @@ class Tally(Sum):
 
 def run(options: argparse.Namespace) -> int:
     """Refine what the arguments name; 0 if nothing failed, else 1. Raises ServiceError and OSError."""
-    for name in WISHES if options.folder is None else ():
+    for name in Coding.__annotations__ if options.folder is None else ():
         if getattr(options, name) is not None:
             raise BadParameter(f"--{name.replace('_', '-')} is that of uploads: it needs --from")
     if options.folder is not None and not options.folder.is_dir():

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from model.stream.container import MAX_EDGE
 from service.errors import BadParameter
 from service.library import Keeping
-from service.messages.text import on_one_line
 from service.planning.hints import Hinted, hinted
 from service.planning.plans import Finish
 from service.planning.presets import Presets, parse_presets
@@ -87,7 +86,7 @@ class UploadParameters(BaseModel):
         focus: Point | Literal["auto"] | None = None
         if self.focus is not None:
             focus = "auto" if self.focus == "auto" else _point(self.focus)
-        return Keeping.wished(focus, self.metadata, self.frame, on_one_line(self.name or ""))
+        return Keeping.wished(focus, self.metadata, self.frame, self.name)
 
     def layer_widths(self) -> tuple[int, ...] | None:
         """The wanted widths, or None for the default ones."""
