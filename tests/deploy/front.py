@@ -15,11 +15,14 @@ import pytest
 from benchmarks.load.processes import free_port
 
 
-def installed(name: str) -> str:
-    """The path of a program; the test is skipped where it is not installed."""
+def installed(name: str, package: str = "") -> str:
+    """The path of a program; the test is skipped where it is not installed. Debian's ``package`` has it, else
+    one called as it is, but for the d at its end.
+    """
     program = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
     if program is None:
-        pytest.skip(f"{name} is not installed (Debian: apt-get install {name.removesuffix('d')})")
+        package = package or name.removesuffix("d")
+        pytest.skip(f"{name} is not installed (Debian: apt-get install {package})")
     return program
 
 

@@ -5,7 +5,6 @@ Needs the programs `prometheus` and `promtool` (Debian: apt-get install promethe
 
 import math
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import httpx
 import pytest
 
 from benchmarks.load.processes import free_port
+from tests.deploy.front import changed, installed
 from tests.deploy.shipped import DOCKER, RULES, dashboard_queries
 from tests.service.running import ROOT, RunningService
 from tests.service.samples import encoded, photo
@@ -31,10 +31,7 @@ FOUND = """    dns_sd_configs:
 
 
 def program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed (Debian: apt-get install prometheus)")
-    return found
+    return installed(name, "prometheus")
 
 
 @pytest.mark.parametrize(("kind", "file"), [("config", CONFIG), ("rules", RULES)])
@@ -59,8 +56,8 @@ class Watching:
 
     def __init__(self, folder: Path, service: RunningService) -> None:
         own = f"127.0.0.1:{free_port()}"
-        text = CONFIG.read_text()
-        for old, new in (
+        text = changed(
+            CONFIG,
             (FOUND, f'    static_configs:\n      - targets: ["127.0.0.1:{service.port}"]\n'),
             ("localhost:9090", own),
             ("scrape_interval: 15s", "scrape_interval: 1s"),
@@ -68,9 +65,7 @@ class Watching:
             ("evaluation_interval: 15s", "evaluation_interval: 1s"),
             ("rules.yml", str(RULES)),
             ("/run/secrets/metrics_key", f"{folder}/key"),
-        ):
-            assert text.count(old) == 1
-            text = text.replace(old, new)
+        )
         (folder / "key").write_text("watch")
         (folder / "prometheus.yml").write_text(text)
         self.client = httpx.Client(base_url=f"http://{own}/api/v1", timeout=30)
@@ -112,10 +107,11 @@ def watching(deployed: RunningService, tmp_path_factory: pytest.TempPathFactory)
             picture = deployed.upload(encoded(photo(200, 150, seed), "PNG"), widths="50,100")["id"]
             for path in (f"{picture}?width=50", f"{picture}?width=200", f"{picture}?width=50", "0" * 32):
                 deployed.client.get(f"/images/{path}")
-        # twice scraped since then, so that every counter has a rate, whatever other tests did before
-        last = "compass_renders_total[3s]"
-        renders = deployed.metric("compass_renders_total")
-        prometheus.wait_for(f"min_over_time({last}) >= {renders} and count_over_time({last}) >= 2")
+            # twice scraped since then: every counter has a rate, whatever other tests did before, and with the
+            # second picture one that is not 0
+            last = "compass_renders_total[3s]"
+            renders = deployed.metric("compass_renders_total")
+            prometheus.wait_for(f"min_over_time({last}) >= {renders} and count_over_time({last}) >= 2")
         yield prometheus
     finally:
         prometheus.stop()

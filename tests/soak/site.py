@@ -33,6 +33,7 @@ from tqdm import tqdm
 
 from tests.deploy.nginx import Nginx
 from tests.deploy.shipped import ShippedRedis
+from tests.service.cluster.nodes import processes
 from tests.service.running import RunningService
 from tests.soak.__main__ import lost_or_wrong
 from tests.soak.load import Outcome, read, write
@@ -159,15 +160,6 @@ class Site:
                     return False
             return self.client.get(path).status_code == 200
         return False
-
-
-def processes(title: str) -> list[psutil.Process]:
-    """Processes whose title has these words."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if any(title in part for part in process.info["cmdline"] or ())
-    ]
 
 
 def kill(process: psutil.Process | int) -> None:

@@ -26,10 +26,15 @@ def worker_node(cluster: Any) -> Any:
     return tried(lambda: cluster.add_node(**NODE, num_cpus=1))
 
 
-def replicas() -> list[psutil.Process]:
-    """The processes of our replicas, without those of the application for bulk work."""
+def processes(title: str) -> list[psutil.Process]:
+    """Processes whose title has these words."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if any("ServeReplica:compass:" in part for part in process.info["cmdline"] or ())
+        if any(title in part for part in process.info["cmdline"] or ())
     ]
+
+
+def replicas() -> list[psutil.Process]:
+    """The processes of our replicas, without those of the application for bulk work."""
+    return processes("ServeReplica:compass:")
