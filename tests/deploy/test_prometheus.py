@@ -107,8 +107,8 @@ def watching(deployed: RunningService, tmp_path_factory: pytest.TempPathFactory)
             picture = deployed.upload(encoded(photo(200, 150, seed), "PNG"), widths="50,100")["id"]
             for path in (f"{picture}?width=50", f"{picture}?width=200", f"{picture}?width=50", "0" * 32):
                 deployed.client.get(f"/images/{path}")
-            # twice scraped since then: every counter has a rate, whatever other tests did before, and with the
-            # second picture one that is not 0
+            # twice scraped since then: every counter has a rate, whatever other tests did before; after the
+            # second picture one above 0
             last = "compass_renders_total[3s]"
             renders = deployed.metric("compass_renders_total")
             prometheus.wait_for(f"min_over_time({last}) >= {renders} and count_over_time({last}) >= 2")
