@@ -5,6 +5,10 @@ import { placeholder } from "./kit/compass.js";
 import { answerOf } from "./dialogs.js";
 import { bytes, day, element, size } from "./words.js";
 
+const PASSING = new Set([0, 429, 503]); // statuses of a service that may answer in a moment
+const FIRST_PAUSE = 1000; // milliseconds until a tile is asked for again
+const LONGEST_PAUSE = 32000;
+
 export class Gallery {
   #grid = document.getElementById("grid");
   #empty = document.getElementById("empty");
@@ -187,17 +191,29 @@ export class Gallery {
     }
   }
 
-  /** The smallest layer is enough for a tile, and is the cheapest to read. */
+  /** The smallest layer is enough for a tile, and is the cheapest to read. A busy service is asked again. */
   async #fill(item) {
     const image = item.querySelector("img");
-    try {
-      const { blob } = await api.picture(item.dataset.id, { layer: 0 });
-      image.src = URL.createObjectURL(blob);
-      await image.decode();
-      image.classList.add("there");
-      URL.revokeObjectURL(image.src);
-    } catch {
-      // The placeholder stays; opening the picture tells what is wrong.
+    for (let pause = FIRST_PAUSE; item.isConnected; pause *= 2) {
+      try {
+        const { blob } = await api.picture(item.dataset.id, { layer: 0 });
+        await show(image, blob);
+        return;
+      } catch (error) {
+        // The placeholder stays; opening the picture tells what is wrong.
+        if (!PASSING.has(error.status) || pause > LONGEST_PAUSE) return;
+        await new Promise((resolve) => setTimeout(resolve, Math.max(pause, (error.retryAfter ?? 0) * 1000)));
+      }
     }
+  }
+}
+
+async function show(image, blob) {
+  image.src = URL.createObjectURL(blob);
+  try {
+    await image.decode();
+    image.classList.add("there");
+  } finally {
+    URL.revokeObjectURL(image.src);
   }
 }

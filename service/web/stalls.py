@@ -5,7 +5,9 @@ import contextlib
 import socket
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+
+from service.web.lingering import LingeringProtocol
 
 KERNEL_BYTES = 32 * 1024
 """So little that has not been sent yet does the kernel take in for a connection: the rest waits here, where
@@ -28,8 +30,8 @@ class _Counted:
         return getattr(self._transport, name)
 
 
-class DroppingProtocol(H11Protocol):
-    """uvicorn's protocol, which looks every ``stall_seconds`` whether the client has got anywhere.
+class DroppingProtocol(LingeringProtocol):
+    """A protocol which looks every ``stall_seconds`` whether the client has got anywhere.
 
     The connection is dropped if, from one look to the next, it waited for a request and the headers of none
     were finished; or if bytes wait to be sent and the client has taken in none of them, or of one answer

@@ -64,10 +64,34 @@ def test_an_upload_opens_and_joins_the_gallery(
     tile = browser.find_element(By.CSS_SELECTOR, f"[data-id='{uploaded}'] .tile")
     assert tile.get_attribute("aria-current") == "true"
     assert "data:image/png" in tile.value_of_css_property("background-image")
+    browser.execute_script("arguments[0].scrollIntoView()", tile)  # what is out of view is not fetched
     until(browser, f"document.querySelector(`[data-id='{uploaded}'] img.there`)")
     assert not browser.find_elements(By.CSS_SELECTOR, ".transfer")
     snippet = text(browser, "snippet")
     assert all(f"{service.url}/images/{uploaded}?width={w} {w}w" in snippet for w in (60, 120, 240))
+
+
+def test_a_tile_waits_for_a_busy_service(browser: Chrome, service: RunningService) -> None:
+    picture = service.upload(encoded(photo(90, 60, 77), "PNG"))["id"]
+    browser.get(service.url)
+    until(browser, f"document.querySelector(`[data-id='{picture}'] img.there`)")
+    browser.execute_script(
+        """
+        const fetched = window.fetch;
+        window.refused = 0;
+        window.fetch = (path, ...rest) => {
+          if (!path.includes("layer=0") || window.refused) return fetched(path, ...rest);
+          window.refused += 1;
+          const busy = { title: "Overloaded", status: 503 };
+          return Promise.resolve(new Response(JSON.stringify(busy), { status: 503 }));
+        };
+        const search = document.getElementById("search");
+        search.value = "";
+        search.dispatchEvent(new Event("input"));
+        """
+    )
+    until(browser, "window.refused === 1")
+    until(browser, f"document.querySelector(`[data-id='{picture}'] img.there`)")
 
 
 def test_the_slider_asks_for_smaller_widths(browser: Chrome, uploaded: str) -> None:
