@@ -87,7 +87,7 @@ crops: setup-dev ## crops beside AVIF and JPEG for docs/images (DATA: Kodak)
 	$(BIN)/python -m benchmarks.quality.crops --data $(DATA) --profile $(PROFILE) --tables $(OUT)/crops $(OPTIONS)
 
 bench-codec: setup-dev ## seconds of each stage of coding
-	$(BIN)/python -m benchmarks.speed.codec --data $(DATA) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(OPTIONS)
+	THP_MEM_ALLOC_ENABLE=1 $(BIN)/python -m benchmarks.speed.codec --data $(DATA) $(if $(filter file,$(origin PROFILE)),,--profile $(PROFILE)) $(OPTIONS)
 
 bench-entropy: setup-dev ## the entropy coder beside others
 	$(BIN)/python -m benchmarks.speed.entropy $(if $(wildcard $(DATA)),--data $(DATA)) --profile $(PROFILE) $(OPTIONS)

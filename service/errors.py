@@ -29,18 +29,20 @@ ServiceError
 
 
 class ServiceError(Exception):
-    """Base class: ``detail`` is a sentence for the client, ``retry_after`` seconds or None.
+    """Base class: ``detail`` is a sentence for the client, ``retry_after`` the seconds after which the same
+    request may succeed, or None; who does not know better leaves it to the kind of error, its ``patience``.
 
     Instances can be pickled, so that a worker can send them to the HTTP process.
     """
 
     status = 500
     title = "Internal error"
+    patience: float | None = None
 
     def __init__(self, detail: str = "", retry_after: float | None = None) -> None:
         super().__init__(detail, retry_after)
         self.detail = detail
-        self.retry_after = retry_after
+        self.retry_after = self.patience if retry_after is None else retry_after
 
     def __str__(self) -> str:
         return self.detail or self.title
@@ -122,6 +124,7 @@ class Overloaded(ServiceError):
     """The queue is full; ``retry_after`` says in how many seconds to come back."""
 
     status, title = 429, "Too many requests"
+    patience = 5
 
 
 class NotImplementedHere(ServiceError):
@@ -140,6 +143,7 @@ class Replaced(ServiceError):
     """The stored stream became another one while it was read."""
 
     status, title = 503, "Stored picture has changed"
+    patience = 1
 
 
 class WeightsMissing(ServiceError):
@@ -158,30 +162,35 @@ class WorkerFailed(ServiceError):
     """The worker process ended before it answered."""
 
     status, title = 503, "Worker failed"
+    patience = 2
 
 
 class Stopping(WorkerFailed):
     """The service is stopping; nothing is wrong with the picture."""
 
     title = "Service is stopping"
+    patience = 5
 
 
 class DeadlineExceeded(ServiceError):
     """No answer within the time allowed."""
 
     status, title = 503, "Deadline exceeded"
+    patience = 5
 
 
 class StoreUnavailable(ServiceError):
     """Redis does not answer."""
 
     status, title = 503, "Store unavailable"
+    patience = 2
 
 
 class ObjectsUnavailable(ServiceError):
     """The object store does not answer."""
 
     status, title = 503, "Object store unavailable"
+    patience = 5
 
 
 class StoreFull(ServiceError):

@@ -263,7 +263,7 @@ def _checked(number: int, result: object) -> Message:
 
 
 def _failure(number: int, detail: str) -> Failure:
-    return Failure.of(WorkerFailed(detail, retry_after=2), number)
+    return Failure.of(WorkerFailed(detail), number)
 
 
 async def _main(descriptor: int, kind: type[Cluster]) -> None:

@@ -55,5 +55,5 @@ class ClusterEngine(Pool):
 
     def _refuse(self, lane: LaneName, key: str, layer: int, cost: float) -> None:
         if not self.ready and not self._stopping:
-            raise WorkerFailed("no worker of the cluster is ready", retry_after=2)
+            raise WorkerFailed("no worker of the cluster is ready")
         super()._refuse(lane, key, layer, cost)

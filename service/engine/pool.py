@@ -278,7 +278,7 @@ class Pool:
                 ticket.fail(_stopping())
                 continue
             if link.place.remote:  # it is nobody's fault that the cluster is lost
-                ticket.fail(WorkerFailed("the cluster was lost", retry_after=2))
+                ticket.fail(WorkerFailed("the cluster was lost"))
                 continue
             if link.reason is None:  # it crashed; whoever hangs or grows may do so by what was asked of it
                 self._quarantine.blame(ticket.key, ticket.layer)
@@ -344,4 +344,4 @@ class Pool:
 
 
 def _stopping() -> WorkerFailed:
-    return Stopping("the service is stopping", retry_after=5)
+    return Stopping("the service is stopping")

@@ -151,7 +151,7 @@ class Refiner:
     async def _ready_link(self) -> WorkerLink:
         """The process, ready for work. Raises WorkerFailed if it ends before, or cannot be started."""
         if self._stopped:
-            raise Stopping("the service is stopping", retry_after=5)
+            raise Stopping("the service is stopping")
         if self._ending is not None:
             self._ending.cancel()
             self._ending = None

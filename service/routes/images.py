@@ -70,7 +70,7 @@ async def keep(
     parameters, is answered 200 and stored once.
     """
     if context.upload_slots.locked():
-        raise Overloaded("too many uploads at once", retry_after=5)
+        raise Overloaded("too many uploads at once")
     async with AsyncExitStack() as held:
         data = await held.enter_async_context(context.incoming.body(request))
         if prefers_async(prefer):

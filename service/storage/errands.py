@@ -224,10 +224,10 @@ class Errands:
                 raise DamagedStream("what is stored of the picture is of another type") from error
             if any(word in str(error) for word in _FULL):  # inside MULTI it is an ordinary error
                 raise StoreFull("the store has no room left for another picture") from error
-            raise StoreUnavailable(f"the store refused: {error}", retry_after=2) from error
+            raise StoreUnavailable(f"the store refused: {error}") from error
         except (RedisError, OSError) as error:
             self._metrics.store_errors.inc()
-            raise StoreUnavailable("the store does not answer", retry_after=2) from error
+            raise StoreUnavailable("the store does not answer") from error
 
 
 async def together(client: Redis, *commands: Queue) -> list[Any]:

@@ -116,11 +116,11 @@ class Objects:
                 yield
         except FileNotFoundError as error:
             if self._folder is not None and not self._folder.is_dir():
-                raise ObjectsUnavailable(f"the folder {self._folder} is gone", retry_after=5) from error
+                raise ObjectsUnavailable(f"the folder {self._folder} is gone") from error
             raise NotFound(f"no object {key}") from error
         except (BaseError, OSError, TimeoutError, ValueError) as error:
             log.warning("%s: %s", self.address, type(error).__name__)
-            raise ObjectsUnavailable("the object store does not answer", retry_after=5) from error
+            raise ObjectsUnavailable("the object store does not answer") from error
 
 
 def _bucket(bucket: str, prefix: str, settings: Settings) -> S3Store:

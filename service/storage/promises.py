@@ -60,5 +60,5 @@ class Promise:
             if disks < self._synced:
                 missing += ", and the primary's append-only file has it not"
             raise StoreUnavailable(
-                f"the store made the change, but not safely: {missing}; send the request again", retry_after=2
+                f"the store made the change, but not safely: {missing}; send the request again"
             )

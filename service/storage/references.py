@@ -42,7 +42,7 @@ class References:
         token, until = secrets.token_hex(16), time.monotonic() + patience
         while not await self._taken(name, token, seconds):
             if time.monotonic() > until:
-                raise StoreUnavailable("others are writing the same upload", retry_after=2)
+                raise StoreUnavailable("others are writing the same upload")
             await asyncio.sleep(_LOOK_SECONDS)
         try:
             yield

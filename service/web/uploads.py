@@ -75,7 +75,7 @@ class Incoming:
         def take(size: int) -> None:
             nonlocal taken
             if size > self._room:
-                raise Overloaded("too many bytes of uploads at once", retry_after=5)
+                raise Overloaded("too many bytes of uploads at once")
             taken += size
             self._room -= size
 

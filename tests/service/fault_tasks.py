@@ -58,7 +58,9 @@ class FaultTasks:
             "pid": os.getpid(),
             "key": job.key.removesuffix(" stream"),
             "niceness": os.nice(0),
-            "environment": {k: v for k, v in os.environ.items() if k.startswith(("CUDA", "OMP", "MALLOC"))},
+            "environment": {
+                k: v for k, v in os.environ.items() if k.startswith(("CUDA", "OMP", "MALLOC", "THP"))
+            },
             "secrets": [k for k in os.environ if k.startswith("COMPASS_")],
             "settings": sorted(vars(self._settings)),
             "time": time.monotonic(),

@@ -32,6 +32,16 @@ def test_they_can_be_pickled(kind: type[ServiceError]) -> None:
     assert (type(again), str(again), again.retry_after) == (kind, "detail", 2.5)
 
 
+LASTING = {errors.WeightsMissing, errors.UnknownFormat, errors.Quarantined}
+"""Errors of 503 that only an operator ends, or whose end each case knows."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.status in (429, 503)])
+def test_what_passes_says_when_to_come_back(kind: type[ServiceError]) -> None:
+    assert (kind().retry_after is None) == (kind in LASTING)
+    assert kind("detail", 7.5).retry_after == 7.5
+
+
 def test_without_a_detail_the_title_says_it() -> None:
     assert str(errors.NotFound()) == errors.NotFound.title
     assert not issubclass(ServiceError, CompassError)

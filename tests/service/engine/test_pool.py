@@ -131,6 +131,7 @@ async def test_workers_get_their_environment_and_no_secrets(
     assert body["environment"]["OMP_NUM_THREADS"] == "3"
     assert body["environment"]["CUDA_VISIBLE_DEVICES"] == ""
     assert int(body["environment"]["MALLOC_MMAP_THRESHOLD_"]) == LARGE_BLOCK
+    assert body["environment"]["THP_MEM_ALLOC_ENABLE"] == "1"
     assert body["secrets"] == []
     assert body["settings"] == [
         "device", "gamut", "graphics", "max_pixels", "niceness", "profile", "worker_cache_bytes",
@@ -288,8 +289,9 @@ async def test_a_hung_worker_is_replaced(make_pool: MakePool, act: str) -> None:
 async def test_a_worker_that_gets_little_of_the_cpu_is_not_hung(make_pool: MakePool) -> None:
     pool = await make_pool(workers=1, read_deadline=0.5)
     pids = pool.worker_pids
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded) as late:
         await pool.render(render(do="starve", seconds=6), COST)
+    assert late.value.retry_after
     await until(lambda: pool.state.running["light"] == 0)
     assert pool.state.restarts == {}
     assert (await answer(pool, render()))["pid"] == pids[0]
