@@ -205,7 +205,8 @@ class LIFF(nn.Module):
             *_bicubic_taps(box.rows, small.height, large.height, window.top),
             *_bicubic_taps(box.columns, small.width, large.width, window.left),
         )
-        out = torch.zeros((len(x), 3, *box.size))
+        shape = (len(x), 3, *box.size)
+        out = torch.empty(shape) if self.skip else torch.zeros(shape)
         lows = self.low_resolution(x).float()  # in training autocast makes it bfloat16
         for picture, low, predicted in zip(x.contiguous(), lows, out, strict=True):
             if self.skip:

@@ -257,11 +257,12 @@ class Patches(Transforms):
             seen = pad_to_latents(prediction - GREY)
             h = h.add_(self.s_condition(to_patches(seen.to(self.dtype))))
         h = self.s_blocks(h)[..., *cells.times(2).inside(middle.times(2))]
-        h = self.s_out(h.to(self.s_out.weight.dtype))
-        linear = exact_product(y[..., *cells.inside(window)], of_patches(self.linear_synthesis.T).T)
-        patches = F.pixel_shuffle(linear, 2).add_(h)  # (B, 192, 2 h, 2 w) of cells
-        x = F.pixel_shuffle(patches, PATCH)[..., *box.inside(cells.times(LATENT))]
-        return x + self.grey if self.grey else x
+        assert self.s_out.bias is not None
+        bias = (self.s_out.bias.float() + self.grey).repeat_interleave(4)  # one for the four patches of a latent
+        own, matrix = y[..., *cells.inside(window)], of_patches(self.linear_synthesis.T).T
+        patches = F.pixel_shuffle(exact_product(own, matrix, bias), 2)  # (B, 192, 2 h, 2 w) of cells
+        patches = plus_product(patches, h, self.s_out.weight[..., 0, 0])
+        return F.pixel_shuffle(patches, PATCH)[..., *box.inside(cells.times(LATENT))]
 
 
 class Block(nn.Module):
@@ -297,13 +298,24 @@ def of_patches(matrix: Tensor) -> Tensor:
     return parts.permute(0, 1, 3, 5, 2, 4).reshape(matrix.shape)
 
 
-def exact_product(x: Tensor, matrix: Tensor) -> Tensor:
+def exact_product(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     """``matrix`` (C', C) times each position of ``x`` (B, C, h, w), in float32 under autocast too.
 
     bfloat16 cannot tell large latents apart.
     """
     with full_precision(x):
-        return F.linear(x.float().permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
+        return F.linear(x.float().permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)
+
+
+def plus_product(sum_: Tensor, x: Tensor, matrix: Tensor) -> Tensor:
+    """``sum_`` (B, C', h, w) plus ``matrix`` (C', C) times each position of ``x`` (B, C, h, w), in float32.
+
+    ``sum_`` is overwritten: a convolution of 1 x 1 and a sum in one pass over memory.
+    """
+    with full_precision(x):
+        rows = sum_.permute(0, 2, 3, 1).view(-1, sum_.shape[1])
+        rows = rows.addmm_(x.float().permute(0, 2, 3, 1).reshape(-1, x.shape[1]), matrix.float().T)
+        return rows.view(*sum_.shape[:1], *sum_.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
