@@ -136,8 +136,9 @@ class _Window:
         self._target, self._inner = target, window.inside(self._seen)
         self._mean = latents.mean[..., *self._seen.slices].clone()
         self._around = rounded[..., *self._seen.slices].clone()
-        self._scale, self._coded = latents.scale(window).clone(), latents.coded(window).clone()
-        self._start = latents.values[..., *window.slices] - latents.mean[..., *window.slices]
+        self._coded = latents.coded(window).flatten().nonzero()[:, 0]  # places in the window, (n,)
+        self._scale = self._of_coded(latents.scale(window))
+        self._start = self._of_coded(latents.values[..., *window.slices] - latents.mean[..., *window.slices])
         self._original = target.original(self._pixels).clone()
         self._gain = target.inverse_gain.clone()
         self._prediction, self._own = None, None
@@ -149,11 +150,13 @@ class _Window:
     def best(self, steps: int, generator: torch.Generator, goes_on: Callable[[float], bool]) -> Tensor:
         """The integers (1, M, h, w) of fewest bits, seen in the search, whose error is allowed.
 
+        Searched for are those that are coded, (n,); the others stay 0.
+
         ``goes_on`` is called after each step with the share that is over, and says whether there is time.
         """
         place = self._start.clone().requires_grad_()
         optimiser = torch.optim.Adam([place], _RATE)
-        best = self._around[..., *self._inner].clone()
+        best = self._of_coded(self._around[..., *self._inner])
         fewest, error = self._judged(best)
         allowed = error * _ALLOWED
         multiplier = self._target.multiplier
@@ -166,14 +169,23 @@ class _Window:
             optimiser.step()
             last = not goes_on(step / steps) or step == steps
             if last or step % JUDGED_EVERY == 0:
-                integers = torch.where(self._coded, torch.round(place.detach()), 0.0)
+                integers = torch.round(place.detach())
                 count, missed = self._judged(integers)
                 if count < fewest and missed <= allowed:
                     best, fewest = integers, count
                 multiplier *= min(max((missed / max(allowed, _TINY)) ** _STRICTNESS, 0.7), 1.4)
             if last:
                 break
-        return best
+        return self._whole(best)
+
+    def _of_coded(self, values: Tensor) -> Tensor:
+        """Those of a window's values (1, M, h, w) that belong to coded latents, (n,)."""
+        return values.flatten()[self._coded]
+
+    def _whole(self, values: Tensor) -> Tensor:
+        """The window's values (1, M, h, w), 0 where latents are not coded."""
+        shape = self._around[..., *self._inner].shape
+        return values.new_zeros(shape.numel()).index_copy(0, self._coded, values).view(shape)
 
     @torch.no_grad()
     def _judged(self, integers: Tensor) -> tuple[float, float]:
@@ -181,19 +193,19 @@ class _Window:
         return float(bits), float(error)
 
     def _mixed(self, place: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-        """Mixtures of the integers around each place; drawn, and differentiable."""
+        """Mixtures (n,) of the integers around each place; drawn, and differentiable."""
         below = place.detach().floor()
         part = (place - below).clamp(_EDGE, 1 - _EDGE)
         logits = (torch.atanh(part) - torch.atanh(1 - part)) / temperature
         uniform = torch.rand(place.shape, generator=generator, device=place.device).clamp(1e-6, 1 - 1e-6)
         drawn = torch.sigmoid((logits + torch.logit(uniform)) / temperature)
-        return torch.where(self._coded, below + drawn, 0.0)
+        return below + drawn
 
     def _cost(self, integers: Tensor) -> tuple[Tensor, Tensor]:
         """Bits of the window; 255^2 times the squared error of all pixels that it changes, a pixel's mean."""
-        bits = torch.where(self._coded, gaussian_bits(integers, self._scale), 0.0).sum()
+        bits = gaussian_bits(integers, self._scale).sum()
         around = self._around.clone()
-        around[..., *self._inner] = integers
+        around[..., *self._inner] = self._whole(integers)
         y = (around + self._mean) * self._gain
         target = self._target
         x = target.transforms.synthesise(y, self._seen, self._pixels, target.size, self._prediction)

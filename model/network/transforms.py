@@ -258,7 +258,7 @@ class Patches(Transforms):
             h = h.add_(self.s_condition(to_patches(seen.to(self.dtype))))
         h = self.s_blocks(h)[..., *cells.times(2).inside(middle.times(2))]
         assert self.s_out.bias is not None
-        bias = (self.s_out.bias.float() + self.grey).repeat_interleave(4)  # one for the four patches of a latent
+        bias = (self.s_out.bias.float() + self.grey).repeat_interleave(4)  # for all patches of a latent
         own, matrix = y[..., *cells.inside(window)], of_patches(self.linear_synthesis.T).T
         patches = F.pixel_shuffle(exact_product(own, matrix, bias), 2)  # (B, 192, 2 h, 2 w) of cells
         patches = plus_product(patches, h, self.s_out.weight[..., 0, 0])
