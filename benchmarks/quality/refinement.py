@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from tqdm import tqdm
 
 from benchmarks.measure import command
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--efforts", nargs="+", choices=list(EFFORTS)[1:], default=list(EFFORTS)[1:])
     options = parser.parse_args(arguments)
     inputs = command.load(options)
+    torch.set_num_threads(1)  # the search runs in this thread; others would count while they wait for it
     codec = Codec.load(options.profile, inputs.device, threads=1)
     megapixels = sum(picture.size.area for picture in inputs.pictures) * len(QUALITIES) / 1e6
     rows, rates = [], {}
