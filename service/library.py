@@ -184,6 +184,10 @@ class Library:
         try:
             record = await self.store.verify(picture)
             extended = await self.store.extend(record, _end(ttl))
+            if extended is not None:
+                await self.store.confirm(extended)
+                await self.store.reindex(extended)
+            return extended
         except NotFound:
             return None
         except DamagedStream as error:
@@ -192,10 +196,6 @@ class Library:
         except UnknownFormat as error:
             log.warning("%s: it is stored again", error)
             return None
-        if extended is not None:
-            await self.store.confirm(extended)
-            await self.store.reindex(extended)
-        return extended
 
     async def _with_original(self, record: Record, digest: str, data: bytes) -> Record:
         """A stored picture whose upload is kept, too, where uploads are: now it is, if it was not before."""

@@ -632,11 +632,21 @@ class Store:
 
     async def confirm(self, record: Record) -> None:
         """Return when what is stored of a picture is as safe as is promised of what is written now: whoever
-        wrote it may have died before it was. Raises StoreUnavailable.
+        wrote it may have died before it was. Raises StoreUnavailable; NotFound if whoever is the primary now
+        has no such picture, though the one that was read, and was taken for the primary, had it.
         """
         key = facts_key(record.id)
-        if self._errands.promise.asked:
-            await self._errands.write(key, lambda client: self._errands.promise.follow(client, key))
+        if not self._errands.promise.asked:
+            return
+
+        async def following(client: redis.Redis) -> int:
+            there = int(await client.exists(key, stream_key(record.id)))
+            await self._errands.promise.follow(client, key)
+            return there
+
+        if await self._errands.write(key, following) < 2:
+            self._records.pop(record.id, None)
+            raise NotFound(f"no picture {record.id}")
 
     async def reindex(self, record: Record) -> bool:
         """Put a picture into the listing; True if it was missing there.

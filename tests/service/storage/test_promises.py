@@ -122,6 +122,18 @@ async def test_without_the_replica_nothing_is_acknowledged(pair, fsync):
         assert not pair.replica.client.keys(f"*{old.id}*")
 
 
+async def test_what_another_server_had_is_not_confirmed(pair):
+    """As after a failover between the reading of a picture that was never acknowledged and this."""
+    async with opened(pair.url, store_replicas=1) as store:
+        kept = await store.put(record(0), STREAM, ())
+        assert await store.verify(kept.id) == kept
+        pair.primary.client.flushall()
+        with pytest.raises(NotFound):
+            await store.confirm(kept)
+        with pytest.raises(NotFound):
+            await store.record(kept.id)
+
+
 async def test_a_full_store_still_confirms_and_deletes(pair):
     async with opened(pair.url, store_replicas=1) as store:
         kept = await store.put(record(0), STREAM, ())
