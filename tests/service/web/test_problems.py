@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from service import errors
-from service.errors import Overloaded, ServiceError, Unauthorized
+from service.errors import NotFound, Overloaded, ServiceError, Unauthorized
 from service.web.problems import MEDIA_TYPE, documented, from_error, install
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ServiceError)]
@@ -26,7 +26,8 @@ def test_every_error_becomes_a_problem(kind: type[ServiceError]) -> None:
 def test_when_to_come_back_is_rounded_up_to_whole_seconds() -> None:
     for seconds, header in ((0.01, "1"), (2.0, "2"), (2.1, "3")):
         assert from_error(Overloaded("full", seconds)).headers["retry-after"] == header
-    assert "retry-after" not in from_error(Overloaded("full")).headers
+    assert from_error(Overloaded("full")).headers["retry-after"] == "5"  # as its kind knows
+    assert "retry-after" not in from_error(NotFound("no picture")).headers
 
 
 def test_a_401_says_how_to_show_a_key() -> None:
