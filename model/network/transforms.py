@@ -310,10 +310,11 @@ def exact_product(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tens
 def plus_product(sum_: Tensor, x: Tensor, matrix: Tensor) -> Tensor:
     """``sum_`` (B, C', h, w) plus ``matrix`` (C', C) times each position of ``x`` (B, C, h, w), in float32.
 
-    ``sum_`` is overwritten: a convolution of 1 x 1 and a sum in one pass over memory.
+    A convolution of 1 x 1 and a sum in one pass over memory; where ``sum_`` has its channels last, it is
+    overwritten.
     """
     with full_precision(x):
-        rows = sum_.permute(0, 2, 3, 1).view(-1, sum_.shape[1])
+        rows = sum_.permute(0, 2, 3, 1).reshape(-1, sum_.shape[1])
         rows = rows.addmm_(x.float().permute(0, 2, 3, 1).reshape(-1, x.shape[1]), matrix.float().T)
         return rows.view(*sum_.shape[:1], *sum_.shape[2:], -1).permute(0, 3, 1, 2)
 

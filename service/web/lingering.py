@@ -22,7 +22,7 @@ class _Lingering:
         self._protocol = protocol
 
     def close(self) -> None:
-        """Close, at once or when the client has sent its body or ``LINGER_SECONDS`` have passed."""
+        """Close: at once, or when the client closes, or after ``LINGER_SECONDS``."""
         if not self._protocol.linger(self._transport):
             self._transport.close()
 

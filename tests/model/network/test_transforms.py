@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.geometry import Box, Size, halved, whole
-from model.network.transforms import analyse_whole, last_up, synthesise_whole
+from model.network.transforms import analyse_whole, last_up, plus_product, synthesise_whole
 from model.training.network import initialise
 from tests.model.tiny import TINY, TINY_PATCHES, lively_network
 
@@ -79,6 +79,15 @@ def test_only_patches_see_the_prediction():
             torch.equal(synthesise_whole(transforms, y, size, p), synthesise_whole(transforms, y, size))
             != sees
         )
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_sum_and_a_product_in_one(layout):
+    """Whatever the layout: a pixel shuffle keeps channels last on a CPU, and does not on a GPU."""
+    base, x, matrix = torch.randn(2, 6, 4, 5), torch.randn(2, 3, 4, 5), torch.randn(6, 3)
+    expected = base + torch.einsum("oc,bchw->bohw", matrix, x)
+    found = plus_product(base.contiguous(memory_format=layout), x, matrix)
+    assert (found - expected).abs().max() < 1e-5
 
 
 def test_new_patches_are_their_linear_parts():
