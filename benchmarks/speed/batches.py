@@ -18,7 +18,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure.pictures import read_pictures
 from benchmarks.measure.report import finish, table
@@ -27,7 +26,7 @@ from model.codec.codec import Codec
 from model.geometry import Size, halved
 from model.network.transforms import synthesise_whole
 from model.stream.ladder import Ladder
-from model.training.speed import peak
+from model.training.speed import counting, peak
 from service.engine.devices import CUDA_PIPELINES
 from service.errors import ServiceError
 from service.messages.jobs import Render
@@ -43,7 +42,7 @@ def operations(codec: Codec, sizes: Sequence[Size]) -> int:
     network = deepcopy(codec.network).to("meta")
     channels = codec.weights.config.latents
     below: Size | None = None
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    with counting() as counter, torch.inference_mode():
         for size in sizes:
             part = network.base if below is None else network.enhancement
             prediction = None

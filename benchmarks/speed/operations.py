@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from model.geometry import Size, halved
 from model.network.compass import Compass
 from model.network.config import Config
 from model.network.transforms import analyse_whole, synthesise_whole
-from model.training.speed import peak
+from model.training.speed import counting, peak
 
 Operations = dict[str, float]
 """By stage."""
@@ -47,7 +46,7 @@ def operations(config: Config, sizes: Sequence[Size]) -> Operations:
 
 
 def _counted(work: Callable[..., object], *arguments: object) -> float:
-    with FlopCounterMode(display=False) as counter:
+    with counting() as counter:
         work(*arguments)
     return counter.get_total_flops()
 
