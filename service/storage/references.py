@@ -39,15 +39,14 @@ class References:
         """Be the only one to change an object, for at most ``seconds``. Whoever waits longer than
         ``patience`` seconds for it gets StoreUnavailable.
         """
-        token, until = secrets.token_hex(16), time.monotonic() + patience
-        while not await self._taken(name, token, seconds):
-            if time.monotonic() > until:
-                raise StoreUnavailable("others are writing the same upload")
-            await asyncio.sleep(_LOOK_SECONDS)
+        key, token, until = _lock_key(name), secrets.token_hex(16), time.monotonic() + patience
         try:
+            while not await self._taken(name, token, seconds):
+                if time.monotonic() > until:
+                    raise StoreUnavailable("others are writing the same upload")
+                await asyncio.sleep(_LOOK_SECONDS)
             yield
-        finally:
-            key = _lock_key(name)
+        finally:  # also for who was cancelled before it heard that it has the lock
             await self._errands.change(key, lambda client: client.eval(_UNLOCK, 1, key, token))
 
     async def need(self, name: str, picture: str) -> None:

@@ -54,3 +54,28 @@ async def test_who_died_with_the_lock_is_waited_for_no_longer_than_it_lasts(stor
         with pytest.raises(StoreUnavailable):
             async with store.references.lock(NAME, 1, 0.1):
                 pass
+
+
+async def test_who_is_cancelled_while_it_takes_the_lock_does_not_keep_it(store, monkeypatch):
+    """As a client that leaves: the server has answered, and nobody has heard it."""
+    errands, taken = store.references._errands, asyncio.Event()
+    change = errands.change
+
+    async def unheard(key, ask):
+        await change(key, ask)
+        taken.set()
+        await asyncio.sleep(60)
+
+    async def work():
+        async with store.references.lock(NAME, 60, 10):
+            raise AssertionError("it was cancelled before")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(errands, "change", unheard)
+        working = asyncio.create_task(work())
+        await taken.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    async with store.references.lock(NAME, 1, 0.5):
+        pass
