@@ -72,7 +72,7 @@ async def measure(folder: Path, options: argparse.Namespace) -> dict[str, float]
         for number in tqdm(range(options.pictures), unit=" pictures", leave=False, disable=None):
             stored += await _put(store, number, options)
         began = time.monotonic()
-        records = [record async for record in store.all_records()]
+        records = [record async for record in store.catalogue.all_records()]
         looking = time.monotonic() - began
         warm = await _used(raw) - empty
         began = time.monotonic()

@@ -28,8 +28,9 @@ from service.errors import DamagedStream, NotFound, Replaced, UnknownFormat
 from service.flights import Flights
 from service.storage.objects import Objects
 from service.storage.originals import Originals
+from service.storage.reading import Found
 from service.storage.records import Record
-from service.storage.store import Found, Store
+from service.storage.store import Store
 
 _AT_ONCE = 8
 """So many pictures are read and written at once."""
@@ -79,7 +80,7 @@ class Saving:
         if since is not None:
             self._entries = dict(self._known)
         batch: list[tuple[str, Found]] = []
-        async for one in self._store.all_found() if since is None else self._uploaded(since):
+        async for one in self._store.catalogue.all_found() if since is None else self._uploaded(since):
             batch.append(one)
             if len(batch) == _AT_ONCE:
                 await self._save_all(batch)
@@ -120,7 +121,7 @@ class Saving:
         """The pictures of the listing that came after a time."""
         cursor: str | None = None
         while True:
-            page, cursor = await self._store.page(cursor, _PAGE)
+            page, cursor = await self._store.catalogue.page(cursor, _PAGE)
             for record in page:
                 if record.facts.created < since:
                     return

@@ -90,7 +90,7 @@ async def _concerned(store: Store, recoding: Recoding, chosen: Sequence[str]) ->
     """The pictures that were coded with other weights, in an order of this process's own: so that several get
     into one another's way rarely.
     """
-    found = [record.id async for record in store.all_records() if recoding.concerns(record)]
+    found = [record.id async for record in store.catalogue.all_records() if recoding.concerns(record)]
     if chosen:
         found = [picture for picture in found if picture in set(chosen)]
     shuffle(found)

@@ -139,11 +139,11 @@ async def listing(
 async def _page(context: Context, parameters: PageParameters) -> tuple[list[Record], str | None]:
     """A page of the listing; of a search, what is found among so many pictures."""
     if parameters.name is None:
-        return await context.store.page(parameters.cursor, parameters.limit)
+        return await context.store.catalogue.page(parameters.cursor, parameters.limit)
     wanted, cursor = parameters.name.casefold(), parameters.cursor
     found: list[Record] = []
     for _ in range(_LOOKS):
-        records, following = await context.store.page(cursor, _LOOKED_AT)
+        records, following = await context.store.catalogue.page(cursor, _LOOKED_AT)
         for record in records:
             if wanted in record.facts.name.casefold():
                 found.append(record)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from service.errors import DamagedStream, NotFound, ServiceError, UnknownFormat
 from service.metrics import Metrics
 from service.storage.cold import Kept
+from service.storage.reading import Found
 from service.storage.records import Record
-from service.storage.store import Found, Store
+from service.storage.store import Store
 
 SETTLED_SECONDS = 3600.0
 """Whoever wrote an object so long ago has lost its lease."""
@@ -75,7 +76,7 @@ class Cooling:
         """Move the large layers of all pictures that are old enough. Raises a ServiceError."""
         done = Moved()
         batch: list[str] = []
-        async for record in self._store.all_records():
+        async for record in self._store.catalogue.all_records():
             if self._concerns(record):
                 batch.append(record.id)
             if len(batch) == _AT_ONCE:

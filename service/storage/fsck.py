@@ -47,12 +47,12 @@ async def check(store: Store, delete: bool, kept: Originals | None = None) -> in
 
     Pictures of another version of the format are counted; they are neither damaged nor ever deleted.
     """
-    await store.move_listing()
+    await store.catalogue.move()
     seen: set[str] = set()
     damaged = relisted = unknown = 0
     models, originals = Models(), OriginalCheck(kept, thorough=True)
     with tqdm(unit=" pictures", file=sys.stderr, disable=None) as progress:
-        async for picture in store.ids():
+        async for picture in store.catalogue.ids():
             if picture in seen:
                 continue
             seen.add(picture)
@@ -79,7 +79,7 @@ async def check(store: Store, delete: bool, kept: Originals | None = None) -> in
             except Exception as error:  # unforeseen: told, and not deleted
                 damaged += 1
                 print(f"{picture}: {error!r}")
-    removed = await store.prune()
+    removed = await store.catalogue.prune()
     enlisted = await store.waiting.mend()
     print(
         f"{len(seen)} pictures, {damaged} damaged, {relisted} were missing from the listing, "
@@ -114,8 +114,8 @@ async def watch(store: Store, hours: float, found: Callable[[], None], kept: Ori
         pictures = damaged = unknown = 0
         models, originals = Models(), OriginalCheck(kept, thorough=False)
         try:
-            await store.move_listing()
-            async for picture in store.ids():
+            await store.catalogue.move()
+            async for picture in store.catalogue.ids():
                 pictures += 1
                 try:
                     record = await check_one(store, picture, models)
@@ -138,7 +138,7 @@ async def watch(store: Store, hours: float, found: Callable[[], None], kept: Ori
                     damaged += 1
                     log.exception("picture %s cannot be checked", picture)
                 await asyncio.sleep(_PAUSE)
-            await store.prune()
+            await store.catalogue.prune()
             await store.waiting.mend()
             log.info("checked %d pictures, %d damaged", pictures, damaged)
             for complaint in models.complaints():

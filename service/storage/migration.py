@@ -15,7 +15,7 @@ async def migrate(store: Store) -> None:
     """Bring everything over, however often the store fails meanwhile; ends when that is done."""
     while True:
         try:
-            moved = await store.move_listing()
+            moved = await store.catalogue.move()
         except ServiceError as error:
             log.warning("what an earlier version listed is moved later: %s", error)
             await asyncio.sleep(RETRY_SECONDS)

@@ -51,7 +51,7 @@ class Models:
 async def count(store: Store) -> Models:
     """Count every readable picture in the store. Raises StoreUnavailable."""
     models = Models()
-    async for record in store.all_records():  # what is wrong with the others, fsck says
+    async for record in store.catalogue.all_records():  # what is wrong with the others, fsck says
         models.add(record.header)
     return models
 

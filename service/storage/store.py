@@ -1,45 +1,36 @@
-"""Pictures in Redis: one stream per picture, read by prefix, checked on every read.
+"""Pictures in Redis: one stream per picture, written whole or not at all, or left as it was.
 
 Keys of a picture: ``{id}:stream``, ``{id}:facts`` (JSON) and ``{id}:alpha:<layer>``, written in one
 MULTI; the braces keep them together in a cluster. Who writes watches ``{id}:facts``, so that of several
-times to live the longest holds, whoever comes last. :mod:`service.storage.listing` lists them by age, and
-:mod:`service.storage.waiting` tells which wait to be refined.
+times to live the longest holds, whoever comes last. :mod:`service.storage.reading` reads them,
+:mod:`service.storage.listing` lists them by age, and :mod:`service.storage.waiting` tells which wait to be
+refined.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 import redis.asyncio as redis
-from cachetools import TTLCache
 from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError, WatchError
 
-from model.errors import StreamError
-from model.stream.container import MAX_HEADER_BYTES, Header, read_header, verify, verify_layer
-from service.errors import (
-    DamagedStream,
-    NotFound,
-    Replaced,
-    ServiceError,
-    StoreFull,
-    StoreUnavailable,
-    UnknownFormat,
-)
+from model.stream.container import MAX_HEADER_BYTES, read_header
+from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
+from service.storage.catalogue import Catalogue
 from service.storage.changes import Changes
 from service.storage.cold import cold_tier_of, queue_tokens
 from service.storage.disk import Disk
-from service.storage.errands import Errands, is_of_another_type, raw, together
+from service.storage.errands import Errands, raw, together
 from service.storage.jobs import JobBoard
 from service.storage.leases import Lease, Leases, queue_revocation, watch_token
 from service.storage.listing import Listing
 from service.storage.promises import Promise
+from service.storage.reading import Reader
 from service.storage.records import (
     Cold,
     Effort,
@@ -50,17 +41,12 @@ from service.storage.records import (
     alpha_key,
     alpha_keys,
     assemble,
-    check_alpha,
-    check_cold,
     expired,
     facts_key,
     index_entry,
-    is_index_entry,
     later,
     original_key,
     parse_facts,
-    picture_of,
-    picture_of_key,
     stream_key,
     write_facts,
 )
@@ -70,55 +56,40 @@ from service.storage.waiting import MOST_MEMORY, Taken, Waiting, queue_drop, que
 
 BACKUP = "compass:backup"
 """When the last complete backup began."""
-RECORD_SECONDS = 3.0
-"""How long a record is believed: so long a picture may be known here that another service has deleted."""
-_BATCH = 500
 _BESIDE = 64 * 1024
 """Bytes of facts, keys and listing that are written with a picture, and more."""
 
 _COPIES = 3
 """So often an upload is in the store's memory while it arrives there."""
 
-_TRIES = 3
-"""So often a picture is read that changes while it is read."""
-
-_RECORD = """
-return {redis.pcall('GET', KEYS[1]), redis.pcall('GETRANGE', KEYS[2], 0, ARGV[1])}
-"""
-"""Facts and the first bytes of the stream, as they are at one moment."""
-
 R = TypeVar("R")
-Found = Record | NotFound | DamagedStream | UnknownFormat
-"""What is known of a picture, or why nothing is."""
 
 
-class Store:
+class Store(Reader):
     """Reads and writes pictures. Raises StoreUnavailable, StoreFull, NotFound, DamagedStream or
     UnknownFormat.
 
-    ``waiting`` are those that wait to be refined, ``leases`` tell whose a picture is to be coded anew,
-    ``references`` who needs which original, ``jobs`` how far uploads are, ``cold`` is where large layers are,
-    if not in Redis, and ``changes`` tells other services what was deleted or replaced.
+    ``catalogue`` tells which pictures there are, ``waiting`` which of them wait to be refined, ``leases``
+    whose a picture is to be coded anew, ``references`` who needs which original, ``jobs`` how far uploads
+    are, ``cold`` is where large layers are, if not in Redis, and ``changes`` tells other services what was
+    deleted or replaced.
     """
 
     def __init__(self, url: str, settings: Settings, metrics: Metrics, disk: Disk | None = None) -> None:
         """``disk``: what the server writes to, where that is known and must not run full."""
-        self._metrics = metrics
-        self._disk = disk
-        self._records: TTLCache[str, Record] = TTLCache(max(1, settings.header_cache), RECORD_SECONDS)
-        self._remembers = settings.header_cache > 0
-        self._changed = 0  # so often changes were made or heard of; no read begun before one is remembered
         self._servers = servers(url, settings)
         promise = Promise(settings.store_replicas, settings.store_fsync, metrics)
-        self._errands = Errands(self._servers, promise, settings.store_timeout, metrics)
-        self._listing = Listing(self._errands)
+        errands = Errands(self._servers, promise, settings.store_timeout, metrics)
+        super().__init__(errands, cold_tier_of(settings, errands, metrics), settings.header_cache, metrics)
+        self._disk = disk
         self._waiting_bytes = settings.refine_bytes
-        self.cold = cold_tier_of(settings, self._errands, metrics)
-        self.changes = Changes(self._errands)
-        self.waiting = Waiting(self._errands)
-        self.leases = Leases(self._errands)
-        self.references = References(self._errands)
-        self.jobs = JobBoard(self._errands)
+        self._listing = Listing(errands)
+        self.catalogue = Catalogue(errands, self._listing, self, metrics)
+        self.changes = Changes(errands)
+        self.waiting = Waiting(errands)
+        self.leases = Leases(errands)
+        self.references = References(errands)
+        self.jobs = JobBoard(errands)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -301,176 +272,6 @@ class Store:
         self._require_room(0)
         return (await self._transaction(record.id, write))[0]
 
-    async def record(self, picture: str, fresh: bool = False) -> Record:
-        """What is known of a picture; ``fresh`` asks Redis even if the answer is in memory."""
-        known = None if fresh else self._remembered(picture)
-        if known is not None:
-            self._metrics.cache_hits.labels("headers").inc()
-            return known
-        (found,) = await self._records_of([picture])
-        with self._errands.errors():
-            if isinstance(found, ServiceError):
-                raise found
-        return found
-
-    def remembers(self, record: Record) -> bool:
-        """Whether this very record would be given now, without asking Redis."""
-        return self._remembered(record.id) is record
-
-    async def _records_of(self, pictures: Sequence[str]) -> list[Found]:
-        """What Redis knows of pictures, or why nothing is known of one; asked for all at once."""
-        changed = self._changed
-        wanted = [(facts_key(picture), partial(_queue_record, picture=picture)) for picture in pictures]
-        answers = await self._errands.read_all(wanted)
-        found: list[Found] = []
-        for picture, (facts, start) in zip(pictures, answers, strict=True):
-            self._records.pop(picture, None)
-            self._metrics.bytes_read.inc(len(raw(start)))
-            try:
-                record = assemble(picture, _checked(picture, facts), _checked(picture, start))
-            except (NotFound, DamagedStream, UnknownFormat) as error:
-                found.append(error)
-                continue
-            found.append(record)
-            if self._remembers and changed == self._changed:
-                self._records[picture] = record
-        return found
-
-    async def verify(self, picture: str) -> Record:
-        """The record of a picture, after all of it was read and checked, as :meth:`whole` does."""
-        return (await self.whole(picture))[0]
-
-    async def whole(self, picture: str) -> tuple[Record, bytes, tuple[bytes, ...]]:
-        """All of a picture, its stream and its alpha planes, checked: its facts, every checksum and length.
-
-        Raises DamagedStream, UnknownFormat or NotFound; ObjectsUnavailable if a part of it lies where nobody
-        answers. What is read is not counted: it is in no answer.
-        """
-        for _ in range(_TRIES - 1):
-            with suppress(Replaced):
-                return await self._whole(picture)
-        return await self._whole(picture)
-
-    async def _whole(self, picture: str) -> tuple[Record, bytes, tuple[bytes, ...]]:
-        """As :meth:`whole`. Raises Replaced, too, if it changes meanwhile."""
-        facts, kept, alpha = await self._errands.read(
-            facts_key(picture),
-            lambda client: together(
-                client,
-                lambda pipe: pipe.get(facts_key(picture)),
-                lambda pipe: pipe.get(stream_key(picture)),
-                lambda pipe: pipe.mget(alpha_keys(picture)),
-            ),
-        )
-        with self._errands.errors():
-            record = assemble(picture, _checked(picture, facts), _checked(picture, kept))
-            planes = _answer(picture, alpha)[: len(record.facts.alpha)]
-            stream, cold = raw(kept), record.facts.cold
-            if cold is not None:
-                stream = stream[: cold.start] + await self._from_cold(record, cold, record.header.total)
-                if len(stream) == record.header.total:
-                    await asyncio.to_thread(check_cold, record, stream)
-            try:
-                await asyncio.to_thread(verify, stream)
-            except StreamError as error:
-                raise DamagedStream(f"the stored stream of {picture}: {error}") from error
-            for k, plane in enumerate(planes):
-                check_alpha(record, k, raw(plane))
-        return record, stream, tuple(map(raw, planes))
-
-    async def prefix(self, record: Record, layer: int) -> bytes:
-        """The first bytes of the stream, up to the end of ``layer``, every checksum verified in a thread."""
-        data = await self.unverified_prefix(record, layer)
-        with self._errands.errors():
-            try:
-                await asyncio.to_thread(_verify_layers, record.header, layer, data)
-            except StreamError as error:
-                self._records.pop(record.id, None)
-                raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
-        return data
-
-    async def header(self, record: Record) -> bytes:
-        """The bytes of a stream's header. Raises Replaced if it is another one by now."""
-        data = await self._start(record, record.header.length)
-        with self._errands.errors():
-            if assemble(record.id, write_facts(record.facts).encode(), data).header != record.header:
-                raise Replaced(f"the stream of {record.id} is another one by now")
-        return data
-
-    async def unverified_prefix(self, record: Record, layer: int) -> bytes:
-        """As :meth:`prefix`, with no more than its header and its length checked. Raises Replaced, too: then
-        the picture has another stream than ``record`` tells of, and a fresh record tells of that.
-
-        For those who verify what they decode, and tell :meth:`found_damaged` what they find.
-        """
-        end, cold = record.header.layers[layer].end, record.facts.cold
-        warm = end if cold is None else min(end, cold.start)
-        data = await self._start(record, warm)
-        self._metrics.bytes_read.inc(len(data))
-        if not data:
-            self._records.pop(record.id, None)
-            raise NotFound(f"no picture {record.id}")
-        with self._errands.errors():
-            try:
-                if read_header(data) != record.header:
-                    raise Replaced(f"the stream of {record.id} is another one by now")
-                if len(data) < warm and cold is None and await self._was_moved(record):
-                    raise Replaced(f"the large layers of {record.id} lie elsewhere by now")
-                if len(data) == warm < end and cold is not None:
-                    data += await self._from_cold(record, cold, end)
-                if len(data) < end:
-                    raise DamagedStream(f"the stream of {record.id} ends at byte {len(data)}, not {end}")
-            except StreamError as error:
-                self._records.pop(record.id, None)
-                raise DamagedStream(f"the stored stream of {record.id}: {error}") from error
-            except (DamagedStream, Replaced):
-                self._records.pop(record.id, None)
-                raise
-        return data
-
-    async def _start(self, record: Record, end: int) -> bytes:
-        """The bytes of a stream that are in Redis, up to byte ``end`` of it."""
-        key = stream_key(record.id)
-        return raw(await self._errands.read(key, lambda client: client.getrange(key, 0, end - 1)))
-
-    async def _was_moved(self, record: Record) -> bool:
-        """Whether layers are in the cold tier by now that a record says are here."""
-        return (await self.record(record.id, fresh=True)).facts.cold is not None
-
-    async def _from_cold(self, record: Record, cold: Cold, end: int) -> bytes:
-        """The cold bytes of a stream up to its byte ``end``. Raises Replaced if they lie elsewhere by now."""
-        try:
-            return await self.cold.read(record.id, cold, end)
-        except DamagedStream:
-            if (await self.record(record.id, fresh=True)).facts.cold != cold:
-                raise Replaced(f"the large layers of {record.id} lie elsewhere by now") from None
-            raise
-
-    def forget(self, pictures: Collection[str] | None) -> None:
-        """Remember nothing of pictures that another service has changed; None: of all."""
-        self._changed += 1
-        for picture in list(self._records) if pictures is None else pictures:
-            self._records.pop(picture, None)
-
-    def found_damaged(self, picture: str) -> None:
-        """Count a picture whose stream was found damaged elsewhere, and forget what is known of it."""
-        self._metrics.damaged.inc()
-        self._records.pop(picture, None)
-
-    async def alpha(self, record: Record, layer: int) -> bytes | None:
-        """The coded alpha plane of a layer, None for an opaque picture."""
-        if not record.facts.alpha:
-            return None
-        key = alpha_key(record.id, layer)
-        data = raw(await self._errands.read(key, lambda client: client.get(key)))
-        with self._errands.errors():
-            if not data:
-                self._records.pop(record.id, None)
-                raise NotFound(f"no picture {record.id}")
-            check_alpha(record, layer, data)
-        self._metrics.bytes_read.inc(len(data))
-        return data
-
     async def delete(self, picture: str) -> None:
         """Delete whatever is stored under an id, readable or not. Raises NotFound if there is nothing: that,
         too, is only said when it is as safe as a deletion.
@@ -541,80 +342,6 @@ class Store:
 
         return (await self._transaction(record.id, write))[0]
 
-    async def page(self, cursor: str | None, limit: int) -> tuple[list[Record], str | None]:
-        """Up to ``limit`` pictures, newest first, after ``cursor``; and the next cursor, if any.
-
-        Entries of pictures that are gone are removed; damaged pictures, and those of another version of the
-        format, are left out.
-        """
-        entries = await self._listing.entries(cursor, limit)
-        records = [found for found in await self._listed(entries) if isinstance(found, Record)]
-        named = [entry.decode() for entry in entries if is_index_entry(entry)]
-        return records, named[-1] if named and len(entries) == limit else None
-
-    async def prune(self) -> int:
-        """Remove all entries of the listing whose pictures are gone; returns how many these were."""
-        removed, cursor = 0, None
-        while entries := await self._listing.entries(cursor, _BATCH):
-            removed += sum(isinstance(found, NotFound) for found in await self._listed(entries))
-            cursor = entries[-1]
-        return removed
-
-    async def _listed(self, entries: Sequence[bytes]) -> list[Found]:
-        """The records of entries of the listing, or why there is none; entries of what is gone are removed.
-
-        A picture stored again after it had expired has a new entry, and the old one is nobody's.
-        """
-        found: dict[bytes, Found] = {}
-        for entry in entries:
-            known = self._remembered(picture_of(entry))  # perhaps the picture's last life
-            if known is not None and known.index_entry.encode() == entry:
-                found[entry] = known
-        unknown = [entry for entry in entries if entry not in found]
-        for entry, record in zip(
-            unknown, await self._records_of(list(map(picture_of, unknown))), strict=True
-        ):
-            listed = not isinstance(record, Record) or record.index_entry.encode() == entry
-            found[entry] = record if listed else NotFound("a picture of another life")
-            if isinstance(record, DamagedStream):
-                self._metrics.damaged.inc()
-        gone = [entry for entry in entries if isinstance(found[entry], NotFound)]
-        if gone:
-            await self._listing.remove(gone)
-        return [found[entry] for entry in entries]
-
-    async def ids(self) -> AsyncIterator[str]:
-        """Every picture id in the store, in no order, perhaps more than once."""
-        async for key in self._errands.keys("{*}:stream"):
-            picture = picture_of_key(key)
-            if picture is not None:  # others' keys are none of our business
-                yield picture
-
-    async def look_up(self, pictures: Sequence[str]) -> list[Found]:
-        """What is known of pictures, or why nothing is known of one; asked for all at once."""
-        return await self._records_of(pictures) if pictures else []
-
-    async def all_records(self) -> AsyncIterator[Record]:
-        """Every readable picture in the store, once, in no order; only headers are read."""
-        async for _, found in self.all_found():
-            if isinstance(found, Record):
-                yield found
-
-    async def all_found(self) -> AsyncIterator[tuple[str, Found]]:
-        """Every picture in the store, once, in no order: its record, or why there is none."""
-        seen: set[str] = set()
-        batch: list[str] = []
-        async for picture in self.ids():
-            if picture not in seen:
-                seen.add(picture)
-                batch.append(picture)
-            if len(batch) == _BATCH:
-                for one in zip(batch, await self.look_up(batch), strict=True):
-                    yield one
-                batch.clear()
-        for one in zip(batch, await self.look_up(batch), strict=True):
-            yield one
-
     async def note_backup(self, began: float) -> None:
         """Remember when the last complete backup began, in seconds since 1970."""
         await self._errands.write(BACKUP, lambda client: client.set(BACKUP, f"{began:.3f}"))
@@ -623,12 +350,6 @@ class Store:
         """When it began; None if there was none."""
         found = raw(await self._errands.read(BACKUP, lambda client: client.get(BACKUP)))
         return float(found) if found else None
-
-    async def move_listing(self) -> int:
-        """Move what earlier versions have listed to where this one does; returns how many pictures that were.
-        It is read from both places meanwhile. Raises StoreUnavailable or StoreFull.
-        """
-        return await self._listing.move()
 
     async def confirm(self, record: Record) -> None:
         """Return when what is stored of a picture is as safe as is promised of what is written now: whoever
@@ -718,47 +439,11 @@ class Store:
         with suppress(StoreUnavailable):
             await self.changes.tell(picture)
 
-    def _remembered(self, picture: str) -> Record | None:
-        """A record that was read not long ago, of a picture that still lives; else None."""
-        record = self._records.get(picture)
-        return None if record is None or expired(record.facts) else record
-
-    @contextmanager
-    def _changing(self, picture: str) -> Iterator[None]:
-        """Forget what is remembered of a picture, and what is being read, once it has been changed."""
-        try:
-            yield
-        finally:
-            self._changed += 1
-            self._records.pop(picture, None)
-
-
-def _verify_layers(header: Header, last: int, data: bytes) -> None:
-    """Check every checksum up to the layer ``last``. Raises a StreamError."""
-    for layer in range(last + 1):
-        verify_layer(header, layer, data)
-
-
-def _queue_record(pipe: Pipeline, picture: str) -> None:
-    pipe.eval_ro(_RECORD, 2, facts_key(picture), stream_key(picture), MAX_HEADER_BYTES - 1)
-
 
 async def _memory(client: redis.Redis) -> tuple[int, int]:
     """Bytes of memory a server uses and may use."""
     facts = await client.info("memory")
     return int(facts["used_memory"]), int(facts["maxmemory"])
-
-
-def _answer(picture: str, value: Any) -> Any:
-    """An answer of Redis. Raises DamagedStream if it says that a key is no string."""
-    if is_of_another_type(value):
-        raise DamagedStream(f"what is stored of {picture} is of another type")
-    return value
-
-
-def _checked(picture: str, value: object) -> bytes:
-    """The same as bytes."""
-    return raw(_answer(picture, value))
 
 
 def _milliseconds_left(expires: float | None) -> int | None:

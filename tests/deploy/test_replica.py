@@ -11,7 +11,7 @@ from service.settings import Settings
 from service.storage.store import Store
 from tests.deploy.shipped import ShippedRedis
 from tests.service.servers import wait_for
-from tests.service.storage.test_store import STREAM, record
+from tests.service.storage.samples import STREAM, record
 
 
 @pytest.fixture

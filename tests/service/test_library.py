@@ -206,7 +206,7 @@ async def test_what_fails_stores_nothing(make: Make) -> None:
     workers(library).failure = WorkerFailed("gone")
     with pytest.raises(WorkerFailed):
         await library.keep(b"picture")
-    assert await library.store.page(None, 9) == ([], None)
+    assert await library.store.catalogue.page(None, 9) == ([], None)
     workers(library).failure = None
     assert (await library.keep(b"picture"))[1]
 

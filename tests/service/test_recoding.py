@@ -101,7 +101,7 @@ async def test_recode_killed_ten_times_by_two_at_once(tmp_path, valkey: Embedded
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     store = Store(valkey.url, Settings(), Metrics())
     uploads = await fill(store, Settings(), PICTURES)
-    before = {record.id: record async for record in store.all_records()}
+    before = {record.id: record async for record in store.catalogue.all_records()}
     writes = Writes(raw)
     await writes.listen()
 
@@ -125,7 +125,7 @@ async def test_recode_killed_ten_times_by_two_at_once(tmp_path, valkey: Embedded
 
     assert set(writes.counts) == set(uploads)
     assert set(writes.counts.values()) == {1}
-    after = {record.id: record async for record in store.all_records()}
+    after = {record.id: record async for record in store.catalogue.all_records()}
     assert set(after) == set(before)
     for name, record in after.items():
         assert record.header.model_id == CURRENT

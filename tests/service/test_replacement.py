@@ -245,7 +245,7 @@ def test_kill_9_at_any_moment_leaves_the_old_or_the_new_stream(services: int) ->
             seen.add(stream[:200])
             record = await store.record(NAME, fresh=True)
             assert [await store.alpha(record, k) for k in range(2)] == list(PLANES)
-            assert [found.id for found in (await store.page(None, 9))[0]] == [NAME]
+            assert [found.id for found in (await store.catalogue.page(None, 9))[0]] == [NAME]
         assert await fsck.check(store, delete=False) == 0
         await store.close()
         await server.stop()

@@ -16,7 +16,7 @@ from service.storage.originals import Originals, originals_of
 from service.storage.records import Record
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
-from tests.service.storage.test_store import PLANES, STREAM, record
+from tests.service.storage.samples import PLANES, STREAM, record
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Place:
     async def all(self) -> dict[str, object]:
         """Everything stored, with its original, by picture."""
         found: dict[str, object] = {}
-        async for one in self.store.all_records():
+        async for one in self.store.catalogue.all_records():
             digest = one.facts.original
             whole = await self.store.whole(one.id)
             found[one.id] = whole, await self.originals.read(digest) if digest else None

@@ -29,7 +29,7 @@ from service.errors import DamagedStream, NotFound
 from service.settings import Settings
 from service.storage.objects import Objects
 from service.storage.records import Refinement
-from tests.service.storage.test_store import PLANES, STREAM, record
+from tests.service.storage.samples import PLANES, STREAM, record
 
 WHOLE = Whole(record(alpha=(7, 8), alpha_crcs=(2935617637, 4012405434)), STREAM, PLANES)
 WHOLE = replace(WHOLE, record=record(alpha=(7, 8)))

@@ -30,8 +30,8 @@ async def test_into_an_empty_store(saved, target, make):
     other = await make("second")
     assert await restore(target, other) == Restored(5, restored=5)
     assert await other.all() == await saved.all()
-    assert [one.id for one in (await other.store.page(None, 9))[0]] == [
-        one.id for one in (await saved.store.page(None, 9))[0]
+    assert [one.id for one in (await other.store.catalogue.page(None, 9))[0]] == [
+        one.id for one in (await saved.store.catalogue.page(None, 9))[0]
     ]
     assert await restore(target, other) == Restored(5, there=5)
 
@@ -51,7 +51,7 @@ async def test_into_a_half_full_store(saved, target, make):
 
 async def test_as_it_was_at_a_time(saved, target, make):
     await asyncio.sleep(0.01)
-    async for one in saved.store.all_records():
+    async for one in saved.store.catalogue.all_records():
         await saved.store.delete(one.id)
     await Saving(saved.store, saved.originals, target).run()
     first, _ = await runs(target)
@@ -70,7 +70,7 @@ async def test_what_expired_since_stays_gone(place, target, make):
 
 
 async def test_what_is_wrong_in_the_backup_is_told_and_not_restored(saved, target, make):
-    entries = [entry_of(one) async for one in saved.store.all_records()]
+    entries = [entry_of(one) async for one in saved.store.catalogue.all_records()]
     entries.sort(key=lambda entry: entry.picture)
     data = await target.get(entries[0].key)
     await target.put(entries[0].key, data[:3000] + b"!" + data[3001:])
@@ -95,7 +95,7 @@ async def test_without_originals_pictures_come_alone(saved, target, make):
     other = await make("second")
     found = await Restoring(target, other.store, None).run()
     assert (found.restored, found.without_original) == (5, 4)
-    async for one in other.store.all_records():
+    async for one in other.store.catalogue.all_records():
         before = await saved.store.record(one.id)
         assert one == replace(before, facts=replace(before.facts, original=""))
 

@@ -23,7 +23,7 @@ from service.storage.valkey import EmbeddedValkey
 from service.worker.tasks import Tasks
 from tests.service.engine.test_pool import until
 from tests.service.samples import encoded, photo
-from tests.service.storage.test_store import FACTS
+from tests.service.storage.samples import FACTS
 
 serve_context = pytest.importorskip("ray.serve.context")
 replica_module = pytest.importorskip("service.cluster.replica")

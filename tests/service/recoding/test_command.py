@@ -74,7 +74,7 @@ async def put(store, *numbers, kept=True, stream=OLD):
 
 
 async def current(store):
-    return {record.id async for record in store.all_records() if record.header.model_id == CURRENT}
+    return {record.id async for record in store.catalogue.all_records() if record.header.model_id == CURRENT}
 
 
 async def test_all_of_older_models(store, capsys, refiner):

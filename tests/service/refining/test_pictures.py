@@ -200,7 +200,7 @@ async def test_a_search_for_a_picture_that_is_deleted_ends(
         outcome = await refining
     assert outcome is not None
     assert outcome.ending == "gone"
-    assert await store.page(None, 9) == ([], None)
+    assert await store.catalogue.page(None, 9) == ([], None)
 
 
 async def test_one_that_is_deleted_while_it_is_searched_stays_deleted(
@@ -213,7 +213,7 @@ async def test_one_that_is_deleted_while_it_is_searched_stays_deleted(
     outcome = await make(search).next()
     assert outcome is not None
     assert outcome.ending == "gone"
-    assert await store.page(None, 9) == ([], None)
+    assert await store.catalogue.page(None, 9) == ([], None)
     assert outcomes(metrics) == {"gone": 1}
 
 

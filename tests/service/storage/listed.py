@@ -1,9 +1,10 @@
-"""What the listing of a store under test holds."""
+"""What a store under test, and its listing, hold."""
 
 from typing import Any
 
 import redis.asyncio as redis
 
+from service.storage import changes
 from service.storage.listing import KEYS, OLD
 
 
@@ -15,3 +16,8 @@ async def listed(raw: redis.Redis) -> list[Any]:
 def lists(key: bytes) -> bool:
     """Whether a key is one of the listing's."""
     return key.startswith(OLD.encode())
+
+
+async def pictures_keys(raw: redis.Redis) -> set[Any]:
+    """All keys but the stream that tells of changes."""
+    return set(await raw.keys()) - {changes.KEY.encode()}

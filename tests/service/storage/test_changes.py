@@ -12,7 +12,7 @@ from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from tests.service.conftest import store_of
 from tests.service.engine.test_pool import until
-from tests.service.storage.test_store import STREAM, record
+from tests.service.storage.samples import STREAM, record
 
 A, B = "a" * 32, "b" * 32
 

@@ -10,7 +10,7 @@ from service.metrics import Metrics
 from service.settings import Settings
 from service.storage import fsck
 from service.storage.store import Store
-from tests.service.storage.test_store import PLANES, STREAM, record
+from tests.service.storage.samples import PLANES, STREAM, record
 from tests.service.storage.test_waiting import coded
 
 END = record().header.layers[0].end

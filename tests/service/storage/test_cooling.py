@@ -18,8 +18,8 @@ from service.storage import cooling as module
 from service.storage.cooling import Cooling, Moved
 from service.storage.store import Store
 from tests.service.running import ROOT
+from tests.service.storage.samples import PLANES, STREAM, record
 from tests.service.storage.test_cold import COLD, END
-from tests.service.storage.test_store import PLANES, STREAM, record
 
 TAIL = len(STREAM) - END
 

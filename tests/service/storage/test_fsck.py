@@ -7,7 +7,7 @@ from service.settings import Settings
 from service.storage import fsck
 from service.storage.listing import shard
 from service.storage.store import Store
-from tests.service.storage.test_store import PLANES, STREAM, of_version, record
+from tests.service.storage.samples import PLANES, STREAM, of_version, record
 
 
 async def test_the_background_check_outlasts_the_store(valkey, caplog):
@@ -53,7 +53,7 @@ async def test_fsck(store, raw, capsys):
     assert record(2).id in out
     assert "3 pictures, 2 damaged, 1 were missing from the listing" in out
     assert await fsck.check(store, delete=False) == 0
-    assert [r.id for r in (await store.page(None, 9))[0]] == [record(0).id]
+    assert [r.id for r in (await store.catalogue.page(None, 9))[0]] == [record(0).id]
 
 
 async def test_the_background_check_survives_what_nobody_foresaw(store, monkeypatch, caplog):

@@ -10,7 +10,7 @@ from service.storage import fsck
 from service.storage.listing import KEYS, OLD, SHARDS, shard
 from service.storage.records import picture_of
 from tests.service.storage.listed import listed
-from tests.service.storage.test_store import STREAM, record
+from tests.service.storage.samples import STREAM, record
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 
@@ -87,19 +87,19 @@ async def test_what_an_earlier_version_listed_is_listed(store, raw):
         await raw.delete(key)
     for number in range(6):
         await raw.zadd(OLD, {record(number, created=1000.0 + number).index_entry: 0})
-    assert [kept.id[0] for kept in (await store.page(None, 9))[0]] == list("fedcba")
+    assert [kept.id[0] for kept in (await store.catalogue.page(None, 9))[0]] == list("fedcba")
     await store.put(record(6, created=1006.0), STREAM, ())
     await store.delete(record(3).id)
-    first, cursor = await store.page(None, 3)
+    first, cursor = await store.catalogue.page(None, 3)
     assert [kept.id[0] for kept in first] == list("gfe")
     twice = record(5, created=1005.0)
     await raw.zadd(shard(twice.id), {twice.index_entry: 0})  # as if moving had been broken off
-    assert await store.move_listing() == 6  # the deleted one too: it goes when it is read
-    assert [kept.id[0] for kept in (await store.page(cursor, 9))[0]] == list("cba")
-    assert [kept.id[0] for kept in (await store.page(None, 9))[0]] == list("gfecba")
+    assert await store.catalogue.move() == 6  # the deleted one too: it goes when it is read
+    assert [kept.id[0] for kept in (await store.catalogue.page(cursor, 9))[0]] == list("cba")
+    assert [kept.id[0] for kept in (await store.catalogue.page(None, 9))[0]] == list("gfecba")
     assert not await raw.exists(OLD)
     assert len(await listed(raw)) == 6
-    assert await store.move_listing() == 0
+    assert await store.catalogue.move() == 0
 
 
 async def test_checks_move_it_too(store, raw, capsys):
@@ -114,14 +114,14 @@ async def test_checks_move_it_too(store, raw, capsys):
 async def test_a_key_of_another_type_is_told(store, raw):
     await raw.set(KEYS[3], "a string")
     with pytest.raises(StoreUnavailable, match="is no listing"):
-        await store.page(None, 9)
+        await store.catalogue.page(None, 9)
 
 
 async def test_what_others_have_put_there_is_removed(store, raw):
     await store.put(record(0), STREAM, ())
     for key in (KEYS[0], OLD):
         await raw.zadd(key, {b"\xff\xfe": 0, b"99999999999999:\xff": 0, b"zzz": 0})
-    assert [kept.id for kept in (await store.page(None, 9))[0]] == [record(0).id]
+    assert [kept.id for kept in (await store.catalogue.page(None, 9))[0]] == [record(0).id]
     assert await listed(raw) == [record(0).index_entry.encode()]
 
 

@@ -17,7 +17,7 @@ async def test_moving_goes_on_where_the_store_failed(store, raw, monkeypatch, ca
     await raw.zadd(OLD, dict.fromkeys(entries, 0))
     await raw.config_set("maxmemory", 1)
     with pytest.raises(StoreFull):
-        await store.move_listing()
+        await store.catalogue.move()
     moving = asyncio.create_task(migrate(store))
     while "is moved later" not in caplog.text:  # noqa: ASYNC110
         await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ from service.metrics import Metrics
 from service.storage import fsck
 from service.storage import models as module
 from service.storage.models import count, described, watch
-from tests.service.storage.test_store import STREAM, record
+from tests.service.storage.samples import STREAM, record
 
 LITE = next(identity for identity, path in installed().items() if path.name == "lite.safetensors")
 INSTALLED = write(LITE, 256, [CodedLayer(64, 48, 55, b"hyper", [b"tile"])])

@@ -9,7 +9,7 @@ import pytest
 from service.errors import DamagedStream, NotFound, ObjectsUnavailable
 from service.storage import fsck
 from service.storage import originals as module
-from tests.service.storage.test_store import STREAM, record
+from tests.service.storage.samples import STREAM, record
 
 DATA = b"an upload " * 500
 DIGEST = sha256(DATA).hexdigest()

@@ -17,7 +17,7 @@ from service.storage.records import Record
 from service.storage.store import Store
 from tests.service.servers import Server, wait_for
 from tests.service.storage.breaking import breaking
-from tests.service.storage.test_store import STREAM, record
+from tests.service.storage.samples import STREAM, record
 
 
 class Pair:

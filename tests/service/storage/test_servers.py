@@ -22,8 +22,8 @@ from service.storage.records import Record, facts_key, stream_key
 from service.storage.servers import held
 from service.storage.store import Store
 from tests.service.servers import Cluster, Server, Watched, wait_for
+from tests.service.storage.samples import FACTS, PLANES, STREAM, record
 from tests.service.storage.test_listing import names
-from tests.service.storage.test_store import FACTS, PLANES, STREAM, record
 from tests.service.storage.tls import certificate, encrypted
 
 PASSWORD = "5ecret"
@@ -80,12 +80,12 @@ async def test_everything_that_a_store_does(cluster, store, capsys):
     assert await store.prefix(kept[3], 1) == STREAM
     listed, cursor = [], None
     while True:
-        page, cursor = await store.page(cursor, 7)
+        page, cursor = await store.catalogue.page(cursor, 7)
         listed += page
         if cursor is None:
             break
     assert [one.id for one in listed] == [one.id for one in reversed(kept)]
-    assert {picture async for picture in store.ids()} == {one.id for one in kept}
+    assert {picture async for picture in store.catalogue.ids()} == {one.id for one in kept}
     taken, _ = await store.waiting.take()
     assert taken is not None
     assert await store.waiting.original(taken) == b"upload"
@@ -100,7 +100,7 @@ async def test_everything_that_a_store_does(cluster, store, capsys):
         await store.delete(one.id)
         with pytest.raises(NotFound):
             await store.record(one.id, fresh=True)
-    assert await store.page(None, 9) == ([], None)
+    assert await store.catalogue.page(None, 9) == ([], None)
     assert not any(node.client.keys("{*") for node in cluster.nodes)
 
 
@@ -113,7 +113,7 @@ async def test_keys_of_a_picture_lie_together_and_expire_together(cluster, store
     await asyncio.sleep(1.2)
     with pytest.raises(NotFound):
         await store.record(kept.id, fresh=True)
-    assert await store.page(None, 9) == ([], None)
+    assert await store.catalogue.page(None, 9) == ([], None)
     assert await store.waiting.take() == (None, 0)
 
 
@@ -187,7 +187,7 @@ async def test_slots_that_move_at_once_under_load(cluster, store):
     assert not refused
     for one in kept:
         assert await store.record(one.id, fresh=True) == one
-    assert len({picture async for picture in store.ids()}) == len(kept)
+    assert len({picture async for picture in store.catalogue.ids()}) == len(kept)
 
 
 def _moved(node: Server) -> bool:
@@ -316,7 +316,12 @@ async def test_a_cluster_of_which_nobody_answers(tmp_path):
     nodes = Cluster(tmp_path)
     one = Store(nodes.url, Settings(redis_url=nodes.url, store_timeout=1), Metrics())
     began = time.monotonic()
-    for errand in (one.ping(), one.record(record().id), one.put(record(), STREAM, ()), one.page(None, 1)):
+    for errand in (
+        one.ping(),
+        one.record(record().id),
+        one.put(record(), STREAM, ()),
+        one.catalogue.page(None, 1),
+    ):
         with pytest.raises(StoreUnavailable):
             await errand
     assert time.monotonic() - began < 5
@@ -367,7 +372,7 @@ async def test_sentinels_promote_a_replica(tmp_path, harm):
         await asyncio.gather(*loads)
         for one in kept:
             assert await store.record(one.id, fresh=True) == one
-        assert (await store.page(None, 1))[0]
+        assert (await store.catalogue.page(None, 1))[0]
         await store.close()
     finally:
         watched.stop()

@@ -182,7 +182,7 @@ class StoreInAnyOrder(RuleBasedStateMachine):
 
     @rule(service=st.integers(0, 1))
     def prune(self, service: int) -> None:
-        self.wait(self.stores[service].prune())
+        self.wait(self.stores[service].catalogue.prune())
         assert sum(map(self.raw.zcard, KEYS)) == len(self.lives)
 
     @invariant()
@@ -204,7 +204,7 @@ class StoreInAnyOrder(RuleBasedStateMachine):
     def the_listing_is_complete_and_newest_first(self) -> None:
         right = sorted(((life.created, name) for name, life in self.lives.items()), reverse=True)
         for store in self.stores:
-            records, cursor = self.wait(store.page(None, 10))
+            records, cursor = self.wait(store.catalogue.page(None, 10))
             assert [(record.facts.created, record.id) for record in records] == right
             assert cursor is None
 

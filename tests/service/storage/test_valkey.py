@@ -19,7 +19,7 @@ from service.storage.records import Record
 from service.storage.store import Store
 from service.storage.valkey import EmbeddedValkey
 from tests.service.running import ROOT
-from tests.service.storage.test_store import FACTS, STREAM, record
+from tests.service.storage.samples import FACTS, STREAM, record
 
 OWNER = """
 import asyncio, sys

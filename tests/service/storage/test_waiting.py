@@ -145,7 +145,7 @@ async def test_what_is_given_back_untried_does_not_count(store):
 
 async def test_a_smaller_stream_takes_the_place_of_the_first(store, raw):
     kept = await put(store, expires=None)
-    before = await store.page(None, 10)
+    before = await store.catalogue.page(None, 10)
     taken = await taken_one(store)
     new = await store.replace(taken, kept, SMALLER, "best")
     assert new == await store.record(kept.id) == await store.verify(kept.id)
@@ -153,7 +153,9 @@ async def test_a_smaller_stream_takes_the_place_of_the_first(store, raw):
     assert new.bytes == kept.bytes - 100
     assert await store.prefix(new, 1) == SMALLER
     assert [await store.alpha(new, k) for k in (0, 1)] == list(PLANES)
-    assert [record.id for record in before[0]] == [record.id for record in (await store.page(None, 10))[0]]
+    assert [record.id for record in before[0]] == [
+        record.id for record in (await store.catalogue.page(None, 10))[0]
+    ]
     assert await store.waiting.counts() == (0, 0)
     assert not await raw.exists(original_key(kept.id))
     with pytest.raises(Replaced):
