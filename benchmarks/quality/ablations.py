@@ -24,6 +24,7 @@ from benchmarks.measure.ours import measure
 from benchmarks.measure.report import compare, finish, table
 from benchmarks.quality.scalable import Ladder
 from model.codec.codec import Codec
+from model.codec.layers import Layers
 from model.codec.weights import load
 from model.geometry import Size, coarse, whole
 from model.installed import path_of_profile
@@ -46,12 +47,18 @@ TRAINED = {
 MULTIPLE = 64
 
 
-class PaddedCodec(Codec):
-    """Codes every layer as if it were padded to multiples of 64; its streams are for this comparison only."""
+class PaddedLayers(Layers):
+    """Codes every layer as if it were padded to multiples of 64."""
 
     def coded_size(self, size: Size) -> Size:
         """The next multiples of 64."""
         return coarse(whole(size), MULTIPLE).times(MULTIPLE).size
+
+
+class PaddedCodec(Codec):
+    """The codec of such layers; its streams are for this comparison only."""
+
+    kind_of_layers = PaddedLayers
 
 
 def neutral(weights: Checkpoint, path: Path) -> None:

@@ -57,9 +57,9 @@ class FloatHyperSynthesis:
 def with_float_priors(profile: str) -> Codec:
     """A codec of the same weights whose priors are computed in floating point."""
     codec = Codec.load(profile)
-    for part, prior in codec.priors.items():
-        synthesis = FloatHyperSynthesis(getattr(codec.network, part), prior.synthesis)
-        codec.priors[part] = Prior(cast(IntegerHyperSynthesis, synthesis), prior.tables)
+    for part, prior in codec.layers.priors.items():
+        synthesis = FloatHyperSynthesis(getattr(codec.layers.network, part), prior.synthesis)
+        codec.layers.priors[part] = Prior(cast(IntegerHyperSynthesis, synthesis), prior.tables)
     return codec
 
 

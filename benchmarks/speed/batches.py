@@ -39,7 +39,7 @@ SIZE = Size(1080, 1920)
 
 def operations(codec: Codec, sizes: Sequence[Size]) -> int:
     """Floating-point operations of the synthesis and prediction of layers of these sizes."""
-    network = deepcopy(codec.network).to("meta")
+    network = deepcopy(codec.layers.network).to("meta")
     channels = codec.weights.config.latents
     below: Size | None = None
     with counting() as counter, torch.inference_mode():

@@ -36,8 +36,9 @@ from benchmarks.measure.pictures import Picture, read_pictures
 from benchmarks.measure.report import table
 from benchmarks.speed.codec import QUALITY, WIDTHS
 from model.clock import StageClock
-from model.codec.codec import TILE, Codec
+from model.codec.codec import Codec
 from model.codec.latents import BLOCK
+from model.codec.layers import TILE
 from model.geometry import divide, whole
 from model.network.transforms import LATENT
 from model.stream.container import read_header, read_index
@@ -119,7 +120,10 @@ def residual_blocks(codec: Codec, pictures: Sequence[Picture]) -> list[list[Tile
         stream = codec.encode(picture.pixels, Ladder(WIDTHS).sizes(picture.size), QUALITY)
         header = read_header(stream)
         for k in range(1, len(header.layers)):
-            coder, index = codec.latent_coder(k, header.sizes[k], header.tile), read_index(header, k, stream)
+            coder, index = (
+                codec.layers.latent_coder(k, header.sizes[k], header.tile),
+                read_index(header, k, stream),
+            )
             hyper_latents = coder.decode_hyper_latents(stream, index)
             for block in coder.blocks(whole(coder.grid)):
                 symbols, indexes, _ = coder.decode_symbols(stream, index, hyper_latents, block, StageClock())

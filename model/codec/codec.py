@@ -8,7 +8,6 @@ decode   entropy-decode the latents of the wanted layer and of all below it, exa
 Streams that are graphics are decoded by :mod:`model.codec.graphics`, whatever the weights.
 """
 
-import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,33 +16,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from model.clock import StageClock
 from model.codec import graphics
-from model.codec.latents import LatentCoder
+from model.codec.layers import Layers, Original
 from model.codec.parallel import Threads
-from model.codec.pixels import Pixels, Source, source_of, squared_error, to_numbers, to_pixels
-from model.codec.refine import MOST_ERROR, NO_EFFORT, Effort, Latents, Target, refine
-from model.codec.weights import Prior, Weights, load, scale_table
+from model.codec.pixels import Pixels, Source, size_of, to_pixels
+from model.codec.refine import NO_EFFORT, Effort
+from model.codec.weights import Weights, load
 from model.errors import EncodeError, InvalidStream
-from model.geometry import Box, Size, halved, strips, whole
+from model.geometry import Box, Size, whole
 from model.installed import path_of_model, path_of_profile
 from model.memory import give_back
-from model.network.compass import Hyperprior, channels_last, quality_to_level
-from model.network.precision import matrix_dtype, set_precision
-from model.network.rate import lagrange_multiplier
-from model.network.transforms import LATENT
+from model.network.precision import matrix_dtype
 from model.stream.container import MAX_EDGE, CodedLayer, Header, read_header, read_index, write
 
-TILE = 256
-"""Edge in pixels of the tiles that new streams are coded in."""
 MAX_PIXELS = 2**28
 """Layers of more pixels are neither written nor decoded."""
-_STRIP = 2**19  # pixels that are computed at a time: what is computed around them, too, stays a small share
-_MOST_CODINGS = 7  # how often a layer is coded at most until its hyper-latents have settled
 
 
 @dataclass(frozen=True)
@@ -52,23 +43,6 @@ class _Part:
 
     pixels: Pixels
     box: Box
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A layer as coded, and its latents (1, M, h, w) as the decoder will have them."""
-
-    coded: CodedLayer
-    latents: Tensor
-
-    @classmethod
-    def of(
-        cls, coder: LatentCoder, size: Size, quality: int, y: Tensor, z: Tensor, clock: StageClock
-    ) -> "_Layer":
-        """Code gained latents and centred hyper-latents, both unrounded, of a layer of ``size`` pixels."""
-        hyper_latents, tiles, decoded = coder.encode(y[0], z[0], clock)
-        coded = CodedLayer(size.width, size.height, quality, hyper_latents, tiles)
-        return cls(coded, decoded)
 
 
 class _Progress:
@@ -83,11 +57,6 @@ class _Progress:
         """What is told of one layer's shares."""
         before, after = self._ends[layer : layer + 2]
         return lambda share: self._told(before + share * (after - before))
-
-
-def size_of(pixels: Pixels) -> Size:
-    """Height and width of a picture (height, width, 3)."""
-    return Size(*pixels.shape[:2])
 
 
 def downscale(pixels: Pixels, size: Size) -> Pixels:
@@ -106,6 +75,8 @@ class Codec:
     :mod:`model.network.precision`.
     """
 
+    kind_of_layers = Layers
+
     def __init__(
         self,
         weights: Weights,
@@ -116,17 +87,14 @@ class Codec:
         self.device = torch.device(device)
         self.model_id = weights.model_id
         self.dtype = dtype or matrix_dtype(self.device)
-        network = channels_last(copy.deepcopy(weights.network).to(self.device))
-        self.network = set_precision(network, self.dtype)
-        self.weights = replace(weights, network=self.network)  # the network is held in memory once
-        self.priors = {
-            part: Prior(prior.synthesis.to(self.device), prior.tables)
-            for part, prior in weights.priors.items()
-        }
-        self.threads = Threads(threads)
+        self.layers = self.kind_of_layers(weights, self.device, self.dtype, Threads(threads))
         self._thread_limit = threads
-        self._block_threads = self.threads if self.device.type == "cpu" else Threads(1)
         self._codecs_of_other_models: dict[bytes, Codec] = {}
+
+    @property
+    def weights(self) -> Weights:
+        """The weights, whose network is on the codec's device."""
+        return self.layers.weights
 
     @classmethod
     def load(cls, profile: str, device: str = "cpu", threads: int | None = None) -> "Codec":
@@ -161,41 +129,34 @@ class Codec:
         _check_picture(pixels, sizes, quality)
         progress = _Progress(sizes, told)
         end = time.monotonic() + effort.seconds
-        layers: list[CodedLayer] = []
+        coded: list[CodedLayer] = []
         latents: list[Tensor] = []
         below: Pixels | None = None
         for k, size in enumerate(sizes):
             prediction: Source | None = None
             if below is not None:
                 with clock.stage("prediction"):
-                    prediction = self._predict_whole(below, size)
-            picture = downscale(pixels, size)
-            layer, y, z = self._encode_layer(k, picture, quality, prediction, clock)
-            refined: _Layer | None = None
-            decoded: Pixels | None = None
-            if effort.steps:
-                own = replace(effort, seconds=end - time.monotonic(), seed=effort.seed + k)
-                refined = self._refined(k, picture, quality, y, z, prediction, own, progress.of(k), clock)
-            del y  # 200 megabytes, of 50 megapixels
-            if refined is not None:
-                layer, decoded = self._better(k, layer, refined, picture, prediction, clock)
+                    prediction = self.layers.predict(below, size)
+            original = Original(k, downscale(pixels, size), quality, prediction)
+            own = replace(effort, seconds=end - time.monotonic(), seed=effort.seed + k)
+            layer, decoded = self.layers.code(original, own, progress.of(k), clock)
             if k < len(sizes) - 1:
-                below = self._reconstruct_whole(k, layer, prediction, clock) if decoded is None else decoded
-            layers.append(layer.coded)
+                below = self.layers.decoded(original, layer, clock) if decoded is None else decoded
+            coded.append(layer.coded)
             latents.append(layer.latents)
-            del layer, refined
+            del layer
             give_back(size.area)
-        stream = write(self.model_id, TILE, layers)
+        stream = write(self.model_id, self.layers.tile, coded)
         with clock.stage("check"):
-            for k, coded in enumerate(latents):
-                if not torch.equal(self.latents(stream, k), coded):
+            for k, written in enumerate(latents):
+                if not torch.equal(self.latents(stream, k), written):
                     raise EncodeError(f"layer {k} does not decode back to the latents that were coded")
         return stream
 
     @torch.inference_mode()
     def enlarge(self, pixels: Pixels, size: Size) -> Pixels:
         """LIFF's prediction of a picture (h, w, 3) at a larger size, as if it were the next layer."""
-        predicted = self._predict_whole(pixels, size)(whole(size))
+        predicted = self.layers.predict(pixels, size)(whole(size))
         return to_pixels(predicted)[0]
 
     @torch.inference_mode()
@@ -285,25 +246,11 @@ class Codec:
         for k, part in self._regions(header, layer, region, 0).items():
             start = header.layers[k].offset
             spans.append((start, start + header.index_length(k)))
-            coder = self.latent_coder(k, header.sizes[k], header.tile)
-            box = self._latents_for_pixels(k, part, header.sizes[k])
+            coder = self.layers.latent_coder(k, header.sizes[k], header.tile)
+            box = self.layers.latents_for_pixels(k, part, header.sizes[k])
             substreams = coder.substreams_read(read_index(header, k, stream), box)
             spans += [(substream.offset, substream.offset + substream.length) for substream in substreams]
         return spans
-
-    def latent_coder(self, layer: int, size: Size, tile: int) -> LatentCoder:
-        """What codes and decodes the latents of a layer of ``size`` pixels in tiles of ``tile`` pixels."""
-        prior = self.priors["enhancement" if layer else "base"]
-        return LatentCoder(self.coded_size(size), tile, prior, self.weights.latent_tables, self.threads)
-
-    def coded_size(self, size: Size) -> Size:
-        """The size that a layer of ``size`` is coded at: its own.
-
-        A subclass may code layers at a larger size with as many tiles, as an ablation does; the pixels
-        beyond the layer repeat its last rows and columns. The format knows no such streams: only that
-        subclass can decode them.
-        """
-        return size
 
     def _regions(self, header: Header, layer: int, region: Box | None, first: int) -> dict[int, Box]:
         """What is needed of each layer from ``first`` to ``layer``, ascending, for a region of the last."""
@@ -316,11 +263,8 @@ class Codec:
         if not region.within(size):
             raise ValueError(f"{region} does not lie in a layer of {size} pixels")
         boxes = {layer: region}
-        transforms, liff = self.network.enhancement.transforms, self.network.liff
         for k in range(layer, first, -1):
-            small, large = header.sizes[k - 1], header.sizes[k]
-            needed = transforms.prediction_for_pixels(boxes[k], self.coded_size(large)).clipped(large)
-            boxes[k - 1] = liff.pixels_for_prediction(needed, small, large)
+            boxes[k - 1] = self.layers.pixels_below(boxes[k], header.sizes[k - 1], header.sizes[k])
         return {k: boxes[k] for k in range(first, layer + 1)}
 
     def _codec_of(self, model_id: bytes) -> "Codec":
@@ -332,106 +276,13 @@ class Codec:
             )
         return self._codecs_of_other_models[model_id]
 
-    def _hyperprior(self, layer: int) -> Hyperprior:
-        return self.network.enhancement if layer else self.network.base
-
-    def _gains(self, hyperprior: Hyperprior, quality: int) -> tuple[Tensor, Tensor]:
-        """Gain and inverse gain (1, M, 1, 1)."""
-        level = quality_to_level(self.weights.config, quality)
-        return hyperprior.gains(torch.tensor([level], device=self.device))
-
-    def _latents_for_pixels(self, k: int, region: Box, size: Size) -> Box:
-        return self._hyperprior(k).transforms.latents_for_pixels(region, self.coded_size(size))
-
-    def _encode_layer(
-        self, k: int, picture: Pixels, quality: int, prediction: Source | None, clock: StageClock
-    ) -> tuple["_Layer", Tensor, Tensor]:
-        """Layer ``k``, whose pixels are ``picture``; and what its latents were rounded from, (1, M, h, w),
-        and its centred hyper-latents, unrounded, (1, N, h/4, w/4).
-        """
-        hyperprior, coder = self._hyperprior(k), self.latent_coder(k, size_of(picture), TILE)
-        with clock.stage("analysis"):
-            gain, _ = self._gains(hyperprior, quality)
-            y = self._analyse(hyperprior, picture, prediction).mul_(gain)
-            give_back(size_of(picture).area)
-            z = hyperprior.hyper_analyse(y) - hyperprior.medians()
-        layer = _Layer.of(coder, size_of(picture), quality, y, z, clock)
-        missing = coder.missing(y, layer.latents)
-        for _ in range(_MOST_CODINGS - 1):
-            settled = coder.settle(missing, z)
-            if settled is None:
-                break
-            other = _Layer.of(coder, size_of(picture), quality, y, settled, clock)
-            still_missing = coder.missing(y, other.latents)
-            if still_missing.sum() >= missing.sum():  # textures miss a little everywhere: nothing is wrong
-                break
-            layer, missing, z = other, still_missing, settled
-        return layer, y, z
-
-    def _refined(
-        self,
-        k: int,
-        picture: Pixels,
-        quality: int,
-        y: Tensor,
-        z: Tensor,
-        prediction: Source | None,
-        effort: Effort,
-        told: Callable[[float], None],
-        clock: StageClock,
-    ) -> "_Layer":
-        """Layer ``k`` with latents searched for; ``y`` and ``z`` as :meth:`_encode_layer` gives them."""
-        size, coder = size_of(picture), self.latent_coder(k, size_of(picture), TILE)
-        target = Target(
-            self._hyperprior(k).transforms,
-            size,
-            source_of(picture, self.device),
-            prediction,
-            self._gains(self._hyperprior(k), quality)[1],
-            self._multiplier(quality),
-        )
-        with clock.stage("search"):
-            index, mean = coder.priors(z[0])
-            scales = torch.from_numpy(scale_table()).float().to(self.device)
-            latents = Latents(y, mean, index, scales, self.weights.latent_tables.skip)
-            found = refine(target, latents, effort, told)
-            del index, mean, latents
-        return _Layer.of(coder, size, quality, found, z, clock)
-
-    def _better(
-        self,
-        k: int,
-        layer: "_Layer",
-        refined: "_Layer",
-        picture: Pixels,
-        prediction: Source | None,
-        clock: StageClock,
-    ) -> tuple["_Layer", Pixels | None]:
-        """The refined layer where it is smaller, its PSNR lower by 0.05 dB at most, and its rate + lambda
-        distortion no more, else the other; and its pixels (h, w, 3) as decoded, where they are known.
-        """
-        if refined.coded.length >= layer.coded.length:
-            return layer, None
-        before = squared_error(self._reconstruct_whole(k, layer, prediction, clock), picture)
-        pixels = self._reconstruct_whole(k, refined, prediction, clock)
-        after = squared_error(pixels, picture)
-        saved = 8 * (layer.coded.length - refined.coded.length)  # bits
-        cost = self._multiplier(layer.coded.quality) * (after - before) / pixels.shape[2]
-        worse = after > MOST_ERROR * before or saved < cost
-        return (layer, None) if worse else (refined, pixels)
-
-    def _multiplier(self, quality: int) -> float:
-        """Lambda at a quality: bits that a squared error of 1 on all three channels of a pixel is worth."""
-        level = torch.tensor(quality_to_level(self.weights.config, quality))
-        return float(lagrange_multiplier(self.weights.config, level))
-
     def _decode_latents(
         self, header: Header, stream: bytes, k: int, region: Box, clock: StageClock
     ) -> tuple[Tensor, Box]:
         """The latents that a region of layer ``k`` depends on, and the box of latents they are."""
         size = header.sizes[k]
-        coder = self.latent_coder(k, size, header.tile)
-        box = self._latents_for_pixels(k, region, size)
+        coder = self.layers.latent_coder(k, size, header.tile)
+        box = self.layers.latents_for_pixels(k, region, size)
         return coder.decode(stream, read_index(header, k, stream), box, clock)
 
     def _decode_layer(
@@ -444,96 +295,16 @@ class Codec:
         clock: StageClock,
     ) -> Pixels:
         """A region (B, h, w, 3) of layer ``k``, given the part of the layer below that it depends on."""
-        sizes, hyperprior = headers[0].sizes, self._hyperprior(k)
+        sizes = headers[0].sizes
         latents = []
         for header, stream in zip(headers, streams, strict=True):
             y, window = self._decode_latents(header, stream, k, region, clock)
-            latents.append(y * self._gains(hyperprior, header.layers[k].quality)[1])
-        prediction: Source | None = None
+            latents.append(y * self.layers.inverse_gain(k, header.layers[k].quality))
+        prediction = None
         if below is not None:
-            values, box_below = to_numbers(below.pixels, self.device), below.box
-
-            def prediction(box: Box) -> Tensor:
-                return self.network.liff.predict(values, box_below, box, sizes[k - 1], sizes[k])
-
+            prediction = self.layers.predictor(below.pixels, below.box, sizes[k - 1], sizes[k])
         y = latents[0] if len(latents) == 1 else torch.cat(latents)
-        return self._reconstruct(k, y, window, region, sizes[k], prediction, clock)
-
-    def _predict_whole(self, below: Pixels, size: Size) -> Source:
-        """LIFF's prediction of a whole layer from the layer below (h, w, 3), computed once."""
-        x, small = to_numbers(below[None], self.device), size_of(below)
-        out = torch.empty((1, 3, *size), device=self.device)
-
-        def fill(box: Box) -> None:
-            out[..., *box.slices] = self.network.liff.predict(x, whole(small), box, small, size)
-
-        self._block_threads.map(fill, strips(whole(size), _STRIP, LATENT))
-        return lambda box: out[..., *box.slices]
-
-    def _analyse(self, hyperprior: Hyperprior, picture: Pixels, prediction: Source | None) -> Tensor:
-        """The latents (1, M, h, w), before the gain, of a picture or of what its prediction misses."""
-        own = size_of(picture)
-        size = self.coded_size(own)
-        original = _continued(source_of(picture, self.device), own)
-        predicted = None if prediction is None else _continued(prediction, own)
-        box = whole(halved(size, 4))
-        shape = (1, self.weights.config.latents, *box.size)
-        y = torch.empty(shape, device=self.device).contiguous(memory_format=torch.channels_last)
-
-        def fill(part: Box) -> None:
-            window = hyperprior.transforms.pixels_for_latents(part, size)
-            x, p = original(window), None
-            if predicted is not None:
-                p = predicted(window)
-                x.sub_(p)
-            y[..., *part.slices] = hyperprior.transforms.analyse(x, window, part, size, p)
-
-        self._block_threads.map(fill, strips(box, _STRIP // LATENT**2, 1))
-        return y
-
-    def _reconstruct_whole(
-        self, k: int, layer: "_Layer", prediction: Source | None, clock: StageClock
-    ) -> Pixels:
-        """The pixels (h, w, 3) of a whole layer as its decoder will have them."""
-        size = Size(layer.coded.height, layer.coded.width)
-        y = layer.latents * self._gains(self._hyperprior(k), layer.coded.quality)[1]
-        box = whole(Size(*y.shape[-2:]))
-        return self._reconstruct(k, y, box, whole(size), size, prediction, clock)[0]
-
-    def _reconstruct(
-        self,
-        k: int,
-        y: Tensor,
-        window: Box,
-        region: Box,
-        size: Size,
-        prediction: Source | None,
-        clock: StageClock,
-    ) -> Pixels:
-        """The 8-bit pixels (B, h, w, 3) of a region of layer ``k``.
-
-        ``y`` (B, M, h, w) are the latents of ``window``, after the inverse gain.
-        """
-        transforms, coded = self._hyperprior(k).transforms, self.coded_size(size)
-        predicted = None if prediction is None else _continued(prediction, size)
-        out = np.empty((len(y), *region.size, 3), np.uint8)
-
-        def fill(box: Box) -> StageClock:
-            watch = StageClock()
-            seen, p = transforms.prediction_for_pixels(box, coded), None
-            if predicted is not None:
-                with watch.stage("prediction"):
-                    p = predicted(seen)
-            with watch.stage("synthesis"):
-                x = transforms.synthesise(y, window, box, coded, p)
-                own = None if p is None else p[..., *box.inside(seen)]
-                out[:, *box.inside(region)] = to_pixels(x, own)
-            return watch
-
-        began = time.perf_counter()
-        watches = self._block_threads.map(fill, strips(region, _STRIP, LATENT))
-        clock.add_parallel(time.perf_counter() - began, watches)
-        return out
+        return self.layers.reconstruct(k, y, window, region, sizes[k], prediction, clock)
 
 
 def batch_key(header: Header, layer: int) -> tuple[object, ...]:
@@ -563,18 +334,6 @@ def _decode_graphics(
     with clock.stage("synthesis"):
         decoded = [graphics.decode(stream, header) for stream, header in zip(streams, headers, strict=True)]
     return [pixels if box == whole(size) else pixels[box.slices].copy() for pixels in decoded]
-
-
-def _continued(source: Source, size: Size) -> Source:
-    """``source``, a picture of ``size``, with its last rows and columns repeated beyond its ends."""
-
-    def continued(box: Box) -> Tensor:
-        inner = box.clipped(size)
-        if inner == box:
-            return source(box)
-        return F.pad(source(inner), (0, box.right - inner.right, 0, box.bottom - inner.bottom), "replicate")
-
-    return continued
 
 
 def _check_picture(pixels: Pixels, sizes: Sequence[Size], quality: int) -> None:

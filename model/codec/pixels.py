@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.compiled import compiled
-from model.geometry import Box
+from model.geometry import Box, Size
 
 Pixels = NDArray[np.uint8]
 """sRGB pixels (height, width, 3), of a batch (B, height, width, 3)."""
@@ -17,6 +17,11 @@ Source = Callable[[Box], Tensor]
 """Gives the values (B, 3, h, w) of a box of a picture, about 0 to 1."""
 _STRIP = 2**20
 """Pixels that are compared at a time."""
+
+
+def size_of(pixels: Pixels) -> Size:
+    """Height and width of a picture (height, width, 3)."""
+    return Size(*pixels.shape[:2])
 
 
 def source_of(pixels: Pixels, device: torch.device) -> Source:

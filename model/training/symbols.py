@@ -11,7 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.clock import StageClock
-from model.codec.codec import TILE, Codec
+from model.codec.codec import Codec
+from model.codec.layers import TILE
 from model.codec.pixels import Pixels
 from model.geometry import Size, coarse, whole
 from model.stream.container import read_header, read_index
@@ -44,7 +45,7 @@ def _count(codec: Codec, pixels: Pixels, sizes: list[Size], quality: int, counts
     stream = codec.encode(pixels, sizes, quality)
     header = read_header(stream)
     for k, size in enumerate(sizes):
-        coder, index = codec.latent_coder(k, size, TILE), read_index(header, k, stream)
+        coder, index = codec.layers.latent_coder(k, size, TILE), read_index(header, k, stream)
         hyper_latents = coder.decode_hyper_latents(stream, index)
         tiles = coarse(whole(size), TILE)
         symbols, tables, _ = coder.decode_symbols(stream, index, hyper_latents, tiles, StageClock())

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from model.clock import StageClock
-from model.codec.codec import Codec, batch_key, downscale, size_of
+from model.codec.codec import Codec, batch_key, downscale
 from model.codec.graphics import FORMATS
 from model.codec.parallel import Threads
-from model.codec.pixels import squared_error
+from model.codec.pixels import size_of, squared_error
 from model.codec.refine import EFFORTS, MOST_ERROR, NO_EFFORT, Effort
 from model.errors import CompassError, StreamError, UnknownModel
 from model.geometry import Box, Size, whole

@@ -16,8 +16,8 @@ from tests.model.tiny import picture
 def test_both_priors_are_nearly_the_same(tiny_weights):
     """Indexes at most one apart, means within the fixed point's steps; a box is a crop of the whole."""
     size = Size(150, 190)
-    exact = Codec.load(str(tiny_weights)).priors["enhancement"].synthesis
-    floating = priors.with_float_priors(str(tiny_weights)).priors["enhancement"].synthesis
+    exact = Codec.load(str(tiny_weights)).layers.priors["enhancement"].synthesis
+    floating = priors.with_float_priors(str(tiny_weights)).layers.priors["enhancement"].synthesis
     z = torch.randint(-4, 5, (4, *halved(size, 6)), generator=torch.Generator().manual_seed(1))
     window, box = Box(0, 0, *halved(size, 6)), Box(2, 1, 9, 12)
     (index, mean), (float_index, float_mean) = exact(z, window, box, size), floating(z, window, box, size)

@@ -39,7 +39,7 @@ def test_the_plain_way_gives_the_same_picture(codec):
 
 
 def test_literal_liff(codec):
-    liff, x = codec.network.liff, torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0))
+    liff, x = codec.layers.network.liff, torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         literal = literal_liff(liff, x, Size(20, 16))
         expected = liff(x, Size(20, 16)) - enlarged(x, Size(20, 16))

@@ -193,7 +193,7 @@ def test_odd_sizes(codec_of_a_form, size):
 
 @pytest.mark.parametrize("tile", [64, 128, 1024])
 def test_other_tile_sizes_give_the_same_picture(tiny_codec, original, stream, monkeypatch, tile):
-    monkeypatch.setattr(model.codec.codec, "TILE", tile)
+    monkeypatch.setattr(tiny_codec.layers, "tile", tile)
     other = tiny_codec.encode(original, SIZES, 60)
     assert read_header(other).tile == tile
     for k in range(3):
@@ -248,7 +248,7 @@ def test_enlargement_is_the_prediction(codec_of_a_form, size):
     pixels = picture(40, 30)
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
-        expected = (255 * codec_of_a_form.network.liff(x, size)[0]).clamp(0, 255).permute(1, 2, 0)
+        expected = (255 * codec_of_a_form.layers.network.liff(x, size)[0]).clamp(0, 255).permute(1, 2, 0)
     enlarged = codec_of_a_form.enlarge(pixels, size)
     assert enlarged.dtype == np.uint8
     assert np.abs(enlarged - expected.numpy()).max() <= 0.51

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from model.clock import StageClock
 from model.codec.codec import Codec
 from model.codec.latents import LatentCoder
+from model.codec.layers import Original
 from model.geometry import Size
 from tests.model.tiny import picture
 
@@ -23,13 +24,13 @@ def latents(coder, seed=0):
 
 
 def test_nothing_changes_where_all_is_there(tiny_codec):
-    coder = tiny_codec.latent_coder(0, SIZE, 256)
+    coder = tiny_codec.layers.latent_coder(0, SIZE, 256)
     y, z, _ = latents(coder)
     assert coder.settle(coder.missing(y, y + 0.9), z) is None
 
 
 def test_hyper_latents_are_halved_around_what_is_missing(tiny_codec):
-    coder = tiny_codec.latent_coder(0, SIZE, 256)
+    coder = tiny_codec.layers.latent_coder(0, SIZE, 256)
     y, z, _ = latents(coder)
     known = y.clone()
     known[0, 3, 17, 9] += 8  # below hyper-latent (4, 2)
@@ -41,7 +42,7 @@ def test_hyper_latents_are_halved_around_what_is_missing(tiny_codec):
 
 
 def test_a_little_may_be_missing(tiny_codec):
-    coder = tiny_codec.latent_coder(0, SIZE, 256)
+    coder = tiny_codec.layers.latent_coder(0, SIZE, 256)
     y, z, _ = latents(coder)
     known = y.clone()
     known[0, 3, 17, 9] += 7
@@ -51,7 +52,7 @@ def test_a_little_may_be_missing(tiny_codec):
 
 def test_hyper_latents_settle_at_last(tiny_codec):
     """Halved again and again they are all 0: nothing can go on for ever."""
-    coder = tiny_codec.latent_coder(0, SIZE, 256)
+    coder = tiny_codec.layers.latent_coder(0, SIZE, 256)
     y, z, _ = latents(coder)
     for _ in range(8):
         z = coder.settle(coder.missing(y, y + 100), z)
@@ -65,11 +66,11 @@ def test_no_coding_loses_more_than_the_first(tiny_codec, monkeypatch, seed):
     """
     pixels, sizes = picture(160, 120, seed), [Size(120, 160)]
     unsettled = lambda self, missing, z: None  # noqa: E731
-    coder = tiny_codec.latent_coder(0, sizes[0], 256)
+    coder = tiny_codec.layers.latent_coder(0, sizes[0], 256)
 
     def lost() -> float:
-        layer, y, _ = tiny_codec._encode_layer(0, pixels, 100, None, StageClock())
-        return float(coder.missing(y, layer.latents).sum())
+        layer, analysed = tiny_codec.layers._rounded(Original(0, pixels, 100, None), StageClock())
+        return float(coder.missing(analysed.latents, layer.latents).sum())
 
     settled = lost()
     monkeypatch.setattr(LatentCoder, "settle", unsettled)

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import model.codec.codec
+import model.codec.layers
 import model.codec.refine
 from model.codec.codec import Codec
+from model.codec.layers import Layers
 from model.codec.refine import EFFORTS, MOST_ERROR, NO_EFFORT, Effort
 from model.codec.weights import load
 from model.geometry import Size
@@ -78,8 +79,8 @@ def test_rate_and_distortion_together_never_grow(lite, seed, quality):
 def test_bytes_that_cost_too_much_error_are_not_saved(lite, monkeypatch):
     """Half of each latent takes fewer bytes, which are not worth what is lost."""
     pixels = picture(100, 70)
-    monkeypatch.setattr(model.codec.codec, "refine", lambda target, latents, *_: latents.values / 2)
-    monkeypatch.setattr(model.codec.codec, "MOST_ERROR", float("inf"))
+    monkeypatch.setattr(model.codec.layers, "refine", lambda target, latents, *_: latents.values / 2)
+    monkeypatch.setattr(model.codec.layers, "MOST_ERROR", float("inf"))
     plain = lite.encode(pixels, SIZES[-1:], 80)
     assert lite.encode(pixels, SIZES[-1:], 80, effort=Effort(1)) == plain
 
@@ -97,13 +98,13 @@ def test_layers_are_refined_one_on_the_other(lite):
 def test_no_layer_is_decoded_more_often_than_it_is_needed(lite, monkeypatch):
     """Twice where it got smaller, before and after, and once where the next layer alone needs it."""
     decoded = []
-    reconstruct = Codec._reconstruct_whole
+    reconstruct = Layers.decoded
 
-    def counted(codec, k, *rest):
-        decoded.append(k)
-        return reconstruct(codec, k, *rest)
+    def counted(layers, original, *rest):
+        decoded.append(original.number)
+        return reconstruct(layers, original, *rest)
 
-    monkeypatch.setattr(Codec, "_reconstruct_whole", counted)
+    monkeypatch.setattr(Layers, "decoded", counted)
     pixels, sizes = picture(200, 140), [Size(70, 100), Size(140, 200)]
     lite.encode(pixels, sizes, 60, effort=Effort(30))
     assert decoded.count(0) == 2, decoded
@@ -156,8 +157,8 @@ def test_without_effort_nothing_is_searched(tiny):
 
 
 def test_the_network_is_not_trained_by_it(tiny):
-    before = {name: p.clone() for name, p in tiny.network.named_parameters()}
+    before = {name: p.clone() for name, p in tiny.layers.network.named_parameters()}
     tiny.encode(picture(64, 48), [Size(48, 64)], 60, effort=Effort(5))
-    for name, parameter in tiny.network.named_parameters():
+    for name, parameter in tiny.layers.network.named_parameters():
         assert torch.equal(parameter, before[name])
         assert parameter.grad is None

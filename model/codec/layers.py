@@ -1,0 +1,324 @@
+"""One layer of a picture: predicted from the layer below, coded, searched for, and turned into pixels.
+
+Pixels are worked on strip by strip, several at once, so that memory stays bounded: what the network computes
+for a box of a layer is what it would compute there for the whole layer.
+"""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.clock import StageClock
+from model.codec.latents import LatentCoder
+from model.codec.parallel import Threads
+from model.codec.pixels import Pixels, Source, size_of, source_of, squared_error, to_numbers, to_pixels
+from model.codec.refine import MOST_ERROR, Effort, Latents, Target, refine
+from model.codec.weights import Prior, Weights, scale_table
+from model.geometry import Box, Size, halved, strips, whole
+from model.memory import give_back
+from model.network.compass import Hyperprior, channels_last, quality_to_level
+from model.network.precision import set_precision
+from model.network.rate import lagrange_multiplier
+from model.network.transforms import LATENT
+from model.stream.container import CodedLayer
+
+TILE = 256
+"""Edge in pixels of the tiles that new streams are coded in."""
+_STRIP = 2**19  # pixels that are computed at a time: what is computed around them, too, stays a small share
+_MOST_CODINGS = 7  # how often a layer is coded at most until its hyper-latents have settled
+
+
+@dataclass(frozen=True)
+class Original:
+    """What is coded as layer ``number`` of a picture: its own ``pixels`` (h, w, 3), 8-bit.
+
+    ``prediction`` gives LIFF's prediction of them; the base layer, number 0, has none.
+    """
+
+    number: int
+    pixels: Pixels
+    quality: int
+    prediction: Source | None
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the layer."""
+        return size_of(self.pixels)
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """The gained latents (1, M, h/16, w/16) of a layer and its centred hyper-latents (1, N, h/64, w/64), both
+    unrounded.
+    """
+
+    latents: Tensor
+    hyper_latents: Tensor
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer as coded, and its latents (1, M, h/16, w/16) as the decoder will have them."""
+
+    coded: CodedLayer
+    latents: Tensor
+
+
+class Layers:
+    """Codes and decodes the layers of pictures, one at a time, with one network on one device. Thread-safe.
+
+    ``dtype`` is what the heavy parts of the network compute in, float32 or bfloat16; ``threads`` work on
+    parts of one layer.
+    """
+
+    tile = TILE
+
+    def __init__(self, weights: Weights, device: torch.device, dtype: torch.dtype, threads: Threads):
+        network = channels_last(copy.deepcopy(weights.network).to(device))
+        self.network = set_precision(network, dtype)
+        self.weights = replace(weights, network=self.network)  # the network is held in memory once
+        self.priors = {
+            part: Prior(prior.synthesis.to(device), prior.tables) for part, prior in weights.priors.items()
+        }
+        self._device = device
+        self._threads = threads
+        self._strip_threads = threads if device.type == "cpu" else Threads(1)
+
+    def coded_size(self, size: Size) -> Size:
+        """The size that a layer of ``size`` is coded at: its own.
+
+        A subclass may code layers at a larger size with as many tiles, as an ablation does; the pixels
+        beyond the layer repeat its last rows and columns. The format knows no such streams: only that
+        subclass can decode them.
+        """
+        return size
+
+    def latent_coder(self, k: int, size: Size, tile: int) -> LatentCoder:
+        """What codes the latents of layer ``k`` of ``size`` pixels, in tiles of ``tile`` pixels, and decodes
+        them.
+        """
+        prior = self.priors["enhancement" if k else "base"]
+        return LatentCoder(self.coded_size(size), tile, prior, self.weights.latent_tables, self._threads)
+
+    def pixels_below(self, box: Box, small: Size, large: Size) -> Box:
+        """The pixels of the layer below, of size ``small``, that a box of an enhancement layer depends on."""
+        transforms, liff = self.network.enhancement.transforms, self.network.liff
+        predicted = transforms.prediction_for_pixels(box, self.coded_size(large)).clipped(large)
+        return liff.pixels_for_prediction(predicted, small, large)
+
+    def latents_for_pixels(self, k: int, box: Box, size: Size) -> Box:
+        """The latents that a box of layer ``k`` depends on, besides the layer below."""
+        return self._hyperprior(k).transforms.latents_for_pixels(box, self.coded_size(size))
+
+    def inverse_gain(self, k: int, quality: int) -> Tensor:
+        """What the latents of layer ``k`` are multiplied by before the synthesis (1, M, 1, 1)."""
+        return self._gains(k, quality)[1]
+
+    def predictor(self, below: Pixels, window: Box, small: Size, large: Size) -> Source:
+        """LIFF's prediction of a layer of size ``large``, computed wherever it is asked for.
+
+        ``below`` (B, h, w, 3) is ``window`` of the layer below, which has the size ``small``.
+        """
+        values = to_numbers(below, self._device)
+        return lambda box: self.network.liff.predict(values, window, box, small, large)
+
+    def predict(self, below: Pixels, size: Size) -> Source:
+        """LIFF's prediction of a whole layer from the layer below (h, w, 3), computed once."""
+        predicted = self.predictor(below[None], whole(size_of(below)), size_of(below), size)
+        out = torch.empty((1, 3, *size), device=self._device)
+
+        def fill(box: Box) -> None:
+            out[..., *box.slices] = predicted(box)
+
+        self._strip_threads.map(fill, strips(whole(size), _STRIP, LATENT))
+        return lambda box: out[..., *box.slices]
+
+    def code(
+        self, original: Original, effort: Effort, told: Callable[[float], None], clock: StageClock
+    ) -> tuple[Layer, Pixels | None]:
+        """Code a layer; returns it, and its pixels (h, w, 3) as decoded, where these are known.
+
+        With ``effort`` latents are searched for, and ``told`` is called with the share of the search that is
+        over, 0 to 1. Stages timed: ``analysis``, ``priors``, ``entropy``; with effort ``search``, too, and
+        those of :meth:`decoded`.
+        """
+        layer, analysed = self._rounded(original, clock)
+        if not effort.steps:
+            return layer, None
+        refined = self._searched(original, analysed, effort, told, clock)
+        del analysed  # 200 megabytes, of 50 megapixels
+        return self._better(original, layer, refined, clock)
+
+    def _rounded(self, original: Original, clock: StageClock) -> tuple[Layer, Analysed]:
+        """A layer whose latents are rounded, and what they were rounded from."""
+        k, size = original.number, original.size
+        coder = self.latent_coder(k, size, self.tile)
+        with clock.stage("analysis"):
+            gain, _ = self._gains(k, original.quality)
+            y = self._analyse(original).mul_(gain)
+            give_back(size.area)
+            hyperprior = self._hyperprior(k)
+            z = hyperprior.hyper_analyse(y) - hyperprior.medians()
+        layer = _coded(coder, original, Analysed(y, z), clock)
+        missing = coder.missing(y, layer.latents)
+        for _ in range(_MOST_CODINGS - 1):
+            settled = coder.settle(missing, z)
+            if settled is None:
+                break
+            other = _coded(coder, original, Analysed(y, settled), clock)
+            still_missing = coder.missing(y, other.latents)
+            if still_missing.sum() >= missing.sum():  # textures miss a little everywhere: nothing is wrong
+                break
+            layer, missing, z = other, still_missing, settled
+        return layer, Analysed(y, z)
+
+    def _searched(
+        self,
+        original: Original,
+        analysed: Analysed,
+        effort: Effort,
+        told: Callable[[float], None],
+        clock: StageClock,
+    ) -> Layer:
+        """A layer with latents searched for; see :mod:`model.codec.refine`."""
+        k, size = original.number, original.size
+        coder = self.latent_coder(k, size, self.tile)
+        target = Target(
+            self._hyperprior(k).transforms,
+            size,
+            source_of(original.pixels, self._device),
+            original.prediction,
+            self.inverse_gain(k, original.quality),
+            self._multiplier(original.quality),
+        )
+        with clock.stage("search"):
+            index, mean = coder.priors(analysed.hyper_latents[0])
+            scales = torch.from_numpy(scale_table()).float().to(self._device)
+            latents = Latents(analysed.latents, mean, index, scales, self.weights.latent_tables.skip)
+            found = refine(target, latents, effort, told)
+            del index, mean, latents
+        return _coded(coder, original, Analysed(found, analysed.hyper_latents), clock)
+
+    def _better(
+        self, original: Original, layer: Layer, refined: Layer, clock: StageClock
+    ) -> tuple[Layer, Pixels | None]:
+        """The refined layer where it is smaller, its PSNR lower by 0.05 dB at most, and its rate + lambda
+        distortion no more, else the other; and its pixels (h, w, 3) as decoded, where they are known.
+        """
+        if refined.coded.length >= layer.coded.length:
+            return layer, None
+        before = squared_error(self.decoded(original, layer, clock), original.pixels)
+        pixels = self.decoded(original, refined, clock)
+        after = squared_error(pixels, original.pixels)
+        saved = 8 * (layer.coded.length - refined.coded.length)  # bits
+        cost = self._multiplier(original.quality) * (after - before) / pixels.shape[2]
+        worse = after > MOST_ERROR * before or saved < cost
+        return (layer, None) if worse else (refined, pixels)
+
+    def decoded(self, original: Original, layer: Layer, clock: StageClock) -> Pixels:
+        """The pixels (h, w, 3) of a coded layer as its decoder will have them.
+
+        Stages timed: ``prediction``, ``synthesis``.
+        """
+        k, size = original.number, original.size
+        y = layer.latents * self.inverse_gain(k, original.quality)
+        box = whole(Size(*y.shape[-2:]))
+        return self.reconstruct(k, y, box, whole(size), size, original.prediction, clock)[0]
+
+    def reconstruct(
+        self,
+        k: int,
+        y: Tensor,
+        window: Box,
+        region: Box,
+        size: Size,
+        prediction: Source | None,
+        clock: StageClock,
+    ) -> Pixels:
+        """The 8-bit pixels (B, h, w, 3) of a region of layer ``k``.
+
+        ``y`` (B, M, h, w) are the latents of ``window``, after the inverse gain. Stages timed:
+        ``prediction``, ``synthesis``.
+        """
+        transforms, coded = self._hyperprior(k).transforms, self.coded_size(size)
+        predicted = None if prediction is None else _continued(prediction, size)
+        out = np.empty((len(y), *region.size, 3), np.uint8)
+
+        def fill(box: Box) -> StageClock:
+            watch = StageClock()
+            seen, p = transforms.prediction_for_pixels(box, coded), None
+            if predicted is not None:
+                with watch.stage("prediction"):
+                    p = predicted(seen)
+            with watch.stage("synthesis"):
+                x = transforms.synthesise(y, window, box, coded, p)
+                own = None if p is None else p[..., *box.inside(seen)]
+                out[:, *box.inside(region)] = to_pixels(x, own)
+            return watch
+
+        began = time.perf_counter()
+        watches = self._strip_threads.map(fill, strips(region, _STRIP, LATENT))
+        clock.add_parallel(time.perf_counter() - began, watches)
+        return out
+
+    def _analyse(self, original: Original) -> Tensor:
+        """The latents (1, M, h, w), before the gain, of a picture or of what its prediction misses."""
+        transforms = self._hyperprior(original.number).transforms
+        size = self.coded_size(original.size)
+        source = _continued(source_of(original.pixels, self._device), original.size)
+        predicted = None
+        if original.prediction is not None:
+            predicted = _continued(original.prediction, original.size)
+        box = whole(halved(size, 4))
+        shape = (1, self.weights.config.latents, *box.size)
+        y = torch.empty(shape, device=self._device).contiguous(memory_format=torch.channels_last)
+
+        def fill(part: Box) -> None:
+            window = transforms.pixels_for_latents(part, size)
+            x, p = source(window), None
+            if predicted is not None:
+                p = predicted(window)
+                x.sub_(p)
+            y[..., *part.slices] = transforms.analyse(x, window, part, size, p)
+
+        self._strip_threads.map(fill, strips(box, _STRIP // LATENT**2, 1))
+        return y
+
+    def _hyperprior(self, k: int) -> Hyperprior:
+        return self.network.enhancement if k else self.network.base
+
+    def _gains(self, k: int, quality: int) -> tuple[Tensor, Tensor]:
+        """Gain and inverse gain (1, M, 1, 1)."""
+        level = quality_to_level(self.weights.config, quality)
+        return self._hyperprior(k).gains(torch.tensor([level], device=self._device))
+
+    def _multiplier(self, quality: int) -> float:
+        """Lambda at a quality: bits that a squared error of 1 on all three channels of a pixel is worth."""
+        level = torch.tensor(quality_to_level(self.weights.config, quality))
+        return float(lagrange_multiplier(self.weights.config, level))
+
+
+def _coded(coder: LatentCoder, original: Original, analysed: Analysed, clock: StageClock) -> Layer:
+    """Round and code the latents of a layer."""
+    y, z = analysed.latents[0], analysed.hyper_latents[0]
+    hyper_latents, tiles, decoded = coder.encode(y, z, clock)
+    size = original.size
+    return Layer(CodedLayer(size.width, size.height, original.quality, hyper_latents, tiles), decoded)
+
+
+def _continued(source: Source, size: Size) -> Source:
+    """``source``, a picture of ``size``, with its last rows and columns repeated beyond its ends."""
+
+    def continued(box: Box) -> Tensor:
+        inner = box.clipped(size)
+        if inner == box:
+            return source(box)
+        return F.pad(source(inner), (0, box.right - inner.right, 0, box.bottom - inner.bottom), "replicate")
+
+    return continued
