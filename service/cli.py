@@ -4,25 +4,13 @@ Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 ``fsck`` found damage, or a ba
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from service.client.arguments import add_wishes, quality, whole, widths
-
-if TYPE_CHECKING:
-    from model.stream.container import Header
-    from service.planning.sizing import View
-
-STANDARD = Path("-")
-"""Standard input or output instead of a file."""
-
-
-class CommandError(Exception):
-    """Something the user can put right; printed as one line."""
+from service.errors import CommandError, ServiceError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from model.errors import CompassError
     from service.client.api import ClientError
-    from service.errors import ServiceError
 
     try:
         return int(options.run(options) or 0)
@@ -207,147 +194,22 @@ def _version() -> str:
         return "0"
 
 
-def _read(path: Path) -> bytes:
-    return sys.stdin.buffer.read() if path == STANDARD else path.read_bytes()
-
-
-def _write(path: Path, data: bytes, told: str) -> None:
-    """Write a result, and tell of it where it is not in the way."""
-    if path == STANDARD:
-        sys.stdout.buffer.write(data)
-        print(told, file=sys.stderr)
-    else:
-        path.write_bytes(data)
-        print(told)
-
-
-_SEARCH = "{desc} {percentage:3.0f} %|{bar}| {elapsed}, {remaining} left"
-
-
 def _encode(options: argparse.Namespace) -> int:
-    from math import inf
+    from service.files import encode
 
-    from tqdm import tqdm
-
-    from model.stream.container import read_header
-    from service.messages.jobs import Upload
-    from service.settings import Settings
-
-    settings = Settings()
-    data = _read(options.picture)
-    quality, ladder = options.quality or settings.quality, settings.ladder_of(options.widths)
-    from model.codec.refine import EFFORTS, Effort  # after what fails fast: this loads torch
-    from service.worker.tasks import Tasks
-
-    job, tasks = Upload(str(options.picture), data, quality, ladder), Tasks(settings.for_worker)
-    effort = Effort(EFFORTS[options.effort], seconds=options.seconds or inf)
-    hidden = None if effort.steps else True  # None: where standard error is no terminal
-    with tqdm(total=1.0, desc="search", bar_format=_SEARCH, disable=hidden, leave=False) as bar:
-
-        def show(share: float) -> None:
-            bar.update(share - bar.n)
-
-        coded = tasks.upload(job, effort, show)
-    if coded.alpha:
-        print("compass: the picture's transparency is not kept in the file", file=sys.stderr)
-    told = f"{options.stream}: {coded.width} x {coded.height}, {len(coded.stream)} bytes of {len(data)}"
-    _write(options.stream, coded.stream, f"{told}, {read_header(coded.stream).kind.word}")
-    return 0
+    return encode(options)
 
 
 def _decode(options: argparse.Namespace) -> int:
-    from model.stream.container import layers_held, read_header
-    from service.planning.sizing import Wanted, choose_view
+    from service.files import decode
 
-    kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".avif": "avif"}
-    kind = options.format or kinds.get(options.picture.suffix.lower())
-    if kind is None:
-        raise CommandError(f"{options.picture}: write one of {', '.join(kinds)}, or name a --format")
-    stream = _read(options.stream)
-    header = read_header(stream)
-    view = choose_view(header.sizes, Wanted(width=options.width))
-    held = layers_held(header, len(stream))
-    if view.layer >= held:
-        raise CommandError(
-            f"{options.stream}: {len(stream)} of {header.total} bytes are here, which hold {held} layers; "
-            f"this width needs {view.layer + 1}"
-        )
-    write = _written_graphic if header.is_graphic else _written_layer
-    width, height = view.size
-    told = f"{options.picture}: {width} x {height}, layer {view.layer}"
-    _write(options.picture, write(stream, header, view, kind, options.quality), told)
-    return 0
-
-
-def _written_layer(stream: bytes, header: "Header", view: "View", kind: str, quality: int) -> bytes:
-    """A layer of the network as a picture file."""
-    from service.messages.jobs import Render
-    from service.planning.plans import make_plan
-    from service.settings import Settings
-    from service.worker.tasks import Tasks
-
-    plan = make_plan("file", header, view, kind, quality)
-    return Tasks(Settings().for_worker).render(Render(plan, stream)).body
-
-
-def _written_graphic(stream: bytes, header: "Header", view: "View", kind: str, quality: int) -> bytes:
-    """A graphic as a picture file, without any weights."""
-    from PIL import Image
-
-    from model.codec.graphics import decode
-    from service.worker.imagefile import write
-
-    image = Image.fromarray(decode(stream, header))
-    size = view.size.width, view.size.height
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    return write(image, kind, quality, sharp=True)
+    return decode(options)
 
 
 def _info(options: argparse.Namespace) -> int:
-    from model.stream.container import layers_held, read_header, verify_layer
+    from service.files import info
 
-    stream = _read(options.stream)
-    header = read_header(stream)
-    held = layers_held(header, len(stream))
-    for k in range(held):
-        verify_layer(header, k, stream)
-    if len(stream) > header.total:
-        raise CommandError(f"{len(stream) - header.total} bytes follow the last layer")
-    if options.json:
-        layers = [
-            {
-                "width": e.width,
-                "height": e.height,
-                "quality": e.quality,
-                "bytes": e.length,
-                "prefix": e.end,
-                "here": k < held,
-            }
-            for k, e in enumerate(header.layers)
-        ]
-        found = {
-            "kind": header.kind.word,
-            "model": None if header.is_graphic else header.model_id.hex(),
-            "tile": header.tile,
-            "bytes": header.total,
-            "here": len(stream),
-        }
-        print(json.dumps({**found, "layers": layers}))
-        return 0
-    if header.is_graphic:
-        print(f"kind {header.kind.word}: one picture file")
-    else:
-        print(f"model {header.model_id.hex()}, tiles of {header.tile} pixels, {len(header.layers)} layers")
-    print("layer      width  height  quality      bytes     prefix  bits/pixel")
-    for k, layer in enumerate(header.layers):
-        rate = 8 * layer.length / (layer.width * layer.height)
-        print(
-            f"{k:5d} {layer.width:10d} {layer.height:7d} {layer.quality:8d} {layer.length:10d} "
-            f"{layer.end:10d} {rate:11.3f}{'' if k < held else '  not in this file'}"
-        )
-    print(f"{len(stream)} of {header.total} bytes, all checksums right")
-    return 0
+    return info(options)
 
 
 def _serve(options: argparse.Namespace) -> int:

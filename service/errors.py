@@ -197,3 +197,7 @@ class StoreFull(ServiceError):
     """Redis has no room left."""
 
     status, title = 507, "Store full"
+
+
+class CommandError(Exception):
+    """Something that whoever runs a command can put right; printed as one line."""

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.load.processes import free_port
 from service.client.command import main
 from service.client.folder import LIST_NAME
-from tests.service.test_cli import compass
+from tests.service.commands import compass
 
 
 def test_import(service, client, folder):

@@ -10,9 +10,9 @@ import pytest
 
 from tests.service.cluster.conftest import OnCluster
 from tests.service.cluster.nodes import HEAL_SECONDS, replicas, worker_node
+from tests.service.commands import compass
 from tests.service.running import RunningService, seconds_until
 from tests.service.samples import encoded, photo
-from tests.service.test_cli import compass
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from service.client.folder import LIST_NAME
+from tests.service.commands import compass
 from tests.service.samples import encoded, photo
-from tests.service.test_cli import compass
 
 
 def test_a_folder_is_in_the_store_and_the_same_command_goes_on(tmp_path: Path) -> None:
