@@ -6,6 +6,7 @@ ServiceError
 ├── Forbidden 403           the URL's signature is wrong or has expired
 ├── NotOffered 403          a rendering for holders of a key alone
 ├── NotFound 404            no such picture or layer
+│   └── Expired 404         its life is over by the clock of this machine; the store may still have it
 ├── NotAcceptable 406       none of the formats in Accept can be given
 ├── RequestTimeout 408      the upload came too slowly
 ├── PictureTooLarge 413     too many bytes, or too many pixels
@@ -76,6 +77,12 @@ class NotFound(ServiceError):
     """No such picture or layer."""
 
     status, title = 404, "Not found"
+
+
+class Expired(NotFound):
+    """A picture's life is over by the clock of this machine, which may be wrong: the store, which deletes it
+    by its own, may still have it. So nothing that belongs to it is deleted because of this alone.
+    """
 
 
 class NotAcceptable(ServiceError):

@@ -6,7 +6,7 @@ from service.errors import DamagedStream, NotFound
 from service.metrics import Metrics
 from service.storage.errands import Errands
 from service.storage.listing import Listing
-from service.storage.reading import Found, Reader
+from service.storage.reading import Found, Reader, is_gone
 from service.storage.records import Record, is_index_entry, picture_of, picture_of_key
 
 _BATCH = 500
@@ -39,7 +39,7 @@ class Catalogue:
         """Remove all entries of the listing whose pictures are gone; returns how many these were."""
         removed, cursor = 0, None
         while entries := await self._listing.entries(cursor, _BATCH):
-            removed += sum(isinstance(found, NotFound) for found in await self._listed(entries))
+            removed += sum(is_gone(found) for found in await self._listed(entries))
             cursor = entries[-1]
         return removed
 
@@ -53,6 +53,8 @@ class Catalogue:
             known = self._reader.remembered(picture_of(entry))  # perhaps the picture's last life
             if known is not None and known.index_entry.encode() == entry:
                 found[entry] = known
+            elif not is_index_entry(entry):
+                found[entry] = NotFound("no picture's entry")
         unknown = [entry for entry in entries if entry not in found]
         for entry, record in zip(
             unknown, await self._reader.look_up(list(map(picture_of, unknown))), strict=True
@@ -61,7 +63,7 @@ class Catalogue:
             found[entry] = record if listed else NotFound("a picture of another life")
             if isinstance(record, DamagedStream):
                 self._metrics.damaged.inc()
-        gone = [entry for entry in entries if isinstance(found[entry], NotFound)]
+        gone = [entry for entry in entries if is_gone(found[entry])]
         if gone:
             await self._listing.remove(gone)
         return [found[entry] for entry in entries]

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from service.errors import StoreFull, StoreUnavailable
+from service.errors import DamagedStream, StoreFull, StoreUnavailable
 from service.storage.errands import Errands
 
 KEY = "compass:changes"
@@ -35,14 +35,15 @@ class Changes:
     async def tell(self, picture: str) -> None:
         """Name a picture that was deleted or replaced. Raises StoreUnavailable.
 
-        A full store takes no more: then that alone is logged, and nobody hears of it.
+        A full store takes no more, and what somebody else has put in the place of the stream takes nothing:
+        then that alone is logged, and nobody hears of it.
         """
         try:
             await self._errands.change(
                 KEY, lambda client: client.xadd(KEY, {_FIELD: picture}, maxlen=LENGTH, approximate=True)
             )
-        except StoreFull:
-            log.warning("the store is too full to tell other services that %s has changed", picture)
+        except (StoreFull, DamagedStream) as error:
+            log.warning("other services cannot be told that %s has changed: %s", picture, error)
 
     async def follow(self) -> AsyncIterator[frozenset[str] | None]:
         """The pictures changed from now on, as soon as they are seen, for ever; None: some that nobody can
@@ -54,7 +55,7 @@ class Changes:
                 if last is None:
                     last = await self._newest()
                 entries = await self._since(last)
-            except StoreUnavailable:  # it goes on where it was
+            except (StoreUnavailable, DamagedStream):  # it goes on where it was
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             if last != _NONE and (not entries or entries[0][0] != last):

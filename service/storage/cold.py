@@ -1,7 +1,7 @@
 """The cold tier: the large layers of pictures in an object store, which costs less than memory.
 
 ``cold/<id>/<token>``  object: the end of a stream, from the first layer that is wider than COMPASS_COLD_WIDTH
-``{id}:cold``          set in Redis: the tokens of all such objects that were ever written for a picture
+``{id}:cold``          set in Redis: the tokens of all such objects that there may be of a picture
 
 The rest of the stream stays in Redis, and the picture's facts name the token, where the object begins in the
 stream, and its SHA-256. Each move has a token of its own, so that what deletes an object never means
@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 from redis.asyncio.client import Pipeline
 
@@ -24,9 +25,23 @@ from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.errands import Errands
 from service.storage.objects import Objects
-from service.storage.records import Cold
+from service.storage.records import Cold, facts_key
 
 FOLDER = "cold"
+
+_PUT_IN = """
+redis.call('SREM', KEYS[1], ARGV[1])
+return redis.call('SADD', KEYS[1], ARGV[1])
+"""
+"""It begins with a deletion, which a full store allows, and with it what follows: moving layers away makes
+room.
+"""
+_TAKE_OUT = """
+local facts = redis.call('GET', KEYS[1])
+if facts and string.find(facts, ARGV[1], 1, true) then return 0 end
+return redis.call('SREM', KEYS[2], ARGV[1])
+"""
+"""Take a token out of a picture's tokens, unless the facts name it."""
 
 log = logging.getLogger("compass")
 
@@ -78,7 +93,7 @@ class ColdTier:
         """
         cold = Cold(start, secrets.token_hex(8), sha256(end).hexdigest())
         key = _tokens_key(picture)
-        await self._errands.write(key, lambda client: client.sadd(key, cold.token))
+        await self._errands.write(key, lambda client: client.eval(_PUT_IN, 1, key, cold.token))
         await self._given.put(_key(picture, cold.token), end)
         if await self._given.get(_key(picture, cold.token)) != end:
             raise DamagedStream("something else came back from the cold tier")
@@ -120,10 +135,24 @@ class ColdTier:
         key = _tokens_key(kept.picture)
         return bool(await self._errands.read(key, lambda client: client.sismember(key, kept.token)))
 
-    async def remove(self, kept: Kept) -> None:
-        """Delete an object that no picture has."""
-        await self._given.delete(_key(kept.picture, kept.token))
-        await self._forget(kept.picture, kept.token)
+    async def remove(self, kept: Kept) -> bool:
+        """Delete an object that no picture has; False if its picture does name it, or will.
+
+        Its token goes first: without it no stream is cut any more (:func:`watch_cold`). So whatever the
+        clocks say, nothing is deleted that a picture needs.
+        """
+        facts, tokens = facts_key(kept.picture), _tokens_key(kept.picture)
+        taken = await self._errands.write(
+            tokens, lambda client: client.eval(_TAKE_OUT, 2, facts, tokens, kept.token)
+        )
+        if not taken:
+            return False
+        try:
+            await self._given.delete(_key(kept.picture, kept.token))
+        except ObjectsUnavailable:  # it stays this store's, to be deleted another time
+            await self._errands.write(tokens, lambda client: client.eval(_PUT_IN, 1, tokens, kept.token))
+            raise
+        return True
 
     async def _forget(self, picture: str, token: str) -> None:
         key = _tokens_key(picture)
@@ -147,6 +176,15 @@ def queue_tokens(pipe: Pipeline, picture: str) -> None:
     picture, since what is written for it afterwards is another picture's.
     """
     pipe.smembers(_tokens_key(picture))
+
+
+async def watch_cold(pipe: Pipeline, picture: str, cold: Cold) -> bool:
+    """Watch a picture's tokens in a transaction that is only carried out if they do not change; whether that
+    of an object is still among them, so that nobody has begun to delete it.
+    """
+    await pipe.watch(_tokens_key(picture))
+    answer: Any = pipe.sismember(_tokens_key(picture), cold.token)
+    return bool(await answer)
 
 
 def _tokens_key(picture: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from service.errors import DamagedStream, NotFound, ServiceError, UnknownFormat
 from service.metrics import Metrics
 from service.storage.cold import Kept
-from service.storage.reading import Found
+from service.storage.reading import Found, is_gone
 from service.storage.records import Record
 from service.storage.store import Store
 
@@ -120,8 +120,7 @@ class Cooling:
             if _needs(picture, kept):
                 continue
             if await self._store.cold.is_ours(kept):
-                await self._store.cold.remove(kept)
-                removed += 1
+                removed += await self._store.cold.remove(kept)
             else:
                 strange += 1
         return removed, strange
@@ -163,4 +162,4 @@ def _needs(found: Found, kept: Kept) -> bool:
     """Whether a picture has this object; also if nobody can tell."""
     if isinstance(found, Record):
         return found.facts.cold is not None and found.facts.cold.token == kept.token
-    return not isinstance(found, NotFound)
+    return not is_gone(found)

@@ -19,6 +19,15 @@ from service.storage.errands import Errands
 LEASE_SECONDS = 60.0
 """A picture is somebody's for so long; it is asked for again after a third of it."""
 
+TAKE_IF_FREE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+"""Have a key, by a token, for so many milliseconds, unless somebody has it. The deletion is of nothing: a
+full store allows it, and with it what follows, so that work which makes room can be begun.
+"""
 _IF_OURS = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
 _RENEW = _IF_OURS + "return redis.call('PEXPIRE', KEYS[1], ARGV[2])"
 _GIVE_BACK = _IF_OURS + "return redis.call('DEL', KEYS[1])"
@@ -41,10 +50,7 @@ class Leases:
     async def take(self, picture: str) -> Lease | None:
         """Have a picture for LEASE_SECONDS; None if another has it."""
         lease = Lease(picture, secrets.token_hex(16))
-        key = _key(picture)
-        ours = await self._errands.change(
-            key, lambda client: client.set(key, lease.token, nx=True, px=_milliseconds())
-        )
+        ours = await self._run(TAKE_IF_FREE, lease, _milliseconds())
         return lease if ours else None
 
     async def renew(self, lease: Lease) -> bool:

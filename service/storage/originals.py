@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
-from service.errors import DamagedStream, NotFound, UnknownFormat
+from service.errors import DamagedStream, Expired, NotFound, UnknownFormat
 from service.settings import Settings
 from service.storage.objects import Listed, Objects
 from service.storage.store import Store
@@ -50,11 +50,15 @@ class Originals:
         self._lock_seconds = 4 * settings.object_timeout + 4 * settings.store_timeout
         self._reading = asyncio.Semaphore(_AT_ONCE)
 
-    async def keep(self, picture: str, digest: str, data: bytes) -> None:
-        """Have an upload, whole, for a stored picture; see :meth:`kept` for one that is being stored."""
+    async def keep(self, picture: str, digest: str, data: bytes, thorough: bool = True) -> None:
+        """Have an upload, whole, for a stored picture; see :meth:`kept` for one that is being stored.
+
+        If it is there it is read, and written anew where it is damaged; its size suffices unless
+        ``thorough``.
+        """
         async with self._references.lock(digest, self._lock_seconds, self._patience):
             await self._references.need(digest, picture)
-            if await self._objects.size(_key(digest)) != len(data):
+            if not await self._has(digest, len(data), thorough):
                 await self._objects.put(_key(digest), data)
                 if await self._objects.size(_key(digest)) != len(data):
                     raise DamagedStream("the upload was written, but is not there")
@@ -66,7 +70,18 @@ class Originals:
         """
         await self.keep(picture, digest, data)
         yield
-        await self.keep(picture, digest, data)
+        await self.keep(picture, digest, data, thorough=False)
+
+    async def _has(self, digest: str, size: int, thorough: bool) -> bool:
+        """Whether an original is there, of this size; and, if ``thorough``, undamaged."""
+        if await self._objects.size(_key(digest)) != size:
+            return False
+        if thorough:
+            try:
+                await self.read(digest)
+            except (NotFound, DamagedStream):
+                return False
+        return True
 
     async def held(self, picture: str, digest: str) -> str | None:
         """What :meth:`release` has to be told; asked for before the picture is deleted."""
@@ -129,10 +144,10 @@ class Originals:
         """Whether there is no such picture, or it has another original; not if nobody can tell."""
         try:
             return (await self._store.record(picture, fresh=True)).facts.original != digest
+        except (Expired, DamagedStream, UnknownFormat):
+            return False
         except NotFound:
             return True
-        except (DamagedStream, UnknownFormat):
-            return False
 
     async def _deleted_strange(self, one: Listed, digest: str) -> bool:
         async with self._references.lock(digest, self._lock_seconds, self._patience):

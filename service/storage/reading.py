@@ -14,7 +14,7 @@ from redis.asyncio.client import Pipeline
 
 from model.errors import StreamError
 from model.stream.container import MAX_HEADER_BYTES, Header, read_header, verify, verify_layer
-from service.errors import DamagedStream, NotFound, Replaced, ServiceError, UnknownFormat
+from service.errors import DamagedStream, Expired, NotFound, Replaced, ServiceError, UnknownFormat
 from service.metrics import Metrics
 from service.storage.cold import ColdTier
 from service.storage.errands import Errands, is_of_another_type, raw, together
@@ -44,6 +44,11 @@ return {redis.pcall('GET', KEYS[1]), redis.pcall('GETRANGE', KEYS[2], 0, ARGV[1]
 
 Found = Record | NotFound | DamagedStream | UnknownFormat
 """What is known of a picture, or why nothing is."""
+
+
+def is_gone(found: Found) -> bool:
+    """Whether the store has no such picture any more; not while it still has one whose time is over here."""
+    return isinstance(found, NotFound) and not isinstance(found, Expired)
 
 
 class Reader:
@@ -154,6 +159,8 @@ class Reader:
     async def header(self, record: Record) -> bytes:
         """The bytes of a stream's header. Raises Replaced if it is another one by now."""
         data = await self._start(record, record.header.length)
+        if not data:
+            raise NotFound(f"no picture {record.id}")
         with self._errands.errors():
             if assemble(record.id, write_facts(record.facts).encode(), data).header != record.header:
                 raise Replaced(f"the stream of {record.id} is another one by now")

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from model.errors import StreamError, UnsupportedVersion
 from model.stream.container import MAX_EDGE, MAX_LAYERS, Header, read_header
-from service.errors import DamagedStream, NotFound, UnknownFormat
+from service.errors import DamagedStream, Expired, NotFound, UnknownFormat
 from service.messages.credits import NOBODY, Credits
 
 Time = Annotated[float, Field(ge=0, lt=1e11)]
@@ -123,7 +123,7 @@ class Record:
 
     @property
     def index_entry(self) -> str:
-        """Its member of the sorted set ``compass:index``: sorts by age."""
+        """Its entry in the listing: sorts by age."""
         return index_entry(self.id, self.facts)
 
 
@@ -165,7 +165,7 @@ def picture_of_original(key: bytes) -> str | None:
 def assemble(picture: str, facts: bytes, start: bytes) -> Record:
     """A record out of the stored facts and the stream's first bytes.
 
-    Raises NotFound, DamagedStream or UnknownFormat.
+    Raises NotFound, Expired, DamagedStream or UnknownFormat.
     """
     if not facts and not start:
         raise NotFound(f"no picture {picture}")
@@ -181,7 +181,7 @@ def assemble(picture: str, facts: bytes, start: bytes) -> Record:
     if cold is not None and cold.start not in [layer.end for layer in record.header.layers[:-1]]:
         raise DamagedStream(f"the stored facts of {picture} do not fit its stream")
     if expired(record.facts):
-        raise NotFound(f"no picture {picture}")
+        raise Expired(f"no picture {picture}")
     return record
 
 

@@ -16,10 +16,19 @@ from typing import Any
 
 from service.errors import StoreUnavailable
 from service.storage.errands import Errands, raw
+from service.storage.leases import TAKE_IF_FREE
 
 _LOOK_SECONDS = 0.02
 
 _UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+_NEED = """
+redis.call('HDEL', KEYS[1], ARGV[1])
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+"""
+"""It begins with a deletion, which a full store allows, and with it what follows: a picture that is there
+already can be uploaded again, and what nobody needs can be deleted.
+"""
 
 _STRIKE = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return -1 end
@@ -46,13 +55,14 @@ class References:
                     raise StoreUnavailable("others are writing the same upload")
                 await asyncio.sleep(_LOOK_SECONDS)
             yield
-        finally:  # also for who was cancelled before it heard that it has the lock
-            await self._errands.change(key, lambda client: client.eval(_UNLOCK, 1, key, token))
+        finally:  # also for who was cancelled before it heard that it has the lock, or while it gives it back
+            unlocking = asyncio.create_task(self._unlock(key, token))
+            await asyncio.shield(unlocking)
 
     async def need(self, name: str, picture: str) -> None:
         """Put down, from now, that a picture needs an object."""
-        now = f"{time.time_ns() // 1_000_000}"
-        await self._errands.write(_key(name), lambda client: client.hset(_key(name), picture, now))
+        key, now = _key(name), f"{time.time_ns() // 1_000_000}"
+        await self._errands.write(key, lambda client: client.eval(_NEED, 1, key, picture, now))
 
     async def since(self, name: str, picture: str) -> str | None:
         """Since when a picture needs an object, in milliseconds since 1970; None if it does not."""
@@ -72,10 +82,15 @@ class References:
         struck = await self._errands.write(key, lambda client: client.eval(_STRIKE, 1, key, picture, since))
         return int(struck)
 
+    async def _unlock(self, key: str, token: str) -> None:
+        await self._errands.change(key, lambda client: client.eval(_UNLOCK, 1, key, token))
+
     async def _taken(self, name: str, token: str, seconds: float) -> bool:
         key, milliseconds = _lock_key(name), round(1000 * seconds)
         return bool(
-            await self._errands.change(key, lambda client: client.set(key, token, nx=True, px=milliseconds))
+            await self._errands.change(
+                key, lambda client: client.eval(TAKE_IF_FREE, 1, key, token, milliseconds)
+            )
         )
 
 

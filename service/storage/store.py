@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import redis.asyncio as redis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import RedisError, ResponseError, WatchError
 
 from model.stream.container import MAX_HEADER_BYTES, read_header
 from service.errors import DamagedStream, NotFound, StoreFull, StoreUnavailable
@@ -23,9 +23,9 @@ from service.metrics import Metrics
 from service.settings import Settings
 from service.storage.catalogue import Catalogue
 from service.storage.changes import Changes
-from service.storage.cold import cold_tier_of, queue_tokens
+from service.storage.cold import cold_tier_of, queue_tokens, watch_cold
 from service.storage.disk import Disk
-from service.storage.errands import Errands, raw, together
+from service.storage.errands import Errands, is_of_another_type, raw, together
 from service.storage.jobs import JobBoard
 from service.storage.leases import Lease, Leases, queue_revocation, watch_token
 from service.storage.listing import Listing
@@ -61,6 +61,18 @@ _BESIDE = 64 * 1024
 
 _COPIES = 3
 """So often an upload is in the store's memory while it arrives there."""
+
+_CUT = """
+local left = redis.call('PTTL', KEYS[1])
+if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('SET', KEYS[2], ARGV[2], 'KEEPTTL')
+if left > 0 then redis.call('PEXPIRE', KEYS[1], left) end
+return 1
+"""
+"""A stream's start and its facts in their place. It begins with a deletion, which a full store allows, and
+with it what follows.
+"""
 
 R = TypeVar("R")
 
@@ -123,7 +135,7 @@ class Store(Reader):
         async def write(pipe: Pipeline) -> Record:
             nonlocal before
             facts = replace(record.facts, cold=None)
-            before = raw(await pipe.get(facts_key(record.id)))
+            before = await _whatever(pipe, facts_key(record.id))
             with suppress(DamagedStream):
                 stored = parse_facts(before)
                 if not expired(stored):
@@ -213,12 +225,12 @@ class Store(Reader):
         """Leave the ``start`` of a stream here, and note where the rest is now. Returns as :meth:`replace`
         does.
         """
+
+        async def watch(pipe: Pipeline) -> bool:
+            return await watch_token(pipe, lease) and await watch_cold(pipe, record.id, cold)
+
         return await self._exchange(
-            record,
-            start,
-            lambda facts: replace(facts, cold=cold),
-            lambda pipe: watch_token(pipe, lease),
-            lambda pipe: None,
+            record, start, lambda facts: replace(facts, cold=cold), watch, lambda pipe: None, cut=True
         )
 
     async def _exchange(
@@ -228,9 +240,12 @@ class Store(Reader):
         change: Callable[[Facts], Facts],
         watch: Callable[[Pipeline], Awaitable[bool]],
         also: Callable[[Pipeline], None],
+        cut: bool = False,
     ) -> Record | None:
         """Write a stream (None: the facts alone) if the stored one is that of ``record`` and ``watch`` says
         that it is ours, with what ``also`` queues; None if it was not written.
+
+        ``cut``: it is the start of the stored one, which makes room, so that a full store takes it.
         """
         header = record.header if stream is None else read_header(stream)
 
@@ -242,13 +257,18 @@ class Store(Reader):
                 return None
             facts = change(parse_facts(text))
             pipe.multi()
-            if stream is not None:
-                pipe.set(stream_key(record.id), stream, xx=True, keepttl=True)
-            pipe.set(facts_key(record.id), write_facts(facts), xx=True, keepttl=True)
+            if cut and stream is not None:
+                keys = stream_key(record.id), facts_key(record.id)
+                pipe.eval(_CUT, 2, *keys, stream, write_facts(facts))
+            else:
+                if stream is not None:
+                    pipe.set(stream_key(record.id), stream, xx=True, keepttl=True)
+                pipe.set(facts_key(record.id), write_facts(facts), xx=True, keepttl=True)
             also(pipe)
             return Record(record.id, header, facts)
 
-        self._require_room(len(stream or b""))
+        if not cut:
+            self._require_room(len(stream or b""))
         try:
             written = (await self._transaction(record.id, write))[0]
         except NotFound:
@@ -396,7 +416,7 @@ class Store(Reader):
             if limit and used + size + _COPIES * len(original) >= MOST_MEMORY * limit:
                 return False
             return await self.waiting.reserve(picture, len(original), self._waiting_bytes)
-        except (StoreFull, StoreUnavailable):
+        except (StoreFull, StoreUnavailable, DamagedStream):
             return False
 
     async def _waits(self, picture: str, original: bytes, kept: bool) -> bool:
@@ -438,6 +458,17 @@ class Store(Reader):
         """Tell others of a change, if that can be had: they find out by themselves soon."""
         with suppress(StoreUnavailable):
             await self.changes.tell(picture)
+
+
+async def _whatever(pipe: Pipeline, key: str) -> bytes:
+    """What a watched key holds; what is of another type is read as rubbish."""
+    try:
+        answer: Any = pipe.get(key)
+        return raw(await answer)
+    except ResponseError as error:
+        if not is_of_another_type(error):
+            raise
+        return b"of another type"
 
 
 async def _memory(client: redis.Redis) -> tuple[int, int]:

@@ -216,12 +216,12 @@ class Waiting:
 
     async def enter(self, picture: str, size: int) -> None:
         """A picture whose upload was written waits from now on. If that fails, :meth:`mend` does it."""
-        with suppress(StoreUnavailable):
+        with suppress(StoreUnavailable, DamagedStream):
             await self._queued(_ENTER, picture, size)
 
     async def forget(self, *pictures: str) -> None:
         """Take pictures out of the queue whose uploads were deleted. If that fails, who takes one does it."""
-        with suppress(StoreUnavailable):
+        with suppress(StoreUnavailable, DamagedStream):
             await self._queued(_FORGET, *pictures)
 
     async def take(self, picture: str = "") -> tuple[Taken | None, int]:

@@ -130,3 +130,24 @@ async def test_what_is_remembered_of_a_picture_can_be_forgotten(store: Store, ot
     other.forget({record().id})
     with pytest.raises(NotFound):
         await other.record(record().id)
+
+
+async def test_what_somebody_put_in_the_place_of_the_stream_disturbs_nobody(
+    store: Store, ear: Ear, raw: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.put(record(), STREAM, ())
+    await raw.delete(changes.KEY)
+    await raw.set(changes.KEY, "not ours")
+    await store.put(record(), STREAM, ())
+    await store.delete(record().id)
+    assert "cannot be told" in caplog.text
+    with pytest.raises(NotFound):
+        await store.record(record().id, fresh=True)
+    assert (await store.catalogue.page(None, 9))[0] == []
+    await asyncio.sleep(2 * changes.LOOK_SECONDS)
+    await raw.delete(changes.KEY)
+    await store.put(record(1), STREAM, ())
+    await store.put(record(1), STREAM, ())
+    await ear.until(record(1).id)
+    await store.delete(record(1).id)
+    await ear.until(record(1).id, record(1).id)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.errors import DamagedStream, Replaced
+from service.errors import DamagedStream, ObjectsUnavailable, Replaced, StoreFull
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage import cooling as module
@@ -102,6 +102,62 @@ async def test_tidying_deletes_what_no_picture_has(cold_store, buckets, address,
     (tokens,) = [key for key in await raw.keys() if key.endswith(b":cold")]
     assert tokens.decode() == f"{{{record(2).id}}}:cold"
     assert (await cold_store.whole(record(2).id))[1] == STREAM
+
+
+async def test_a_clock_that_is_ahead_takes_no_layers_from_a_move_under_way(cold_store, monkeypatch):
+    """Another service believes that the object was written long ago."""
+    kept = await cold_store.put(record(), STREAM, ())
+    lease = await cold_store.leases.take(kept.id)
+    cold = await cold_store.cold.write(kept.id, len(STREAM) - TAIL, STREAM[-TAIL:])
+    assert await tidied(cold_store, monkeypatch) == 1
+    assert await cold_store.cool(lease, kept, STREAM[:-TAIL], cold) is None
+    assert (await cold_store.whole(kept.id))[1] == STREAM
+
+
+async def test_a_clock_that_is_ahead_takes_no_layers_of_pictures_that_live(
+    cold_store, monkeypatch, buckets, address, raw
+):
+    expires = time.time() + 3 * 86400
+    await cold_store.put(record(expires=expires), STREAM, ())
+    assert (await cooling_of(cold_store).move()).pictures == 1
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: expires + 86400)
+        assert await cooling_of(cold_store).tidy() == 0
+        assert (await cold_store.catalogue.page(None, 9))[0] == []
+        assert await cold_store.catalogue.prune() == 0
+    assert len(buckets.keys(address)) == 1
+    assert (await cold_store.whole(record().id))[1] == STREAM
+    assert [one.id for one in (await cold_store.catalogue.page(None, 9))[0]] == [record().id]
+
+
+async def test_a_full_store_makes_room_by_moving(cold_store, raw):
+    for number in range(2):
+        await cold_store.put(record(number, expires=time.time() + 1e6), STREAM, ())
+    before = await raw.pttl(f"{{{record(0).id}}}:stream")
+    await raw.config_set("maxmemory", (await cold_store.memory())[0] - 1000)
+    with pytest.raises(StoreFull):
+        await cold_store.put(record(2), STREAM, ())
+    assert await cooling_of(cold_store).move() == Moved(2, 2 * TAIL)
+    await raw.config_set("maxmemory", 0)
+    for number in range(2):
+        assert (await cold_store.whole(record(number).id))[1] == STREAM
+    assert before - 60_000 < await raw.pttl(f"{{{record(0).id}}}:stream") <= before
+
+
+async def test_what_cannot_be_deleted_now_is_deleted_later(cold_store, monkeypatch, buckets, address):
+    await cold_store.put(record(), STREAM, ())
+    await cold_store.cold.write(record().id, len(STREAM) - TAIL, STREAM[-TAIL:])
+    deleting = cold_store.cold._given.delete
+
+    async def fails(key):
+        raise ObjectsUnavailable("away")
+
+    cold_store.cold._given.delete = fails
+    with pytest.raises(ObjectsUnavailable):
+        await tidied(cold_store, monkeypatch)
+    cold_store.cold._given.delete = deleting
+    assert await tidied(cold_store, monkeypatch) == 1
+    assert buckets.keys(address) == []
 
 
 async def test_a_new_store_deletes_nothing_from_an_old_bucket(

@@ -1,12 +1,13 @@
 """Originals in a bucket: there before anybody is told so, gone with their last picture, never wrong."""
 
 import asyncio
+import time
 from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
-from service.errors import DamagedStream, NotFound, ObjectsUnavailable
+from service.errors import DamagedStream, NotFound, ObjectsUnavailable, StoreFull
 from service.storage import fsck
 from service.storage import originals as module
 from tests.service.storage.samples import STREAM, record
@@ -50,6 +51,43 @@ async def test_pictures_share_an_original_which_goes_with_the_last(store, origin
     assert buckets.keys(address) == []
     with pytest.raises(NotFound):
         await originals.read(DIGEST)
+
+
+async def test_a_damaged_original_is_put_right_by_the_next_upload(store, originals, buckets, address):
+    picture = await stored(store, originals, 0)
+    buckets.change(address, KEY, DATA[:-1] + b"!")
+    with pytest.raises(DamagedStream):
+        await originals.read(DIGEST)
+    await originals.keep(picture, DIGEST, DATA)
+    assert await originals.read(DIGEST) == DATA
+
+
+async def test_a_full_store_keeps_and_gives_back_originals(store, originals, buckets, address, raw):
+    """A known upload is answered as before, and what no picture needs goes."""
+    kept, gone = await stored(store, originals, 0), await stored(store, originals, 1, b"another")
+    await store.delete(gone)
+    await raw.config_set("maxmemory", (await store.memory())[0] - 1000)
+    with pytest.raises(StoreFull):
+        await store.put(record(7), STREAM, ())
+    await originals.keep(kept, DIGEST, DATA)
+    module.SETTLED_SECONDS, before = -1.0, module.SETTLED_SECONDS
+    try:
+        found = await originals.collect()
+    finally:
+        module.SETTLED_SECONDS = before
+    assert (found.originals, found.deleted) == (2, 1)
+    assert buckets.keys(address) == [KEY]
+
+
+async def test_a_clock_that_is_ahead_takes_no_originals_of_pictures_that_live(store, originals, monkeypatch):
+    expires = time.time() + 3 * 86400
+    kept = replace(with_original(0), facts=replace(with_original(0).facts, expires=expires))
+    async with originals.kept(kept.id, DIGEST, DATA):
+        await store.put(kept, STREAM, ())
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: expires + 86400)
+        assert (await originals.collect()).deleted == 0
+    assert await originals.read(DIGEST) == DATA
 
 
 async def test_a_deletion_and_an_upload_at_once_lose_nothing(store, originals):

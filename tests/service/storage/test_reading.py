@@ -202,6 +202,14 @@ async def test_deleted_pictures_are_not_remembered(valkey, store):
     await other.close()
 
 
+async def test_the_header_of_a_deleted_picture_is_not_found(store):
+    kept = await store.put(record(), STREAM, ())
+    assert await store.header(kept) == STREAM[: kept.header.length]
+    await store.delete(kept.id)
+    with pytest.raises(NotFound):
+        await store.header(kept)
+
+
 async def test_records_are_remembered(store, raw):
     kept = await store.put(record(), STREAM, ())
     assert await store.record(kept.id) == kept

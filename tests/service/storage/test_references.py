@@ -79,3 +79,26 @@ async def test_who_is_cancelled_while_it_takes_the_lock_does_not_keep_it(store, 
         await working
     async with store.references.lock(NAME, 1, 0.5):
         pass
+
+
+async def test_who_is_cancelled_while_it_gives_the_lock_back_does_not_keep_it(store, monkeypatch):
+    """As a client that leaves while all connections are in use."""
+    errands, asked = store.references._errands, asyncio.Event()
+    change = errands.change
+
+    async def late(key, ask):
+        asked.set()
+        await asyncio.sleep(0.2)
+        return await change(key, ask)
+
+    async def work():
+        async with store.references.lock(NAME, 60, 10):
+            monkeypatch.setattr(errands, "change", late)
+
+    working = asyncio.create_task(work())
+    await asked.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    async with store.references.lock(NAME, 1, 2):
+        pass

@@ -51,6 +51,25 @@ async def test_damaged_pictures_are_deleted_and_written_anew(store, raw, name, a
             assert not await pictures_keys(raw)
 
 
+@pytest.mark.parametrize("name", ["stream", "facts", "alpha:0", "original"])
+async def test_keys_of_another_type_are_written_anew(store, raw, name):
+    await store.put(record(alpha=(7, 8)), STREAM, PLANES)
+    key = f"{{{record().id}}}:{name}"
+    await raw.delete(key)
+    await raw.rpush(key, "a list")
+    await store.put(record(alpha=(7, 8)), STREAM, PLANES, b"an upload")
+    assert (await store.verify(record().id)).facts.alpha == (7, 8)
+
+
+async def test_a_queue_of_another_type_stops_no_upload(store, raw):
+    await raw.set("compass:refine", "not ours")
+    kept = await store.put(record(), STREAM, (), b"an upload")
+    assert (await store.verify(kept.id)) == kept
+    assert store._metrics.registry.get_sample_value("compass_refinements_total", {"outcome": "unqueued"}) == 1
+    await store.delete(kept.id)
+    assert await store.catalogue.page(None, 9) == ([], None)
+
+
 async def test_what_is_repaired_meanwhile_is_not_deleted(valkey, store, raw):
     """However writing falls in time around the deletion: it is acknowledged, so it must be there."""
     other = Store(valkey.url, Settings(), Metrics())
