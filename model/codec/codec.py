@@ -144,7 +144,7 @@ class Codec:
                 below = self.layers.decoded(original, layer, clock) if decoded is None else decoded
             coded.append(layer.coded)
             latents.append(layer.latents)
-            del layer
+            del layer, original, prediction  # which the next layer's prediction has no use for
             give_back(size.area)
         stream = write(self.model_id, self.layers.tile, coded)
         with clock.stage("check"):

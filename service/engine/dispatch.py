@@ -36,13 +36,27 @@ class Dispatcher:
     def run(self) -> None:
         """Give waiting jobs to free workers until there are no more of the one or the other."""
         crew = self._crew()
-        while free := sorted((link for link in crew if link.free), key=_load):
+        while free := sorted(self._takers(crew), key=_load):
             if not sum(self._give(link, crew, len(free)) for link in free):
                 return
 
     def _crew(self) -> list[WorkerLink]:
         able = (link for link in self._links.values() if link.able)
         return sorted(able, key=lambda link: link.born)[: self._crew_size]
+
+    def _takers(self, crew: Sequence[WorkerLink]) -> list[WorkerLink]:
+        """The workers that may be given jobs: those that are free. But where a job that has to be alone waits
+        for one to become idle, which workers with several batches at once never do by themselves, the one
+        that has the least to do is given nothing new.
+        """
+        waiting = itertools.chain.from_iterable(lane.waiting for lane in self._admission.lanes.values())
+        retry = next((ticket for ticket in waiting if ticket.attempts), None)
+        free = [link for link in crew if link.free]
+        if retry is None:
+            return free
+        elsewhere = [link for link in crew if link.place.index != retry.avoid] or crew
+        chosen = min(elsewhere, key=_load, default=None)
+        return [link for link in free if link is not chosen or not link.running]
 
     def _give(self, link: WorkerLink, crew: Sequence[WorkerLink], sharers: int) -> bool:
         if not link.free:

@@ -20,7 +20,7 @@ from service.client.api import Coding
 from service.client.folder import LINE_SECONDS, in_words, picture_files
 from service.engine.devices import refining_place
 from service.engine.refiner import Refiner
-from service.errors import BadParameter, NotFound
+from service.errors import BadParameter, DamagedStream, NotFound, UnknownFormat
 from service.interleaving import interleaved
 from service.library import Keeping
 from service.messages.jobs import Refine, Refined
@@ -107,9 +107,13 @@ async def _waiting(
 
     async def those_chosen() -> AsyncIterator[Outcome]:
         for picture in left:
-            known = await _record(store, picture)
+            known = await _known(store, picture)
+            if not isinstance(known, Record) and known.ending == "failed":
+                yield known
+                continue
             waits = await store.waiting.waits(picture)
-            before: Ending = "skipped" if known is not None and known.facts.refined is not None else "unknown"
+            refined = isinstance(known, Record) and known.facts.refined is not None
+            before: Ending = "skipped" if refined else "unknown"
             yield await refining.next(picture) or Outcome(picture, "gone" if waits else before)
 
     work = those_chosen if chosen else all_that_wait
@@ -141,9 +145,9 @@ async def _from_folder(
             if options.pictures and picture not in options.pictures:
                 shown.leave_out()
                 continue
-            record = await _record(store, picture)
-            if record is None:
-                yield Outcome(picture, "unknown")
+            record = await _known(store, picture)
+            if not isinstance(record, Record):
+                yield record
                 continue
             refined = record.facts.refined
             if refined is not None and _RANKS[refined.effort] >= _RANKS[effort]:
@@ -157,11 +161,15 @@ async def _from_folder(
         yield outcome
 
 
-async def _record(store: Store, picture: str) -> Record | None:
+async def _known(store: Store, picture: str) -> Record | Outcome:
+    """The record of a picture, or what is to be told where it cannot be refined."""
     try:
         return await store.record(picture, fresh=True)
     except NotFound:
-        return None
+        return Outcome(picture, "unknown")
+    except (DamagedStream, UnknownFormat) as error:
+        print(f"{picture}: {error}", file=sys.stderr)
+        return Outcome(picture, "failed")
 
 
 class _Shown:

@@ -15,6 +15,7 @@ from model.stream.container import Header, read_header, verify
 from service.errors import (
     DamagedStream,
     NotFound,
+    ObjectsUnavailable,
     Replaced,
     ServiceError,
     Stopping,
@@ -79,7 +80,8 @@ class Refining:
     async def next(self, picture: str = "") -> Outcome | None:
         """Refine the picture that has waited longest, or that one; None if none may be taken now.
 
-        Raises StoreUnavailable, StoreFull or Stopping; then the picture may be taken again.
+        Raises StoreUnavailable, StoreFull, ObjectsUnavailable or Stopping; then the picture may be taken
+        again.
         """
         taken, given_up = await self._store.waiting.take(picture)
         self._metrics.refinements.labels("failed").inc(given_up)
@@ -127,7 +129,7 @@ class Refining:
             with suppress(ServiceError):
                 await waiting.give_back(taken, untried=True)
             raise
-        except StoreFull:
+        except (StoreFull, ObjectsUnavailable):
             await waiting.give_back(taken, RETRY_SECONDS, untried=True)
             raise
         except Replaced:  # a damaged picture was stored anew at this moment

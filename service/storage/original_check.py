@@ -38,6 +38,8 @@ class OriginalCheck:
         except ObjectsUnavailable:
             self._away = True
             return None
+        if complaint is not None and await self._originals.is_gone(record.id, digest):
+            return None  # deleted since its record was read
         self._seen.add(digest)
         self.lost += complaint is not None
         return complaint

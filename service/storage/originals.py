@@ -124,7 +124,7 @@ class Originals:
             for picture, since in needed.items():
                 if not _settled(float(since) / 1000):
                     continue
-                if await self._is_gone(picture, digest):
+                if await self.is_gone(picture, digest):
                     found.deleted += await self.release(picture, digest, since)
             if not needed and _settled(one.written):
                 if delete_strange and await self._deleted_strange(one, digest):
@@ -135,12 +135,12 @@ class Originals:
         return found
 
     async def mend(self, picture: str, digest: str) -> None:
-        """Put down a stored picture for its original, if it is not."""
-        if await self._references.since(digest, picture) is None:
+        """Put down a stored picture for its original, if it is not, and is not gone meanwhile."""
+        if await self._references.since(digest, picture) is None and not await self.is_gone(picture, digest):
             async with self._references.lock(digest, self._lock_seconds, self._patience):
                 await self._references.need(digest, picture)
 
-    async def _is_gone(self, picture: str, digest: str) -> bool:
+    async def is_gone(self, picture: str, digest: str) -> bool:
         """Whether there is no such picture, or it has another original; not if nobody can tell."""
         try:
             return (await self._store.record(picture, fresh=True)).facts.original != digest

@@ -1,10 +1,12 @@
 """Pictures to streams and back; the latents exactly, whatever evaluates the network."""
 
+import gc
 import hashlib
 import itertools
 import os
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -475,3 +477,19 @@ def test_serving_needs_neither_compressai_nor_torchvision():
         cwd=Path(__file__).parents[3],
     )
     assert found.stdout.split() == []
+
+
+def test_a_prediction_goes_before_the_next_one_is_made(tiny_codec, original, monkeypatch):
+    """Of a large picture it is hundreds of megabytes."""
+    predict, made = type(tiny_codec.layers).predict, []
+
+    def counted(layers, below, size):
+        gc.collect()
+        assert not any(one() for one in made)
+        source = predict(layers, below, size)
+        made.append(weakref.ref(source))
+        return source
+
+    monkeypatch.setattr(type(tiny_codec.layers), "predict", counted)
+    tiny_codec.encode(original, SIZES, 60)
+    assert len(made) == 2

@@ -138,3 +138,45 @@ async def test_a_job_that_was_tried_before_runs_alone_and_elsewhere_if_there_is_
     crew.ask("other")
     given = crew.run()
     assert given[1 if others else 0][0 if others else 1] == ["bad"]
+
+
+class Cuda(Worker):
+    """Takes a second batch while the first one runs, as a worker on a GPU does."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.place = Place(index, {}, pipelines=2, batch=1)
+
+    @property
+    def free(self) -> bool:
+        """It takes two, but none beside a job that has to be alone."""
+        alone = any(ticket.attempts > 1 for ticket in self.running.values())
+        return self.able and not alone and len(self.running) < 2
+
+
+async def test_a_job_that_has_to_be_alone_does_not_wait_for_ever_for_an_idle_worker() -> None:
+    """Under steady load a worker with two batches at once is never idle by itself."""
+    crew = Crew(Cuda(0), Cuda(1))
+    retry = crew.ask("bad", ago=5.0)
+    crew.run()
+    (ended,) = (worker for worker in crew.workers.values() if worker.running)
+    crew.admission.finish(retry, None)
+    ended.running.clear()
+    for number in range(20):
+        crew.ask(f"before {number}")
+    crew.run()
+    retry.try_elsewhere(ended.place.index)
+    crew.admission.enter(retry)
+    for number in range(50):
+        crew.ask(f"a{number}")
+        crew.ask(f"b{number}")
+        for worker in crew.workers.values():  # one job of each worker ends
+            if worker.running:
+                crew.admission.finish(worker.running.pop(next(iter(worker.running))), 0.01)
+        crew.run()
+        if retry.attempts == 2:
+            break
+    other = crew.workers[1 - ended.place.index]
+    assert other.given[-1] == ["bad"]
+    assert list(other.running.values()) == [retry]
+    assert len(ended.running) == 2  # which went on all the time

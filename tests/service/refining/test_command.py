@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import redis.asyncio as redis
 
 from model.stream.container import read_header
 from service.cli import main
@@ -180,3 +181,20 @@ def test_the_tally() -> None:
         "1 pictures refined: 3.7 MB of 4.0 MB, 300.0 kB (7.5 %) saved in 30 CPU seconds; "
         "1 could not be made smaller"
     )
+
+
+@pytest.mark.parametrize("from_folder", [False, True])
+async def test_a_damaged_picture_stops_no_other(
+    store: Store, raw: redis.Redis, capsys: pytest.CaptureFixture[str], tmp_path: Path, from_folder: bool
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, data in enumerate(UPLOADS):
+        (folder / f"{number}.jpg").write_bytes(data)
+    await put(store, 0, 1, 2)
+    await raw.setrange(f"{{{NAMES[0]}}}:facts", 5, b"!!!")
+    assert await run(*(["--from", str(folder)] if from_folder else NAMES)) == 1
+    told = capsys.readouterr()
+    assert "2 pictures refined" in told.out
+    assert "1 failed" in told.out
+    assert f"{NAMES[0]}: the stored facts" in told.err

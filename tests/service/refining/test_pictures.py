@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from model.stream.container import CodedLayer, read_header, write
-from service.errors import BadPicture, Stopping, StoreUnavailable, WorkerFailed
+from service.errors import BadPicture, ObjectsUnavailable, Stopping, StoreUnavailable, WorkerFailed
 from service.messages.jobs import Refine, Refined
 from service.metrics import Metrics
 from service.refining import pictures as module
@@ -309,3 +309,11 @@ async def test_whatever_fails_it_goes_on(
     assert not going_on.done()
     going_on.cancel()
     await asyncio.gather(going_on, return_exceptions=True)
+
+
+async def test_an_object_store_that_is_away_costs_no_upload(make: Make, store: Store, kept: Record) -> None:
+    """The large layers may lie there: it is tried again later."""
+    with pytest.raises(ObjectsUnavailable):
+        await make(raises(ObjectsUnavailable("away"))).next()
+    assert await store.waiting.waits(kept.id)
+    assert await store.waiting.counts() == (1, len(UPLOAD))

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from service.storage import fsck
-from tests.service.storage.test_originals import DATA, KEY, stored
+from service.storage.original_check import OriginalCheck
+from tests.service.storage.test_originals import DATA, DIGEST, KEY, deleted, stored
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged"])
@@ -41,3 +42,12 @@ async def test_pictures_are_checked_though_the_bucket_is_away(store, originals, 
     assert "the originals could not all be checked" in out
     assert await fsck.check(store, delete=False) == 0
     assert "1 pictures have originals, but COMPASS_ORIGINALS is not set" in capsys.readouterr().out
+
+
+async def test_a_picture_deleted_while_it_is_checked_is_no_alarm(store, originals):
+    picture = await stored(store, originals, 0)
+    record, check = await store.record(picture), OriginalCheck(originals, thorough=True)
+    assert await deleted(store, originals, picture)
+    assert await check.look(record) is None
+    assert check.lost == 0
+    assert await originals.held(picture, DIGEST) is None  # and it is not put down again

@@ -18,6 +18,7 @@ from service.errors import NotFound, ServiceError, StoreUnavailable
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage import fsck
+from service.storage.listing import KEYS
 from service.storage.records import Record, facts_key, stream_key
 from service.storage.servers import held
 from service.storage.store import Store
@@ -102,6 +103,16 @@ async def test_everything_that_a_store_does(cluster, store, capsys):
             await store.record(one.id, fresh=True)
     assert await store.catalogue.page(None, 9) == ([], None)
     assert not any(node.client.keys("{*") for node in cluster.nodes)
+
+
+async def test_an_entry_of_the_listing_that_names_nothing_disturbs_nobody(cluster, store):
+    """No two keys of no picture lie together."""
+    await store.put(record(), STREAM, ())
+    node = cluster.holder(key_slot(KEYS[0].encode()))
+    node.client.zadd(KEYS[0], {"nonsense": 0})
+    assert [one.id for one in (await store.catalogue.page(None, 9))[0]] == [record().id]
+    assert node.client.zrange(KEYS[0], 0, -1) in ([], [record().index_entry.encode()])
+    assert await store.catalogue.prune() == 0
 
 
 async def test_keys_of_a_picture_lie_together_and_expire_together(cluster, store):
