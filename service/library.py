@@ -158,7 +158,8 @@ class Library:
 
         What is stored is checked first: if it is damaged, the upload is coded and stored anew.
 
-        Raises a :class:`service.errors.ServiceError`; then nothing was stored.
+        Raises a :class:`service.errors.ServiceError`; then nothing was stored, or what was is found
+        by the same upload.
         """
         limits = self.settings
         if widths is not None and len(set(widths)) > limits.max_layers:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from service.errors import DamagedStream, NotFound, ServiceError, UnknownFormat
 from service.metrics import Metrics
 from service.storage.cold import Kept
+from service.storage.leases import renewed
 from service.storage.reading import Found, is_gone
 from service.storage.records import Record
 from service.storage.store import Store
@@ -138,6 +139,7 @@ class Cooling:
         lease = await self._store.leases.take(picture)
         if lease is None:
             return 0
+        renewing = asyncio.create_task(renewed(lambda: self._store.leases.renew(lease)))  # it may take long
         try:
             record, stream, _ = await self._store.whole(picture)
             start = self._store.cold.start(record.header)
@@ -152,6 +154,7 @@ class Cooling:
             log.error("picture %s is not moved to the cold tier: %s", picture, error)
             return 0
         finally:
+            renewing.cancel()
             await self._store.leases.give_back(lease)
         self._metrics.cold_moved.inc()
         self._metrics.cold_moved_bytes.inc(len(stream) - start)

@@ -15,6 +15,7 @@ from service.errors import DamagedStream, ObjectsUnavailable, Replaced, StoreFul
 from service.metrics import Metrics
 from service.settings import Settings
 from service.storage import cooling as module
+from service.storage import leases
 from service.storage.cooling import Cooling, Moved
 from service.storage.store import Store
 from tests.service.running import ROOT
@@ -142,6 +143,21 @@ async def test_a_full_store_makes_room_by_moving(cold_store, raw):
     for number in range(2):
         assert (await cold_store.whole(record(number).id))[1] == STREAM
     assert before - 60_000 < await raw.pttl(f"{{{record(0).id}}}:stream") <= before
+
+
+async def test_a_slow_tier_takes_layers_all_the_same(cold_store, monkeypatch):
+    """A move that takes longer than its lease."""
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.5)
+    await cold_store.put(record(), STREAM, ())
+    put = cold_store.cold._given.put
+
+    async def slowly(*arguments):
+        await asyncio.sleep(1)
+        await put(*arguments)
+
+    cold_store.cold._given.put = slowly
+    assert await cooling_of(cold_store).move() == Moved(1, TAIL)
+    assert (await cold_store.whole(record().id))[1] == STREAM
 
 
 async def test_what_cannot_be_deleted_now_is_deleted_later(cold_store, monkeypatch, buckets, address):
