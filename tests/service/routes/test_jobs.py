@@ -4,11 +4,17 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+import uvicorn
+from starlette.types import ASGIApp
 
 from service.storage.jobs import ALIVE_SECONDS
+from service.web.stalls import dropping_after
 from tests.service.routes.test_images import problem
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
@@ -104,6 +110,36 @@ async def test_bodies_count_until_they_are_kept(serve):
             return
         await asyncio.sleep(0.01)
     raise AssertionError(answer.text)
+
+
+@asynccontextmanager
+async def connected(app: ASGIApp) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to the application, served as the service does it."""
+    running = uvicorn.Server(uvicorn.Config(app, http=dropping_after(60), lifespan="off", log_config=None))
+    serving = asyncio.create_task(running.serve([socket.create_server(("127.0.0.1", 0))]))
+    while not running.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection(*running.servers[0].sockets[0].getsockname())
+    yield reader, writer
+    writer.close()
+    running.should_exit = True
+    await serving
+
+
+async def test_asking_for_the_headers_of_events_holds_up_nobody(serve):
+    """A connection, which a proxy may share between clients, is free while the job is still under way."""
+    client, library = serve()
+    library.gate.clear()
+    job = (await client.post("/images", content=b"x", headers=ASYNC)).json()
+    async with connected(client._transport.app) as (reader, writer), asyncio.timeout(60):
+        writer.write(b"HEAD %s/events HTTP/1.1\r\nHost: x\r\n\r\n" % job["url"].encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert head.startswith(b"http/1.1 200")
+        assert b"content-type: text/event-stream" in head
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert (await client.get(job["url"])).json()["state"] == "working"
+        library.gate.set()
 
 
 @pytest.mark.slow
