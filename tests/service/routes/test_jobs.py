@@ -13,8 +13,11 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp
 
-from service.storage.jobs import ALIVE_SECONDS
+from service.errors import DamagedStream, NotFound, ServiceError, StoreUnavailable
+from service.routes import jobs
+from service.storage.jobs import ALIVE_SECONDS, JobState
 from service.web.stalls import dropping_after
+from tests.service.fakes import Board
 from tests.service.routes.test_images import problem
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
@@ -110,6 +113,76 @@ async def test_bodies_count_until_they_are_kept(serve):
             return
         await asyncio.sleep(0.01)
     raise AssertionError(answer.text)
+
+
+class Scripted(Board):
+    """Gives these answers, one after the other."""
+
+    def __init__(self, *answers: JobState | ServiceError) -> None:
+        super().__init__()
+        self._answers = iter(answers)
+
+    async def ask(self, job: str) -> JobState:
+        """The next."""
+        answer = next(self._answers)
+        if isinstance(answer, ServiceError):
+            raise answer
+        return answer
+
+
+AWAY = StoreUnavailable("the store does not answer")
+WORKING = JobState("working", "coding", 10)
+
+
+@pytest.fixture
+def events(serve, monkeypatch):
+    """What is told of a job of which the board says this, as pairs of an event's name and its data. A
+    picture that is stored is there; ``failure`` is what comes of looking it up first.
+    """
+    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.001)
+
+    async def told(*answers, failure=None):
+        client, library = serve()
+        stored = JobState("stored", "done", 100, library.add((60, 40)).id)
+        library.failure = failure
+        board = Scripted(*[stored if answer == "stored" else answer for answer in answers])
+        client._transport.app.state.context.jobs.board = board
+        answer = await client.get(f"/jobs/{'a' * 32}/events")
+        assert answer.status_code == 200
+        pairs = [block.split("\n") for block in answer.text.split("\n\n") if block]
+        return [
+            (name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in pairs
+        ]
+
+    return told
+
+
+async def test_events_outlast_a_store_that_is_away(events, monkeypatch):
+    told = await events(WORKING, AWAY, AWAY, "stored")
+    assert [(name, data["state"]) for name, data in told] == [("progress", "working"), ("progress", "stored")]
+    assert told[-1][1]["picture"]["width"] == 60
+    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0)
+    told = await events(WORKING, AWAY, AWAY, "stored")
+    assert [data["state"] for _, data in told] == ["working"] * 3 + ["stored"]
+    assert told[0] == told[1] == told[2]
+
+
+async def test_a_picture_is_looked_up_again_when_the_store_is_back(events):
+    told = await events(WORKING, "stored", "stored", failure=AWAY)
+    assert [data["state"] for _, data in told] == ["working", "stored"]
+    assert told[-1][1]["picture"]["width"] == 60
+
+
+async def test_of_a_stored_picture_that_cannot_be_read_events_say_why(events):
+    told = await events(WORKING, "stored", failure=DamagedStream("no such stream"))
+    last = told[-1][1]
+    assert (last["state"], last["picture"]) == ("stored", None)
+    assert (last["problem"]["status"], last["problem"]["detail"]) == (500, "no such stream")
+
+
+async def test_a_job_that_is_gone_when_the_store_is_back_is_lost(events):
+    told = await events(WORKING, AWAY, NotFound("no such job"))
+    assert told[-1] == ("lost", {"detail": "no such job"})
 
 
 @asynccontextmanager
