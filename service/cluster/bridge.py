@@ -19,6 +19,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayError
 from ray.serve.config import RequestRouterConfig
 from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatusOverview
 
 from service.cluster.replica import Replica
 from service.engine.cluster import ongoing
@@ -89,13 +90,13 @@ class Cluster:
     def replicas(self) -> int:
         """How many replicas take work. Deploys the application if it is gone."""
         self._deploy_if_other(at_start=False)
-        application = serve.status().applications.get(self.application)
-        if application is None:
+        found = crew_of(serve.status().applications.get(self.application))
+        if found is None:
             return 0
-        (name, deployment), *_ = application.deployments.items()
+        name, running = found
         if name != self._name:
             self._name, self.handle = name, serve.get_app_handle(self.application)
-        return int(deployment.replica_states.get("RUNNING", 0))
+        return running
 
     async def model_id(self) -> bytes:
         """Id of the weights that replicas code with."""
@@ -152,6 +153,16 @@ class Cluster:
             graceful_shutdown_timeout_s=self._settings.drain_seconds,
         )
         return deployment.bind(self._replica_settings(), self._tasks)
+
+
+def crew_of(application: ApplicationStatusOverview | None) -> tuple[str, int] | None:
+    """The name of an application's deployment, and how many of its replicas take work.
+
+    None where Ray lists no deployment, as it may while the application comes or goes.
+    """
+    for name, deployment in application.deployments.items() if application else ():
+        return name, int(deployment.replica_states.get("RUNNING", 0))
+    return None
 
 
 class Bridge:

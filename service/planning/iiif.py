@@ -196,10 +196,10 @@ def _region(picture: Size, text: str) -> Box:
         )
     else:
         raise BadRequest(f"region {text[:40]!r}: full, square, x,y,w,h or pct:x,y,w,h")
-    left, top = round(x), round(y)
-    right, bottom = min(width, round(x + across)), min(height, round(y + down))
-    if not (across and down and left < width and top < height):
+    if not (across and down and x < width and y < height):
         raise BadRequest(f"region {text[:40]!r} holds no pixel of this picture of {width} x {height}")
+    left, top = min(width - 1, round(x)), min(height - 1, round(y))
+    right, bottom = min(width, round(x + across)), min(height, round(y + down))
     return Box(top, left, max(bottom, top + 1), max(right, left + 1))
 
 

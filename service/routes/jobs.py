@@ -4,15 +4,17 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from service.errors import NotFound
+from service.errors import DamagedStream, NotFound, StoreUnavailable, UnknownFormat
 from service.routes.schemas import PictureInfo, picture_info
-from service.storage.jobs import JobState, Stage, State
+from service.storage.jobs import Failure, JobState, Stage, State
 from service.web.context import Context, ServiceContext, SigningKey, may_write
 from service.web.problems import Problem, documented
 
@@ -66,8 +68,9 @@ async def job_state(context: ServiceContext, response: Response, signing: Signin
 )
 async def job_events(context: ServiceContext, signing: SigningKey, job: JobId) -> StreamingResponse:
     """`curl -N` shows the upload's life. The last event is the one whose `state` is not `working`; a job that
-    is lost ends with an event `lost`."""
-    first = await context.jobs.board.ask(job)
+    is lost ends with an event `lost`. While the store is away the last state is repeated. Of a picture that
+    is stored and cannot be read the last event has the `problem`."""
+    first = await _seen(context, signing, job)
     return StreamingResponse(
         _events(context, signing, job, first),
         media_type="text/event-stream",
@@ -75,32 +78,48 @@ async def job_events(context: ServiceContext, signing: SigningKey, job: JobId) -
     )
 
 
-async def _events(context: Context, signing: str | None, job: str, state: JobState) -> AsyncIterator[str]:
-    before: JobState | None = None
+async def _events(context: Context, signing: str | None, job: str, told: JobInfo) -> AsyncIterator[str]:
+    before: JobInfo | None = None
     sent = 0.0
     while True:
-        if state != before or time.monotonic() > sent + BEAT_SECONDS:
-            told = await _told(context, signing, job, state)
+        if told != before or time.monotonic() > sent + BEAT_SECONDS:
             yield f"event: progress\ndata: {told.model_dump_json()}\n\n"
-            before, sent = state, time.monotonic()
-        if state.over:
+            before, sent = told, time.monotonic()
+        if told.state != "working":
             return
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            state = await context.jobs.board.ask(job)
+            told = await _seen(context, signing, job)
+        except StoreUnavailable:  # for now: what was told last stays true
+            continue
         except NotFound as error:
             yield f"event: lost\ndata: {json.dumps({'detail': str(error)})}\n\n"
             return
 
 
+async def _seen(context: Context, signing: str | None, job: str) -> JobInfo:
+    """What events tell of a job: its state even where its picture cannot be read, and then why.
+
+    Raises NotFound or StoreUnavailable.
+    """
+    state = await context.jobs.board.ask(job)
+    try:
+        return await _told(context, signing, job, state)
+    except (DamagedStream, UnknownFormat) as error:
+        return _info(context, job, replace(state, failure=Failure(error.status, error.title, str(error))))
+
+
 async def _told(context: Context, signing: str | None, job: str, state: JobState) -> JobInfo:
-    picture, problem = None, None
+    picture = None
     if state.picture is not None:
-        try:
+        with suppress(NotFound):
             record = await context.library.find(state.picture)
             picture = picture_info(record, context.settings.public_url, signing)
-        except NotFound:
-            pass
+    return _info(context, job, state, picture)
+
+
+def _info(context: Context, job: str, state: JobState, picture: PictureInfo | None = None) -> JobInfo:
+    problem = None
     if state.failure is not None:
         failure = state.failure
         problem = Problem(title=failure.title, status=failure.status, detail=failure.detail)

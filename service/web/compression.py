@@ -12,7 +12,11 @@ LEVEL = 5
 
 
 class Compressed:
-    """Layer that writes JSON, and metrics, as gzip where Accept-Encoding names it."""
+    """Layer that writes JSON, and metrics, as gzip where Accept-Encoding names it.
+
+    Parts of a file stay as they are: their Content-Range counts its own bytes. A compressed answer has a weak
+    ETag, so that no part of the file is put to it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -26,7 +30,7 @@ class Compressed:
 
         async def compressing(message: Message) -> None:
             nonlocal start
-            if message["type"] == "http.response.start" and _is_text(message):
+            if message["type"] == "http.response.start" and _is_whole_text(message):
                 start = message
                 return
             if start is not None:
@@ -37,6 +41,8 @@ class Compressed:
                     headers["Content-Encoding"] = "gzip"
                     headers["Content-Length"] = str(len(body))
                     headers.add_vary_header("Accept-Encoding")
+                    if "ETag" in headers:
+                        headers["ETag"] = f"W/{headers['ETag'].removeprefix('W/')}"
                     message = {**message, "body": body}
                 await send(start)
                 start = None
@@ -45,10 +51,12 @@ class Compressed:
         await self.app(scope, receive, compressing)
 
 
-def _is_text(start: Message) -> bool:
+def _is_whole_text(start: Message) -> bool:
     headers = Headers(raw=start["headers"])
+    if start["status"] == 206 or "content-range" in headers or "content-encoding" in headers:
+        return False
     media = headers.get("content-type", "").split(";")[0]
-    return "content-encoding" not in headers and (media.endswith("json") or media == "text/plain")
+    return media.endswith("json") or media == "text/plain"
 
 
 def _accepts_gzip(accept: str) -> bool:

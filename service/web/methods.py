@@ -2,17 +2,22 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.web import problems
 
 
 class Methods:
-    """Layer before the routes: HEAD goes to GET's where it has no route of its own (no server sends a body),
-    OPTIONS is answered, and a method that no route of the address knows is refused (405).
+    """Layer before the routes: HEAD goes to GET's where it has no route of its own, OPTIONS is answered, and
+    a method that no route of the address knows is refused (405).
+
+    No server sends the body of an answer to HEAD, but each waits for its end. One without Content-Length may
+    have none for long: it ends here, after its headers.
     """
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
@@ -38,8 +43,24 @@ class Methods:
             if method == "HEAD" and known and "HEAD" not in known:
                 own = {**scope, "method": "GET"}
                 try:
-                    await self.app(own, receive, send)
+                    await _without_endless_body(self.app, own, receive, send)
                 finally:
                     scope.update({key: own[key] for key in ("route", "endpoint") if key in own})
                 return
         await self.app(scope, receive, send)
+
+
+class _Ended(Exception):
+    """Raised into an application whose answer has been ended, so that it makes no body and lets go of all."""
+
+
+async def _without_endless_body(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    async def ending(message: Message) -> None:
+        await send(message)
+        starts = message["type"] == "http.response.start"
+        if starts and "content-length" not in Headers(raw=message["headers"]):
+            await send({"type": "http.response.body"})
+            raise _Ended
+
+    with suppress(_Ended):
+        await app(scope, receive, ending)

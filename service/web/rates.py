@@ -21,9 +21,9 @@ _FREE = frozenset({"/healthz", "/readyz"})
 class RateLimited:
     """Layer that answers 429 to a client which asks more than ``per_minute`` times a minute.
 
-    A client is an address, of IPv6 the network that one customer has (/64). Each has a bucket of
-    ``per_minute`` requests, which fills again evenly; the headers are those of the IETF's draft (RateLimit,
-    RateLimit-Policy).
+    A client is an address, of IPv6 the network that one customer has (/64); what a socket of IPv6 shows as
+    ``::ffff:192.0.2.1`` is that IPv4 address. Each has a bucket of ``per_minute`` requests, which fills again
+    evenly; the headers are those of the IETF's draft (RateLimit, RateLimit-Policy).
     """
 
     def __init__(self, app: ASGIApp, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,6 +67,8 @@ def _client(scope: Scope) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
     if address.version == 4:
-        return host
+        return str(address)
     return str(ipaddress.ip_network((address, 64), strict=False))

@@ -136,6 +136,8 @@ async def _file_field(request: Request, chunks: AsyncGenerator[bytes, None]) -> 
         raise BadRequest(
             f"{error.message} The form has one field, {FIELD}; parameters go into the query."
         ) from error
+    except UnicodeError as error:
+        raise BadRequest("the names in the form are not in the charset that it says") from error
     try:
         file = form.get(FIELD)
         if not isinstance(file, UploadFile):

@@ -22,6 +22,7 @@ from service.messages.jobs import Rendered, Uploaded
 from service.metrics import Metrics
 from service.planning.identity import picture_id, upload_digest
 from service.settings import Settings
+from service.storage.catalogue import Catalogue
 from service.storage.jobs import JobBoard, JobState
 from service.storage.records import Facts, Record
 from service.storage.store import Store
@@ -45,18 +46,25 @@ class Line:
         return 0, 0
 
 
-class Shelf(Store):
-    """A store that is never connected: it lists the pictures of a fake library, and may be ``down``."""
+class Index(Catalogue):
+    """The listing of a fake library's pictures."""
 
     def __init__(self, records: dict[str, Record]) -> None:
         self.records = records
-        self.down = False
 
     async def page(self, cursor: str | None, limit: int) -> tuple[list[Record], str | None]:
         """Pictures by age, the youngest first, after ``cursor``."""
         found = sorted(self.records.values(), key=lambda record: record.index_entry, reverse=True)
         found = [record for record in found if cursor is None or record.index_entry < cursor][:limit]
         return found, found[-1].index_entry if len(found) == limit else None
+
+
+class Shelf(Store):
+    """A store that is never connected: it lists the pictures of a fake library, and may be ``down``."""
+
+    def __init__(self, records: dict[str, Record]) -> None:
+        self.catalogue = Index(records)
+        self.down = False
 
     async def ping(self) -> None:
         """Raises StoreUnavailable while it is ``down``."""

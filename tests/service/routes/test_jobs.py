@@ -4,11 +4,20 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+import uvicorn
+from starlette.types import ASGIApp
 
-from service.storage.jobs import ALIVE_SECONDS
+from service.errors import DamagedStream, NotFound, ServiceError, StoreUnavailable
+from service.routes import jobs
+from service.storage.jobs import ALIVE_SECONDS, JobState
+from service.web.stalls import dropping_after
+from tests.service.fakes import Board
 from tests.service.routes.test_images import problem
 from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
@@ -104,6 +113,106 @@ async def test_bodies_count_until_they_are_kept(serve):
             return
         await asyncio.sleep(0.01)
     raise AssertionError(answer.text)
+
+
+class Scripted(Board):
+    """Gives these answers, one after the other."""
+
+    def __init__(self, *answers: JobState | ServiceError) -> None:
+        super().__init__()
+        self._answers = iter(answers)
+
+    async def ask(self, job: str) -> JobState:
+        """The next."""
+        answer = next(self._answers)
+        if isinstance(answer, ServiceError):
+            raise answer
+        return answer
+
+
+AWAY = StoreUnavailable("the store does not answer")
+WORKING = JobState("working", "coding", 10)
+
+
+@pytest.fixture
+def events(serve, monkeypatch):
+    """What is told of a job of which the board says this, as pairs of an event's name and its data. A
+    picture that is stored is there; ``failure`` is what comes of looking it up first.
+    """
+    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.001)
+
+    async def told(*answers, failure=None):
+        client, library = serve()
+        stored = JobState("stored", "done", 100, library.add((60, 40)).id)
+        library.failure = failure
+        board = Scripted(*[stored if answer == "stored" else answer for answer in answers])
+        client._transport.app.state.context.jobs.board = board
+        answer = await client.get(f"/jobs/{'a' * 32}/events")
+        assert answer.status_code == 200
+        pairs = [block.split("\n") for block in answer.text.split("\n\n") if block]
+        return [
+            (name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in pairs
+        ]
+
+    return told
+
+
+async def test_events_outlast_a_store_that_is_away(events, monkeypatch):
+    told = await events(WORKING, AWAY, AWAY, "stored")
+    assert [(name, data["state"]) for name, data in told] == [("progress", "working"), ("progress", "stored")]
+    assert told[-1][1]["picture"]["width"] == 60
+    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0)
+    told = await events(WORKING, AWAY, AWAY, "stored")
+    assert [data["state"] for _, data in told] == ["working"] * 3 + ["stored"]
+    assert told[0] == told[1] == told[2]
+
+
+async def test_a_picture_is_looked_up_again_when_the_store_is_back(events):
+    told = await events(WORKING, "stored", "stored", failure=AWAY)
+    assert [data["state"] for _, data in told] == ["working", "stored"]
+    assert told[-1][1]["picture"]["width"] == 60
+
+
+async def test_of_a_stored_picture_that_cannot_be_read_events_say_why(events):
+    told = await events(WORKING, "stored", failure=DamagedStream("no such stream"))
+    last = told[-1][1]
+    assert (last["state"], last["picture"]) == ("stored", None)
+    assert (last["problem"]["status"], last["problem"]["detail"]) == (500, "no such stream")
+
+
+async def test_a_job_that_is_gone_when_the_store_is_back_is_lost(events):
+    told = await events(WORKING, AWAY, NotFound("no such job"))
+    assert told[-1] == ("lost", {"detail": "no such job"})
+
+
+@asynccontextmanager
+async def connected(app: ASGIApp) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to the application, served as the service does it."""
+    running = uvicorn.Server(uvicorn.Config(app, http=dropping_after(60), lifespan="off", log_config=None))
+    serving = asyncio.create_task(running.serve([socket.create_server(("127.0.0.1", 0))]))
+    while not running.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection(*running.servers[0].sockets[0].getsockname())
+    yield reader, writer
+    writer.close()
+    running.should_exit = True
+    await serving
+
+
+async def test_asking_for_the_headers_of_events_holds_up_nobody(serve):
+    """A connection, which a proxy may share between clients, is free while the job is still under way."""
+    client, library = serve()
+    library.gate.clear()
+    job = (await client.post("/images", content=b"x", headers=ASYNC)).json()
+    async with connected(client._transport.app) as (reader, writer), asyncio.timeout(60):
+        writer.write(b"HEAD %s/events HTTP/1.1\r\nHost: x\r\n\r\n" % job["url"].encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert head.startswith(b"http/1.1 200")
+        assert b"content-type: text/event-stream" in head
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert (await client.get(job["url"])).json()["state"] == "working"
+        library.gate.set()
 
 
 @pytest.mark.slow

@@ -57,6 +57,13 @@ async def test_others_are_served_and_health_is_told(world):
     assert (await world.get("2001:db8::1", "/healthz")).status_code == 200
 
 
+async def test_clients_of_ipv4_at_a_socket_of_ipv6_are_each_their_own(world):
+    for _ in range(6):
+        await world.get("::ffff:192.0.2.1")
+    assert (await world.get("::ffff:192.0.2.2")).status_code == 200
+    assert (await world.get("192.0.2.1")).status_code == 429  # the same client at another socket
+
+
 async def test_memory_is_bounded(world):
     for number in range(CLIENTS + 10):
         world.limited._buckets[str(number)] = 1.0, 0.0

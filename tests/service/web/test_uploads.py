@@ -96,6 +96,12 @@ async def test_a_body_without_a_picture(body: bytes, media: str) -> None:
         await Body(body, media=media).read()
 
 
+async def test_a_form_in_a_charset_that_decodes_nothing() -> None:
+    form = FORM.replace(b'filename="a"', b'filename="\xff\xfe-\xff"') % (b"file", b"picture")
+    with pytest.raises(BadRequest):
+        await Body(form, media=f"{MULTIPART}; charset=undefined").read()
+
+
 async def test_a_body_that_stops_is_given_up() -> None:
     with pytest.raises(RequestTimeout):
         await Body(b"x", ends="stalls").read(0.05)
