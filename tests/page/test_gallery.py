@@ -27,7 +27,7 @@ let requests = 0;
 let answers = [];
 globalThis.fetch = async () => {
   requests += 1;
-  await new Promise((resolve) => setTimeout(resolve, 1));
+  await new Promise((resolve) => { if (requests < 50) setTimeout(resolve, 1); }); // so that node ends
   const [status, facts] = answers.length > 1 ? answers.shift() : answers[0];
   if (!status) throw new TypeError("no network");
   return new Response(JSON.stringify(facts), { status });
