@@ -24,6 +24,8 @@ _BUSY = (429, 503)
 _POLL_SECONDS, _SLOWEST_POLL = 0.2, 2.0
 _LOST = 2
 """So often a picture is sent again whose job is gone before it was stored."""
+_AGAIN_SECONDS, _LONGEST_AGAIN = 1.0, 30.0
+"""A picture is sent again after so long at first, and after twice as long every further time."""
 
 
 class ClientError(Exception):
@@ -48,6 +50,10 @@ class Unreachable(ClientError):
 
 class Refused(ClientError):
     """The service answered with an error; ``status``, ``title`` and ``detail`` are the service's own."""
+
+
+class _Failed(Refused):
+    """How a job ended, with what the upload would have been answered."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,13 @@ class Client:
 
     Answers 429 and 503 are tried again up to ``retries`` times, after the seconds that Retry-After
     names, and so are broken connections: every request may be repeated, because the same upload is
-    stored once. ``key`` is an API key; ``timeout`` is in seconds and bounds each try.
+    stored once. So are uploads whose job fails with 429 or 503. ``key`` is an API key; ``timeout`` is in
+    seconds and bounds each try.
     """
 
     def __init__(self, url: str, key: str | None = None, retries: int = 8, timeout: float = 330) -> None:
         self.url = url.rstrip("/")
+        self._retries = retries
         self._pool = urllib3.PoolManager(
             maxsize=16,
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -158,7 +166,8 @@ class Client:
         """Store a picture, given as a file or its bytes; sending it again changes nothing.
 
         Returns when it is stored. With ``progress`` the service answers when it has the bytes, and is then
-        asked how far it is; no connection is held meanwhile. If it is lost on the way, it is sent again.
+        asked how far it is; no connection is held meanwhile. If it is lost on the way, or fails with 429 or
+        503, it is sent again.
 
         ``quality`` 1-100 and the layer ``widths`` in pixels default to the service's settings; a picture
         wider than ``max_width`` is made that wide; after ``ttl`` seconds it is deleted. ``focus`` is what
@@ -181,26 +190,34 @@ class Client:
         if progress is None:
             return StoredPicture.of(json.loads(self._ask("POST", "/images", wanted, data, kind)))
         headers = {**kind, "Prefer": "respond-async", "Content-Length": str(len(data))}
-        for left in range(_LOST, -1, -1):
+        again, pause = 0, _AGAIN_SECONDS
+        while True:
             found = json.loads(self._ask("POST", "/images", wanted, _Told(data, progress), headers))
             if "stage" not in found:  # a service without jobs, or a proxy that dropped the wish
                 return StoredPicture.of(found)
             try:
                 return self._followed(found["id"], progress)
             except Refused as error:
-                if error.status != 404 or not left:
+                if again >= self._times_again(error):
                     raise
-        raise AssertionError("the last try returns or raises")
+            time.sleep(pause)
+            again, pause = again + 1, min(_LONGEST_AGAIN, 2 * pause)
+
+    def _times_again(self, error: Refused) -> int:
+        """How often at most a picture is sent again whose job came to this."""
+        if isinstance(error, _Failed) and error.status in _BUSY:
+            return self._retries
+        return _LOST if error.status == 404 else 0
 
     def _followed(self, job: str, progress: Callable[[Progress], None]) -> StoredPicture:
-        """Wait for a job. Raises Refused: as the upload would have been, or with 404 if the job is lost."""
+        """Wait for a job. Raises _Failed if it failed, or another Refused: with status 404 if it is lost."""
         pause = _POLL_SECONDS
         while True:
             found = json.loads(self._ask("GET", f"/jobs/{quote(job, safe='')}"))
             progress(Progress(found["stage"], found["percent"]))
             if found["state"] == "failed":
                 problem = found["problem"]
-                raise Refused(problem["status"], problem["title"], problem["detail"])
+                raise _Failed(problem["status"], problem["title"], problem["detail"])
             if found["state"] == "stored" and found["picture"]:
                 return StoredPicture.of(found["picture"])
             if found["state"] == "stored":

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from service.client.arguments import whole
 from service.client.command import add_coding, coding_of, told
 from service.client.folder import Tally, import_folder
+from service.engine.choice import workers_of
 from service.errors import ServiceError
 from service.importing.direct import direct
 from service.settings import Settings
@@ -27,11 +28,11 @@ def main(argv: Sequence[str]) -> int:
         for item in error.errors():
             print(f"compass: {item['msg'].removeprefix('Value error, ')}", file=sys.stderr)
         return 1
-    workers = settings.ray_max_replicas if settings.engine == "ray" else settings.workers or 1
 
     def work() -> Tally:
         with direct(settings) as uploads:
-            return import_folder(uploads, options.folder, options.jobs or 2 * workers, **coding_of(options))
+            jobs = options.jobs or 2 * workers_of(settings)
+            return import_folder(uploads, options.folder, jobs, **coding_of(options))
 
     try:
         return told(options.folder, work)

@@ -10,7 +10,7 @@ from typing import TypeVar, Unpack
 
 from service.client.api import ClientError, Coding, Progress, Refused, StoredPicture
 from service.engine.choice import engine_of
-from service.errors import ServiceError, StoreUnavailable, WorkerFailed
+from service.errors import Overloaded, ServiceError, StoreUnavailable, WorkerFailed
 from service.library import Keeping, Library
 from service.metrics import Metrics
 from service.settings import Settings
@@ -54,7 +54,7 @@ class Direct:
         progress: Callable[[Progress], None] | None = None,
         **coding: Unpack[Coding],
     ) -> StoredPicture:
-        """Store a picture; again changes nothing. A store or an engine that is away is waited for.
+        """Store a picture; again changes nothing. A store or an engine that is away, or full, is waited for.
 
         Raises Refused, or OSError if the file cannot be read.
         """
@@ -83,6 +83,8 @@ class Direct:
                 if isinstance(error, WorkerFailed) and self._library.engine.ready:
                     raise  # a worker was there, and could not
                 await asyncio.sleep(AGAIN_SECONDS)
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after or AGAIN_SECONDS)
             else:
                 top, facts = record.header.sizes[-1], record.facts
                 return StoredPicture(

@@ -55,6 +55,7 @@ export class Gallery {
       if (api.needsKey(error) && (await this.onKeyNeeded())) setTimeout(() => this.load());
       this.report(error);
       this.#more.hidden = false;
+      return; // a service that fails is not asked for the next page at once
     } finally {
       this.#loading = false;
       if (round !== this.#round) this.load();

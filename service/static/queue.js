@@ -4,6 +4,7 @@ import * as api from "./api.js";
 
 const AT_ONCE = 2;
 const TRIES = 4;
+const AGAIN = [404, 429, 503]; // statuses of a job that is gone, or failed through no fault of its picture
 const MEMORY = "compass-uploads";
 
 const pause = (seconds, signal) =>
@@ -138,13 +139,16 @@ export class Queue {
     return api.upload(entry.file, { quality: entry.quality, name: entry.name.slice(0, 200), signal, onProgress, onJob });
   }
 
-  /** Tries again when the service says when to come back, and sends again what it has lost. */
+  /**
+   * Tries again when the service says when to come back, and sends again what it has lost or could not do: an
+   * answer that names no time tells of the job itself.
+   */
   async #patiently(entry, work) {
     for (let left = TRIES - 1; ; left--) {
       try {
         return await work();
       } catch (error) {
-        const lost = entry.job && entry.file && (error.status === 404 || error.status === 503);
+        const lost = entry.job && entry.file && !error.retryAfter && AGAIN.includes(error.status);
         if (lost) entry.job = null;
         if (!left || !(error.retryAfter || lost)) throw error;
         entry.progress = { stage: "busy", percent: 0 };

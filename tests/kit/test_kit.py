@@ -160,6 +160,25 @@ def test_what_is_no_thumbhash_gives_no_placeholder(kit: Run, text: str) -> None:
     assert placeholder(text) == ""
 
 
+def test_an_upload_that_was_cancelled_before_it_began_is_not_sent(kit: Run) -> None:
+    """In a browser, which alone has XMLHttpRequest."""
+    script = """
+    let sent = 0;
+    globalThis.XMLHttpRequest = class {
+      upload = {};
+      status = 201;
+      responseText = "{}";
+      open() {}
+      setRequestHeader() {}
+      getResponseHeader() { return null; }
+      send() { sent += 1; setTimeout(() => this.onload()); }
+    };
+    const outcome = (signal) => kit.upload("picture", { signal }).then(() => "stored", (error) => error.name);
+    const answer = async () => [
+      await outcome(AbortSignal.abort()), sent, await outcome(new AbortController().signal), sent];"""
+    assert kit(script) == ["AbortError", 0, "stored", 1]
+
+
 def test_the_types_name_what_the_kit_exports(kit: Run) -> None:
     exported = set(kit("const answer = () => Object.keys(kit);"))
     declared = (KIT / "compass.d.ts").read_text()

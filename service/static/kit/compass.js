@@ -244,6 +244,7 @@ async function sent(url, body, headers, signal, onProgress) {
 /** As `sent`, in a browser, where alone it is told how much of a body has left. */
 function sentWithProgress(url, body, headers, signal, onProgress) {
   return new Promise((resolve, reject) => {
+    if (signal?.aborted) throw new DOMException("cancelled", "AbortError");
     const request = new XMLHttpRequest();
     request.open("POST", url);
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from service.client.api import ClientError, Refused
-from service.errors import BadPicture, StoreUnavailable, WorkerFailed
+from service.errors import BadPicture, Overloaded, StoreUnavailable, WorkerFailed
 from service.importing import direct as module
 from service.importing.direct import Direct
 from service.library import Library
@@ -90,6 +90,14 @@ async def test_a_cluster_without_workers_is_waited_for(
     workers.failure = WorkerFailed("no worker of the cluster is ready")
     waiting = asyncio.create_task(threaded(lambda: uploads.upload(file(tmp_path))))
     await until(lambda: len(workers.uploads) > 3)
+    workers.failure = None
+    assert (await waiting).width == 100
+
+
+async def test_a_full_queue_is_waited_for(uploads: Direct, workers: Crew, tmp_path: Path) -> None:
+    workers.failure = Overloaded("16 jobs wait already", 0.01)
+    waiting = asyncio.create_task(threaded(lambda: uploads.upload(file(tmp_path))))
+    await until(lambda: waiting.done() or len(workers.uploads) > 3)
     workers.failure = None
     assert (await waiting).width == 100
 
