@@ -28,8 +28,6 @@ TESTED_ELSEWHERE = {
     "service/storage/by_hand.py": "refining/test_command.py: by a command that opens a store so",
     "service/storage/disk.py": "storage/test_valkey.py: a disk that runs full under a real server",
     "service/storage/errands.py": "storage/test_store.py, test_servers.py: deadlines, servers that change",
-    "service/web/compression.py": "routes/test_images.py: descriptions as a browser asks for them",
-    "service/web/methods.py": "routes/test_images.py: each address with each method",
     "service/web/sending.py": "web/test_stalls.py: readers that are slow, on real sockets",
     "service/planning/points.py": "planning/test_quality.py: numbers, with the function that reads them",
     "service/planning/formats.py": "worker/test_imagefile.py: against what Pillow really does",
