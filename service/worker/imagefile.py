@@ -12,6 +12,7 @@ from service.errors import BadPicture, PictureTooLarge, UnsupportedPicture
 from service.messages.credits import NOBODY, Credits
 from service.planning.formats import ALPHA_FORMATS, readable_formats
 from service.worker.credits import credits_of, written
+from service.worker.transparency import fill_hidden
 
 MAX_PROFILE_BYTES = 4096
 """Larger ICC profiles are not kept: those of Display P3 and Adobe RGB have some 550 bytes."""
@@ -25,8 +26,9 @@ PngImagePlugin.MAX_TEXT_CHUNK = 32 * 2**20  # of its limit for all texts, 64 MiB
 
 @dataclass(frozen=True)
 class Picture:
-    """An opened upload: ``rgb`` is upright, ``alpha`` a grey picture or None if opaque. ``profile`` is
-    the ICC profile of its colours, nothing for sRGB; ``bits`` are those of a channel before it was read."""
+    """An opened upload: ``rgb`` is upright, ``alpha`` a grey picture or None if opaque. Where it is 0, the
+    colours are those of what is visible nearby. ``profile`` is the ICC profile of its colours, nothing for
+    sRGB; ``bits`` are those of a channel before it was read."""
 
     rgb: Image.Image
     alpha: Image.Image | None
@@ -70,8 +72,12 @@ def read(
             raise BadPicture(f"the {name} picture is damaged or truncated: {error}") from error
     if max_width and rgb.width > max_width:
         size = (max_width, max(1, round(rgb.height * max_width / rgb.width)))
-        rgb = rgb.resize(size, Image.Resampling.LANCZOS)
-        alpha = alpha and alpha.resize(size, Image.Resampling.LANCZOS)
+        if alpha is not None:
+            rgb.putalpha(alpha)  # Pillow weights colours by their opacity
+        small = rgb.resize(size, Image.Resampling.LANCZOS)
+        rgb, alpha = small.convert("RGB"), alpha and small.getchannel("A")
+    if alpha is not None:
+        fill_hidden(rgb, alpha)
     return Picture(rgb, alpha, name, profile, bits, makers)
 
 

@@ -5,30 +5,31 @@ import base64
 import numpy as np
 from PIL import Image
 
+from service.worker.transparency import mean_colour
+
 _MAX_EDGE = 100
 
 
 def thumbhash(rgb: Image.Image, alpha: Image.Image | None = None) -> str:
-    """The picture's ThumbHash in standard base64."""
+    """The picture's ThumbHash in standard base64. ``alpha`` may be larger than a reduced ``rgb``."""
     scale = min(1, _MAX_EDGE / max(rgb.size))
     size = (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale)))
-    small = rgb.resize(size, Image.Resampling.BOX)
     if alpha is not None:
-        small.putalpha(alpha.resize(size, Image.Resampling.BOX))
-    small = small.convert("RGBA")
+        rgb = rgb.copy()
+        rgb.putalpha(alpha.resize(rgb.size, Image.Resampling.BOX))  # Pillow weights colours by their opacity
+    small = rgb.resize(size, Image.Resampling.BOX).convert("RGBA")
     return base64.b64encode(_encode(np.asarray(small, dtype=np.float64) / 255)).decode()
 
 
 def average_colour(rgb: Image.Image, alpha: Image.Image | None = None) -> str:
     """The mean colour as "#rrggbb", pixels weighted by their opacity."""
-    small = rgb.resize((min(64, rgb.width), min(64, rgb.height)), Image.Resampling.BOX)
-    pixels = np.asarray(small, dtype=np.float64).reshape(-1, 3)
-    weights = np.ones(len(pixels))
-    if alpha is not None:
-        weights = np.asarray(alpha.resize(small.size, Image.Resampling.BOX), dtype=np.float64).ravel()
-    if not weights.sum():
+    if alpha is None:
+        rgb = rgb.resize((min(64, rgb.width), min(64, rgb.height)), Image.Resampling.BOX)
+        alpha = Image.new("L", rgb.size, 255)
+    mean = mean_colour(rgb, alpha.resize(rgb.size, Image.Resampling.BOX))
+    if mean is None:
         return "#ffffff"
-    red, green, blue = (round(v) for v in np.average(pixels, axis=0, weights=weights))
+    red, green, blue = (round(v) for v in mean)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 

@@ -7,9 +7,11 @@ from random import Random
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
+from model.codec.codec import downscale
+from model.geometry import Size
 from service.errors import BadPicture, PictureTooLarge, ServiceError, UnsupportedPicture
 from service.planning.formats import MEDIA_TYPES
 from service.worker import imagefile
@@ -153,6 +155,36 @@ def test_max_width():
     picture = read(encoded(PHOTO, "PNG"), max_width=60)
     assert picture.rgb.size == (60, 40)
     assert read(encoded(PHOTO, "PNG"), max_width=500).rgb.size == (120, 80)
+
+
+def white_disc() -> Image.Image:
+    """White on transparent black, as logos are often written."""
+    image = Image.new("RGBA", (1000, 1000))
+    ImageDraw.Draw(image).ellipse((100, 100, 900, 900), fill="white")
+    return image
+
+
+@pytest.mark.parametrize("max_width", [None, 500, 100])
+@pytest.mark.parametrize("width", [100, 50, 16])
+def test_hidden_colours_are_not_seen_when_a_picture_is_reduced(max_width, width):
+    """At the upload, and as a layer; a white picture on white stays white."""
+    picture = read(encoded(white_disc(), "PNG"), max_width=max_width)
+    layer = Image.fromarray(downscale(np.asarray(picture.rgb), Size(width, width)))
+    plane = Image.open(BytesIO(imagefile.write_alpha(picture.alpha, (width, width))))
+    flat = Image.new("RGB", layer.size, "white")
+    flat.paste(layer, mask=plane)
+    assert np.asarray(flat).min() == 255
+    assert plane.getextrema() == (0, 255)
+
+
+def test_visible_colours_stay():
+    image = PHOTO.copy()
+    image.putalpha(Image.linear_gradient("L").resize(PHOTO.size).point(lambda value: max(0, value - 99)))
+    seen = np.asarray(image)[..., 3] > 0
+    assert not seen.all()
+    picture = read(encoded(image, "PNG"))
+    assert (np.asarray(picture.rgb)[seen] == np.asarray(PHOTO)[seen]).all()
+    assert (np.asarray(picture.alpha) == np.asarray(image)[..., 3]).all()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])

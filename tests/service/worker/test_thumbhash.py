@@ -53,3 +53,21 @@ def test_average_colour():
     mask.paste(0, (0, 0, 32, 64))
     assert average_colour(half, mask) == "#ff0000"
     assert average_colour(half, Image.new("L", (64, 64), 0)) == "#ffffff"
+
+
+def test_colours_count_by_their_opacity():
+    """Also where a transparent pixel and an opaque one become one."""
+    pixels = np.zeros((640, 640, 3), np.uint8)
+    y, x = np.mgrid[:640, :640]
+    seen = (y // 2 + x // 2) % 2 == 0
+    pixels[seen] = 255, 0, 0
+    board, red = Image.fromarray(pixels), Image.new("RGB", (640, 640), "#ff0000")
+    mask = Image.fromarray(np.where(seen, 255, 0).astype(np.uint8))
+    assert average_colour(board, mask) == "#ff0000"
+    assert thumbhash(board, mask) == thumbhash(red, mask)
+
+
+def test_a_reduced_picture_has_the_transparency_of_the_whole():
+    red, mask = Image.new("RGB", (64, 64), "#ff0000"), Image.new("L", (640, 640), 100)
+    assert average_colour(red, mask) == "#ff0000"
+    assert thumbhash(red, mask) == thumbhash(red, mask.resize((64, 64)))
