@@ -60,12 +60,14 @@ def read(
         try:
             if not first_frame and name in _SEVERAL and getattr(image, "is_animated", False):
                 raise UnsupportedPicture(f"this {name} has several frames; frame=0 takes the first of them")
+            _scale_key(image)
             makers = credits_of(image)
             image.load()
             upright = ImageOps.exif_transpose(image)
             alpha = _alpha(upright)
             profile = _kept_profile(upright) if keep_gamut else b""
             rgb = upright.convert("RGB") if profile else _srgb(upright)
+            rgb.info.pop("transparency", None)  # else Pillow would look for that colour again
         except Image.DecompressionBombError as error:  # a frame larger than the header said
             raise PictureTooLarge(f"the limit is {max_pixels} pixels") from error
         except BROKEN as error:
@@ -111,11 +113,37 @@ def _bits(image: Image.Image) -> int:
     return 16 if wide or image.mode.startswith("I") else 8
 
 
+def _scale_key(image: Image.Image) -> None:
+    """Bring the transparent grey or colour of a PNG that is not yet loaded from the file's depth, in which
+    Pillow keeps it, to that of the samples which Pillow will give.
+
+    Of colours of 16 bits Pillow gives the upper 8, so that all that agree in these become transparent.
+    """
+    if not isinstance(image, PngImagePlugin.PngImageFile) or not image.tile:
+        return
+    key, depth = image.info.get("transparency"), str(image.tile[0][3])
+    if depth in ("L;2", "L;4") and isinstance(key, int):
+        most = 2 ** int(depth[2:]) - 1
+        image.info["transparency"] = (key & most) * 255 // most
+    elif depth == "RGB;16B" and isinstance(key, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
 def _alpha(image: Image.Image) -> Image.Image | None:
     if not image.has_transparency_data:
         return None
-    alpha = image.convert("RGBA").getchannel("A")
+    if image.mode.startswith("I"):
+        alpha = _where_not(image, image.info["transparency"])
+    else:
+        alpha = image.convert("RGBA").getchannel("A")
     return None if alpha.getextrema() == (255, 255) else alpha
+
+
+def _where_not(image: Image.Image, key: int) -> Image.Image:
+    """255 where the samples of a grey picture are not ``key``, else 0."""
+    import numpy as np
+
+    return Image.fromarray(np.where(np.asarray(image) == key, 0, 255).astype(np.uint8))
 
 
 def _srgb(image: Image.Image) -> Image.Image:

@@ -74,22 +74,57 @@ def test_16_bits(kind):
     assert np.abs(found - samples[..., None] / 257).max() <= 0.5
 
 
-def test_16_bits_of_colour():
-    """Pillow writes no such file."""
-    samples = np.random.default_rng(5).integers(0, 65536, (6, 7, 3), np.uint16)
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+def png(samples: np.ndarray, bits: int, key: bytes = b"") -> bytes:
+    """A PNG of grey (height, width) or RGB (height, width, 3) samples of any depth, and its transparent
+    colour; Pillow does not write all of these."""
 
     def chunk(kind, content):
         return (
             struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
         )
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 7, 6, 16, 2, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    picture = read(b"\x89PNG\r\n\x1a\n" + header + body)
+    planes = np.unpackbits(samples.astype(">u2")[..., None].view(np.uint8), axis=-1)[..., 16 - bits :]
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in planes)
+    height, width = samples.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, bits, 0 if samples.ndim == 2 else 2, 0, 0, 0)
+    body = [(b"IHDR", header), (b"tRNS", key), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in body if part[1] or part[0] != b"tRNS")
+
+
+def test_16_bits_of_colour():
+    samples = np.random.default_rng(5).integers(0, 65536, (6, 7, 3), np.uint16)
+    picture = read(png(samples, 16))
     assert picture.bits == 16
     assert np.abs(np.asarray(picture.rgb).astype(float) - samples / 257).max() <= 1
     assert read(encoded(PHOTO, "PNG")).bits == 8
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_of_any_depth(bits):
+    """Beside the next grey of that depth."""
+    most = 2**bits - 1
+    samples = np.array([[0, 1, most - 1, most], [1, 1, 0, most]])
+    for key in (1, most):
+        picture = read(png(samples, bits, struct.pack(">H", key)))
+        assert np.array_equal(np.asarray(picture.alpha) == 0, samples == key)
+        seen = samples != key
+        assert np.abs(np.asarray(picture.rgb)[seen, 0] - samples[seen] * 255 / most).max() <= 0.5
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_transparent_colour_of_any_depth(bits):
+    key = np.array([1, 2, 3] if bits == 8 else [1000, 2000, 65535])
+    samples = np.full((3, 4, 3), 2 ** (bits - 1))
+    samples[1:, 2] = key
+    picture = read(png(samples, bits, struct.pack(">HHH", *key)))
+    assert np.array_equal(np.asarray(picture.alpha) == 0, (samples == key).all(-1))
+
+
+def test_a_transparent_colour_is_not_looked_for_again():
+    """A mean of others may be equal to it."""
+    picture = read(png(np.full((3, 4, 3), 9), 8, struct.pack(">HHH", 1, 2, 3)))
+    assert picture.alpha is None
+    assert not picture.rgb.has_transparency_data
 
 
 def test_palette_with_transparency():
