@@ -160,7 +160,10 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     import numpy as np
 
     samples = np.asarray(image).astype(np.int64).clip(0, 65535)
-    return Image.fromarray(((samples + 128) // 257).astype(np.uint8))
+    grey = Image.fromarray(((samples + 128) // 257).astype(np.uint8))
+    if "icc_profile" in image.info:
+        grey.info["icc_profile"] = image.info["icc_profile"]
+    return grey
 
 
 def _kept_profile(image: Image.Image) -> bytes:

@@ -54,24 +54,37 @@ def oriented(image: Image.Image, orientation: int) -> bytes:
 
 def adobe_rgb_profile() -> bytes:
     """A small ICC v2 profile with the primaries and the gamma of Adobe RGB (1998)."""
-
-    def fixed(*values: float) -> bytes:
-        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
-
-    def xyz(*values: float) -> bytes:
-        return b"XYZ \0\0\0\0" + fixed(*values)
-
-    name = b"Adobe RGB-like\0"
-    description = b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + b"\0" * (4 + 4 + 2 + 1 + 67)
-    tags = {
-        b"desc": description,
-        b"cprt": b"text\0\0\0\0none\0",
-        b"wtpt": xyz(0.9642, 1.0, 0.8249),
-        b"rXYZ": xyz(0.60974, 0.31111, 0.01947),
-        b"gXYZ": xyz(0.20528, 0.62567, 0.06087),
-        b"bXYZ": xyz(0.14919, 0.06322, 0.74457),
-        **{tag: b"curv\0\0\0\0" + struct.pack(">IH", 1, 563) for tag in (b"rTRC", b"gTRC", b"bTRC")},
+    primaries = {
+        b"rXYZ": _xyz(0.60974, 0.31111, 0.01947),
+        b"gXYZ": _xyz(0.20528, 0.62567, 0.06087),
+        b"bXYZ": _xyz(0.14919, 0.06322, 0.74457),
     }
+    curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _gamma(563 / 256))
+    return _profile(b"RGB ", b"Adobe RGB-like\0", primaries | curves)
+
+
+def linear_grey_profile() -> bytes:
+    """A small ICC v2 profile of grey whose samples are proportional to light."""
+    return _profile(b"GRAY", b"Linear grey\0", {b"kTRC": _gamma(1)})
+
+
+def _fixed(*values: float) -> bytes:
+    return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+
+def _xyz(*values: float) -> bytes:
+    return b"XYZ \0\0\0\0" + _fixed(*values)
+
+
+def _gamma(value: float) -> bytes:
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(value * 256))
+
+
+def _profile(space: bytes, name: bytes, colours: dict[bytes, bytes]) -> bytes:
+    """The ICC v2 profile of a display with that name, which ends in a zero, and with these tags."""
+    description = b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + b"\0" * (4 + 4 + 2 + 1 + 67)
+    white = (0.9642, 1.0, 0.8249)
+    tags = {b"desc": description, b"cprt": b"text\0\0\0\0none\0", b"wtpt": _xyz(*white), **colours}
     table, body = b"", b""
     start = 128 + 4 + 12 * len(tags)
     for tag, content in tags.items():
@@ -79,8 +92,8 @@ def adobe_rgb_profile() -> bytes:
         table += tag + struct.pack(">II", start + len(body), len(content))
         body += padded
     size = start + len(body)
-    header = struct.pack(">I4sI4s4s4s", size, b"none", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
-    header += b"\0" * 12 + b"acsp" + b"\0" * 28 + fixed(0.9642, 1.0, 0.8249)
+    header = struct.pack(">I4sI4s4s4s", size, b"none", 0x02100000, b"mntr", space, b"XYZ ")
+    header += b"\0" * 12 + b"acsp" + b"\0" * 28 + _fixed(*white)
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
 
 

@@ -15,7 +15,16 @@ from model.geometry import Size
 from service.errors import BadPicture, PictureTooLarge, ServiceError, UnsupportedPicture
 from service.planning.formats import MEDIA_TYPES
 from service.worker import imagefile
-from tests.service.samples import adobe_rgb_profile, bomb, encoded, oriented, photo, pixels, polyglot
+from tests.service.samples import (
+    adobe_rgb_profile,
+    bomb,
+    encoded,
+    linear_grey_profile,
+    oriented,
+    photo,
+    pixels,
+    polyglot,
+)
 
 LIMIT = 50_000_000
 PHOTO = photo(120, 80)
@@ -174,6 +183,18 @@ def test_adobe_rgb_becomes_srgb():
     expected = 255 * (1.055 * light ** (1 / 2.4) - 0.055)
     assert np.abs(found - expected).max() <= 2
     assert found[0] > 185  # without the profile it would be 180
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_the_profile_of_grey_holds_for_16_bits_too(kind):
+    """Compared with the same picture of 8 bits, and with the arithmetic of sRGB."""
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    profile = linear_grey_profile()
+    narrow = read(encoded(Image.fromarray(grey), kind, icc_profile=profile))
+    wide = read(encoded(Image.fromarray(grey.astype(np.uint16) * 257), kind, icc_profile=profile))
+    assert (narrow.bits, wide.bits) == (8, 16)
+    assert np.abs(np.asarray(narrow.rgb).astype(int) - np.asarray(wide.rgb)).max() <= 1
+    assert abs(np.asarray(wide.rgb)[4, 0, 0] - 255 * (1.055 * (64 / 255) ** (1 / 2.4) - 0.055)) <= 2
 
 
 @pytest.mark.parametrize("profile", [b"", b"not a profile", adobe_rgb_profile()[:200]])
