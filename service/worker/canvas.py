@@ -9,6 +9,7 @@ from PIL import Image
 from model.geometry import Box, Size
 from service.messages.plans import RenderPlan
 from service.planning.sizing import can_enlarge
+from service.worker.transparency import flattened
 
 _TURNS = {
     90: Image.Transpose.ROTATE_270,  # Pillow turns anticlockwise
@@ -47,13 +48,14 @@ def resized(
 
 
 def turned(image: Image.Image, plan: RenderPlan) -> Image.Image:
-    """Mirror left to right, then turn clockwise, then take the colours out, as the plan says."""
+    """Mirror left to right, then turn clockwise, then take the colours out, as the plan says. Black and white
+    is made of what is seen on the plan's background, and has no transparency."""
     if plan.mirror:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if plan.rotation:
         image = image.transpose(_TURNS[plan.rotation])
     if plan.bitonal:
-        return image.convert("L").point(lambda value: 255 * (value >= 128))
+        return flattened(image, plan.background).convert("L").point(lambda value: 255 * (value >= 128))
     if plan.gray:
         image = image.convert("LA").convert("RGBA") if image.mode == "RGBA" else image.convert("L")
     return image

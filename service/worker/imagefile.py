@@ -12,7 +12,7 @@ from service.errors import BadPicture, PictureTooLarge, UnsupportedPicture
 from service.messages.credits import NOBODY, Credits
 from service.planning.formats import ALPHA_FORMATS, readable_formats
 from service.worker.credits import credits_of, written
-from service.worker.transparency import fill_hidden
+from service.worker.transparency import fill_hidden, flattened
 
 MAX_PROFILE_BYTES = 4096
 """Larger ICC profiles are not kept: those of Display P3 and Adobe RGB have some 550 bytes."""
@@ -233,10 +233,8 @@ def write(
     ``quality`` is 1-100. Transparency is flattened on ``background`` where the format has none. ``sharp``
     keeps colours as sharp as brightness where the format can: letters and lines need it.
     """
-    if image.mode == "RGBA" and name not in ALPHA_FORMATS:
-        flat = Image.new("RGB", image.size, background)
-        flat.paste(image, mask=image.getchannel("A"))
-        image = flat
+    if name not in ALPHA_FORMATS:
+        image = flattened(image, background)
     options: dict[str, Any] = {
         "jpeg": {"quality": quality, "progressive": True, "subsampling": 0 if sharp or quality >= 90 else 2},
         "webp": {"quality": quality, "method": 3},

@@ -1,5 +1,7 @@
-"""Colours beneath transparency: those that nobody sees are made like their visible neighbours', since
-whatever makes a picture smaller, or codes it with loss, mixes them into pixels that are seen.
+"""Colours beneath transparency: those that nobody sees, and those of a background.
+
+What nobody sees is made like its visible neighbours, since whatever makes a picture smaller, or codes it with
+loss, mixes it into pixels that are seen.
 """
 
 from collections.abc import Iterator
@@ -26,6 +28,15 @@ def fill_hidden(rgb: Image.Image, alpha: Image.Image) -> None:
             box = (0, top / 2, rgb.width / 2, bottom / 2)
             fill = means.resize(hidden.size, Image.Resampling.NEAREST, box=box)
             rgb.paste(fill, (0, top), hidden)
+
+
+def flattened(image: Image.Image, background: str) -> Image.Image:
+    """What is seen of an RGBA picture on a "#rrggbb" background, as RGB; others as they are."""
+    if image.mode != "RGBA":
+        return image
+    flat = Image.new("RGB", image.size, background)
+    flat.paste(image, mask=image.getchannel("A"))
+    return flat
 
 
 def mean_colour(rgb: Image.Image, alpha: Image.Image) -> tuple[float, ...] | None:

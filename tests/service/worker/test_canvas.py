@@ -106,6 +106,17 @@ def test_colours_taken_out() -> None:
     assert equal(grey.getchannel("R"), grey.getchannel("B"))
 
 
+def test_black_and_white_of_what_is_seen_on_the_background() -> None:
+    logo = Image.new("RGBA", (64, 64))
+    logo.paste("black", (20, 20, 40, 40))
+    found = turned(logo, replace(PLAN, bitonal=True))
+    assert found.mode == "L"
+    assert found.getextrema() == (0, 255)
+    assert found.getpixel((0, 0)) == 255
+    assert found.getpixel((30, 30)) == 0
+    assert turned(logo, replace(PLAN, bitonal=True, background="#000000")).getextrema() == (0, 0)
+
+
 def test_a_plane_that_is_no_png_is_not_opened() -> None:
     plane = BytesIO()
     photo(60, 40).convert("L").save(plane, "TIFF")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from service.worker.transparency import fill_hidden, mean_colour
+from service.worker.transparency import fill_hidden, flattened, mean_colour
 from tests.service.samples import photo
 
 
@@ -66,3 +66,13 @@ def test_the_mean_of_a_large_picture_is_exact() -> None:
     rgb, alpha = photo(301, 203), photo(301, 203, seed=1).convert("L")
     colours, weights = np.asarray(rgb).reshape(-1, 3).astype(float), np.asarray(alpha).ravel().astype(float)
     assert mean_colour(rgb, alpha) == pytest.approx(weights @ colours / weights.sum(), abs=1e-9)
+
+
+def test_flattened_on_a_background() -> None:
+    image = Image.new("RGBA", (3, 1), (200, 100, 0, 255))
+    image.putpixel((1, 0), (200, 100, 0, 51))
+    image.putpixel((2, 0), (200, 100, 0, 0))
+    found = flattened(image, "#0000ff")
+    assert found.mode == "RGB"
+    assert np.asarray(found)[0].tolist() == [[200, 100, 0], [40, 20, 204], [0, 0, 255]]
+    assert flattened(found, "#ffffff") is found
