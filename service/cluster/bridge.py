@@ -206,21 +206,24 @@ class Bridge:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _begin(self, number: int, job: Work) -> None:
-        self._jobs[number] = asyncio.create_task(self._do(number, job))
+        task = self._jobs[number] = asyncio.create_task(self._do(number, job))
+        task.add_done_callback(lambda done: self._ended(number, done))
+
+    def _ended(self, number: int, task: asyncio.Task[None]) -> None:
+        """Also called for a task that was cancelled before it began, none of whose code ever runs."""
+        del self._jobs[number]
+        if task.cancelled():
+            self._send(_failure(number, "given up"))
 
     async def _do(self, number: int, job: Work) -> None:
         try:
             answer = await self._answer(number, job)
             if answer is not None:
                 self._send(answer)
-        except asyncio.CancelledError:
-            self._send(_failure(number, "given up"))
         except Exception as error:
             if not isinstance(error, RayError | RayServeException):
                 log.exception("a job was lost")
             self._send(_failure(number, "the cluster could not finish this job"))
-        finally:
-            del self._jobs[number]
 
     async def _answer(self, number: int, job: Work) -> Message | None:
         """The answer to a job; None if its replica died, which is told.
