@@ -126,12 +126,12 @@ class Cluster:
     def _replica_settings(self) -> Settings:
         """What replicas are told: no secrets but those of the store."""
         device = "auto" if self._settings.ray_gpus else "cpu"
-        change = {"api_keys": (), "url_keys": (), "metrics_keys": (), "device": device}
-        return self._settings.model_copy(update=change)
+        return self._settings.for_replicas.model_copy(update={"device": device})
 
     def _digest(self) -> str:
-        told = repr((self._settings.for_worker, self._settings.redis_url, self._tasks, self._bounds()))
-        return sha256(told.encode()).hexdigest()[:8]
+        told = self._replica_settings().for_cluster  # with secrets in the clear: another one counts, too
+        made_of = repr((told, self._tasks, self._bounds(), self._settings.drain_seconds))
+        return sha256(made_of.encode()).hexdigest()[:8]
 
     def _bounds(self) -> tuple[int, int, float]:
         return self._settings.ray_min_replicas, self._settings.ray_max_replicas, self._settings.ray_gpus
