@@ -16,6 +16,18 @@ SECRETS = Path("/run/secrets")
 """Where containers get their secrets as files, such as ``compass_api_keys``; variables come first."""
 
 
+FOR_REPLICAS = frozenset(
+    (
+        *("profile", "device", "max_pixels", "graphics", "gamut"),
+        *("worker_cache_bytes", "worker_niceness", "ray_gpus"),
+        *("redis_url", "redis_password", "sentinel_password", "store_connections", "store_timeout"),
+        *("header_cache", "cold", "cold_width", "object_timeout"),
+        *("s3_endpoint", "s3_access_key_id", "s3_secret_access_key"),
+    )
+)
+"""What workers of a cluster are told: how to code, and where pictures are read."""
+
+
 def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
@@ -384,6 +396,13 @@ class Settings(BaseSettings):
         return WorkerSettings(
             self.profile, self.device, self.max_pixels, cache, niceness, self.graphics, self.gamut
         )
+
+    @property
+    def for_replicas(self) -> "Settings":
+        """The settings that FOR_REPLICAS names, every other one at its default: no keys of clients, and
+        nothing that may differ between front ends.
+        """
+        return self.model_construct(**{name: getattr(self, name) for name in FOR_REPLICAS})
 
     @property
     def for_cluster(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def _prefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def export(
     network: Compass, path: Path, history: Sequence[str] = (), latent_tables: Tables | None = None
 ) -> bytes:
-    """Write the weight file of a trained network and return its model id (8 bytes).
+    """Write the weight file of a trained network, whole or not at all, and return its model id (8 bytes).
 
     Transforms are stored in half precision; priors and tables as integers, made from the float32
     weights. ``history`` are the stages trained, for further training; ``latent_tables`` the entropy tables
@@ -84,20 +85,28 @@ def export(
     run = {"config": network.config.to_dict()} | ({"history": list(history)} if history else {})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file(
-        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-        partial,
-        {"run": json.dumps(run)},
-    )
-    partial.chmod(0o644)  # safetensors lets only the owner read
-    partial.replace(path)
+    try:
+        save_file(
+            {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+            partial,
+            {"run": json.dumps(run)},
+        )
+        partial.chmod(0o644)  # safetensors lets only the owner read
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return model_id(path)
 
 
 def export_fitted(network: Compass, path: Path, history: Sequence[str], pictures: Pictures) -> bytes:
-    """As :func:`export`, with tables fitted to the symbols that pictures have with these weights."""
-    export(network, path, history)
-    counts = count_symbols(Codec(load(path)), pictures)
+    """As :func:`export`, with tables fitted to the symbols that pictures have with these weights.
+
+    Until these are counted, which takes minutes, what lies at ``path`` stays as it is.
+    """
+    with TemporaryDirectory() as folder:
+        unfitted = Path(folder) / path.name
+        export(network, unfitted, history)
+        counts = count_symbols(Codec(load(unfitted)), pictures)
     return export(network, path, history, fitted_tables(begun_tables(), counts))
 
 

@@ -69,6 +69,7 @@ def _restored(done: Restored, checked: bool = False) -> str:
         "were there": done.there,
         "have expired": done.expired,
         "have no original": done.without_original,
+        "originals brought back": done.originals,
     }
     return text + "".join(f"; {count} {what}" for what, count in others.items() if count)
 
@@ -76,7 +77,7 @@ def _restored(done: Restored, checked: bool = False) -> str:
 def _told(text: str, complaints: list[str]) -> int:
     for complaint in complaints:
         print(complaint)
-    print(text + (f"; {len(complaints)} could not be" if complaints else ""))
+    print(text + (f"; {len(complaints)} complaints" if complaints else ""))
     return EXIT_INCOMPLETE if complaints else 0
 
 

@@ -126,12 +126,12 @@ class Cluster:
     def _replica_settings(self) -> Settings:
         """What replicas are told: no secrets but those of the store."""
         device = "auto" if self._settings.ray_gpus else "cpu"
-        change = {"api_keys": (), "url_keys": (), "metrics_keys": (), "device": device}
-        return self._settings.model_copy(update=change)
+        return self._settings.for_replicas.model_copy(update={"device": device})
 
     def _digest(self) -> str:
-        told = repr((self._settings.for_worker, self._settings.redis_url, self._tasks, self._bounds()))
-        return sha256(told.encode()).hexdigest()[:8]
+        told = self._replica_settings().for_cluster  # with secrets in the clear: another one counts, too
+        made_of = repr((told, self._tasks, self._bounds(), self._settings.drain_seconds))
+        return sha256(made_of.encode()).hexdigest()[:8]
 
     def _bounds(self) -> tuple[int, int, float]:
         return self._settings.ray_min_replicas, self._settings.ray_max_replicas, self._settings.ray_gpus
@@ -206,21 +206,24 @@ class Bridge:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _begin(self, number: int, job: Work) -> None:
-        self._jobs[number] = asyncio.create_task(self._do(number, job))
+        task = self._jobs[number] = asyncio.create_task(self._do(number, job))
+        task.add_done_callback(lambda done: self._ended(number, done))
+
+    def _ended(self, number: int, task: asyncio.Task[None]) -> None:
+        """Also called for a task that was cancelled before it began, none of whose code ever runs."""
+        del self._jobs[number]
+        if task.cancelled():
+            self._send(_failure(number, "given up"))
 
     async def _do(self, number: int, job: Work) -> None:
         try:
             answer = await self._answer(number, job)
             if answer is not None:
                 self._send(answer)
-        except asyncio.CancelledError:
-            self._send(_failure(number, "given up"))
         except Exception as error:
             if not isinstance(error, RayError | RayServeException):
                 log.exception("a job was lost")
             self._send(_failure(number, "the cluster could not finish this job"))
-        finally:
-            del self._jobs[number]
 
     async def _answer(self, number: int, job: Work) -> Message | None:
         """The answer to a job; None if its replica died, which is told.

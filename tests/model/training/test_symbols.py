@@ -7,6 +7,7 @@ import torch
 from model.codec.codec import Codec
 from model.codec.weights import load
 from model.geometry import Size
+from model.training import export as module
 from model.training.data import Pictures
 from model.training.export import begun_tables, export, export_fitted
 from model.training.symbols import count_symbols
@@ -33,6 +34,33 @@ def test_every_coded_symbol_is_counted(network, pictures, tmp_path):
     assert latents * 24 * 24 < counts.sum() < latents * 3 * 24 * 24
     assert not np.delete(counts[: codec.weights.latent_tables.skip], 512, 1).any()  # these are not coded: 0
     assert np.array_equal(counts, count_symbols(codec, pictures, crops=1))
+
+
+@pytest.mark.parametrize("at", ["count_symbols", "save_file"])
+def test_an_export_that_is_broken_off_leaves_the_weights_as_they_were(
+    network, pictures, tmp_path, monkeypatch, at
+):
+    """Nor are unfitted weights to be seen meanwhile, with which a worker would code."""
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"old")
+    save_file = module.save_file
+
+    def counted(*arguments):
+        assert path.read_bytes() == b"old"
+        if at == "count_symbols":
+            raise KeyboardInterrupt
+        monkeypatch.setattr(module, "save_file", half_saved)
+        return np.zeros((len(begun_tables()), 1025), np.int64)
+
+    def half_saved(*arguments):
+        save_file(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "count_symbols", counted)
+    with pytest.raises(KeyboardInterrupt):
+        export_fitted(network, path, (), pictures)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.slow

@@ -43,6 +43,26 @@ async def test_there_and_back(place, tmp_path, monkeypatch, capsys):
     assert kept.id in capsys.readouterr().out
 
 
+async def test_originals_that_are_lost_come_back_or_are_told(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COMPASS_DATA", str(tmp_path / "first"))
+    monkeypatch.setenv("COMPASS_ORIGINALS", f"file://{tmp_path}/first/originals")
+    digest = (await place.put(0)).facts.original
+    kept, saved = (tmp_path / folder / "originals" / digest for folder in ("first/originals", "backup"))
+    assert await run("backup", str(tmp_path / "backup")) == 0
+    kept.unlink()
+    capsys.readouterr()
+    assert await run("restore", str(tmp_path / "backup")) == 0
+    assert "0 of 1 pictures restored; 1 were there; 1 originals brought back" in capsys.readouterr().out
+    assert kept.read_bytes() == saved.read_bytes()
+    saved.write_bytes(b"wrong")
+    assert await run("restore", str(tmp_path / "backup"), "--check") == 3
+    assert "its original is damaged in the backup" in capsys.readouterr().out
+    assert await run("restore", str(tmp_path / "backup")) == 0  # nothing is needed of it
+    kept.unlink()
+    assert await run("restore", str(tmp_path / "backup")) == 3
+    assert "its original is damaged in the backup" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -49,6 +49,38 @@ async def test_into_a_half_full_store(saved, target, make):
     assert await other.store.verify(damaged.id)
 
 
+@pytest.mark.parametrize("lost", ["missing", "damaged", "not noted"])
+async def test_originals_come_back_to_pictures_that_are_there(saved, target, tmp_path, lost):
+    """Where their bucket was lost, or some were damaged, or the pictures came without theirs."""
+    before = await saved.all()
+    kept = {data for _, data in before.values() if data is not None}
+    for file in (tmp_path / "first" / "originals" / "originals").iterdir():
+        if lost == "damaged":
+            file.write_bytes(file.read_bytes()[:-1] + b"!")
+        else:
+            file.unlink()
+    if lost == "not noted":
+        for picture in before:
+            record = await saved.store.record(picture)
+            await saved.store.amend(record, lambda facts: replace(facts, original=""))
+    assert await restore(target, saved) == Restored(5, there=5, originals=2)
+    assert await saved.all() == before
+    assert len(kept) == 2
+    for data in kept:
+        assert await saved.originals.read(sha256(data).hexdigest()) == data
+    assert await restore(target, saved) == Restored(5, there=5)
+
+
+async def test_an_original_that_is_lost_everywhere_is_told(saved, target, tmp_path):
+    digest = sha256(b"upload 1").hexdigest()
+    (tmp_path / "first" / "originals" / "originals" / digest).unlink()
+    await target.delete(original_key(digest))
+    found = await restore(target, saved)
+    assert (found.there, found.originals, found.done) == (5, 0, 5)
+    assert len(found.complaints) == 2
+    assert all("its original is missing in the backup" in complaint for complaint in found.complaints)
+
+
 async def test_as_it_was_at_a_time(saved, target, make):
     await asyncio.sleep(0.01)
     async for one in saved.store.catalogue.all_records():
@@ -82,8 +114,10 @@ async def test_what_is_wrong_in_the_backup_is_told_and_not_restored(saved, targe
             Restoring(target, None, None) if check else Restoring(target, other.store, other.originals)
         )
         found = await restoring.run()
-        assert (found.restored, found.without_original) == (3, 2)
-        damaged, missing = sorted(found.complaints)
+        assert (found.restored, found.without_original, found.done) == (3, 2, 5)
+        of_originals = [one for one in found.complaints if one.endswith("original is damaged in the backup")]
+        assert len(of_originals) == 2
+        damaged, missing = sorted(set(found.complaints) - set(of_originals))
         assert damaged.startswith(entries[0].picture)
         assert missing == f"{entries[1].picture}: missing in the backup"
     kept = await other.all()
@@ -94,7 +128,7 @@ async def test_what_is_wrong_in_the_backup_is_told_and_not_restored(saved, targe
 async def test_without_originals_pictures_come_alone(saved, target, make):
     other = await make("second")
     found = await Restoring(target, other.store, None).run()
-    assert (found.restored, found.without_original) == (5, 4)
+    assert (found.restored, found.without_original, found.complaints) == (5, 4, [])
     async for one in other.store.catalogue.all_records():
         before = await saved.store.record(one.id)
         assert one == replace(before, facts=replace(before.facts, original=""))
