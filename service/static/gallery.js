@@ -69,6 +69,7 @@ export class Gallery {
     this.#round += 1;
     this.#cursor = null;
     this.#chosen.clear();
+    this.#countChosen();
     this.#grid.replaceChildren();
     this.#tiles.clear();
     this.load();
@@ -85,7 +86,9 @@ export class Gallery {
     this.#grid.classList.toggle("selecting", on);
     document.getElementById("select").setAttribute("aria-pressed", String(on));
     document.getElementById("select").textContent = on ? "Done" : "Select";
-    if (!on) for (const box of this.#grid.querySelectorAll(".choose:checked")) box.click();
+    if (on) return;
+    for (const box of this.#grid.querySelectorAll(".choose:checked")) box.checked = false;
+    this.#chosen.clear();
     this.#countChosen();
   }
 
@@ -112,7 +115,6 @@ export class Gallery {
       this.onGone(id);
       this.remove(id);
     }
-    this.#countChosen();
   }
 
   /** Shows an error at the end of the gallery, and the person that end. */
@@ -139,6 +141,7 @@ export class Gallery {
     this.#tiles.get(id)?.remove();
     this.#tiles.delete(id);
     this.#chosen.delete(id);
+    this.#countChosen();
     this.#count();
   }
 
@@ -164,7 +167,7 @@ export class Gallery {
     button.style.backgroundColor = info.average;
     const blurred = placeholder(info.thumbhash);
     if (blurred) button.style.backgroundImage = `url(${blurred})`;
-    const box = element("input", { type: "checkbox", className: "choose" });
+    const box = element("input", { type: "checkbox", className: "choose", checked: this.#chosen.has(info.id) });
     box.setAttribute("aria-label", `Select ${called}, ${day(info.created)}`);
     box.addEventListener("change", () => {
       this.#chosen[box.checked ? "add" : "delete"](info.id);

@@ -70,6 +70,7 @@ async function openHash() {
     document.getElementById("viewer").scrollIntoView({ block: "nearest" });
     document.getElementById("viewer-title").focus({ preventScroll: true });
   } catch (error) {
+    if (location.hash.slice(1) !== id) return;
     viewer.close();
     if (api.needsKey(error) && (await onKeyNeeded())) openHash();
     else gallery.report(error);

@@ -11,7 +11,8 @@ export class OriginalComparison {
   #info = null;
   #original = null;
   #urls = [];
-  #turn = 0;
+  #turn = 0; // of files that are read
+  #showing = 0; // of pairs of sides that are made
 
   /** `onKeyNeeded` as everywhere. */
   constructor() {
@@ -40,6 +41,7 @@ export class OriginalComparison {
 
   close() {
     this.#turn += 1;
+    this.#showing += 1;
     this.#info = this.#original = null;
     for (const url of this.#urls.splice(0)) URL.revokeObjectURL(url);
     for (const id of ["original-a", "original-b"]) find(id).removeAttribute("src");
@@ -59,18 +61,25 @@ export class OriginalComparison {
       this.#original = { canvas: found, blob: file };
       this.#made = new Map([["original", { blob: file, canvas: found, text: `${bytes(file.size)}, the original` }]]);
       find("original-stage").hidden = false;
-      await this.#show();
     } catch (error) {
-      this.#fail(error);
+      if (turn === this.#turn) this.#fail(error);
+      return;
     }
+    await this.#show();
   }
 
   #made = new Map();
 
-  /** What stands on a side: {blob, canvas, text}, made at its first use. */
+  /** What stands on a side: {blob, canvas, text}, made at its first use, and again after a failure. */
   async #side(name) {
-    if (!this.#made.has(name)) this.#made.set(name, this.#make(name));
-    return this.#made.get(name);
+    const made = this.#made; // of this file
+    if (!made.has(name)) made.set(name, this.#make(name));
+    try {
+      return await made.get(name);
+    } catch (error) {
+      made.delete(name);
+      throw error;
+    }
   }
 
   async #make(name) {
@@ -92,11 +101,12 @@ export class OriginalComparison {
   }
 
   async #show() {
-    const turn = this.#turn;
+    const showing = ++this.#showing;
+    find("original-problem").hidden = true;
     find("original-busy").textContent = "Comparing…";
     try {
       const sides = await Promise.all(["left", "right"].map((side) => this.#side(find(`original-${side}`).value)));
-      if (turn !== this.#turn) return;
+      if (showing !== this.#showing) return;
       for (const url of this.#urls.splice(0)) URL.revokeObjectURL(url);
       await Promise.all(["a", "b"].map((letter, k) => {
         const url = URL.createObjectURL(sides[k].blob);
@@ -105,11 +115,11 @@ export class OriginalComparison {
         find(`original-text-${letter}`).textContent = sides[k].text;
         return find(`original-${letter}`).decode();
       }));
+      if (showing !== this.#showing) return;
       this.#zoom();
       find("original-busy").textContent = "";
     } catch (error) {
-      this.#made.clear();
-      this.#fail(error);
+      if (showing === this.#showing) this.#fail(error);
     }
   }
 

@@ -34,6 +34,8 @@ export const rememberOriginal = (info, file) => { if (file) originals.set(info.i
 export class Viewer {
   #comparison = new OriginalComparison();
   #zoom = new DeepZoom();
+  #picture = new Frame("picture"); // the one picture, or the right one of two
+  #left = new Frame("picture-left");
   #root = find("viewer");
   #info = null;
   #width = 1; // that is shown, in pixels
@@ -164,7 +166,7 @@ export class Viewer {
     this.#comparison.close();
     this.#root.hidden = true;
     this.#info = null;
-    for (const id of ["picture", "picture-left"]) put(find(id), null);
+    for (const frame of [this.#picture, this.#left]) frame.put(null);
   }
 
   /** Shows the picture at a width in pixels. */
@@ -172,9 +174,9 @@ export class Viewer {
     if (!this.#info) return;
     width = Math.round(Math.min(this.#info.width, Math.max(1, width)));
     this.#setWidth(width);
+    const { id } = this.#info;
     const answers = await this.#fetch([{ width }]);
-    if (!answers) return;
-    await put(find("picture"), answers[0].blob);
+    if (!answers || !(await this.#picture.put(answers[0].blob)) || this.#info?.id !== id) return;
     showFacts(this.#info, { width, ...answers[0].story });
   }
 
@@ -219,9 +221,11 @@ export class Viewer {
       ...QUALITIES[find(`${side}-quality`).selectedIndex].parameters,
     }));
     this.#split();
+    const { id } = this.#info;
     const answers = await this.#fetch(wishes);
     if (!answers) return;
-    await Promise.all([put(find("picture-left"), answers[0].blob), put(find("picture"), answers[1].blob)]);
+    const put = await Promise.all([this.#left.put(answers[0].blob), this.#picture.put(answers[1].blob)]);
+    if (put.includes(false) || this.#info?.id !== id) return;
     answers.forEach(({ story }, k) => {
       find(`${SIDES[k]}-answer`).textContent = `${story.type}, ${bytes(story.bytes)}`;
     });
@@ -290,18 +294,30 @@ export class Viewer {
   }
 }
 
-/** Puts a blob into an image when it can be painted, so that nothing flickers. */
-async function put(image, blob) {
-  const before = image.src;
-  if (blob) {
-    const next = URL.createObjectURL(blob);
-    const probe = element("img", { src: next });
-    await probe.decode().catch(() => {});
-    image.src = next;
-  } else {
-    image.removeAttribute("src");
+/** An image whose blobs follow each other without flickering; the last that is put holds. */
+class Frame {
+  #image;
+  #turn = 0;
+
+  constructor(id) {
+    this.#image = find(id);
   }
-  if (before.startsWith("blob:")) URL.revokeObjectURL(before);
+
+  /** Puts a blob, or null, once it can be painted; resolves to whether it was, which it is not after a later one. */
+  async put(blob) {
+    const turn = ++this.#turn;
+    const next = blob && URL.createObjectURL(blob);
+    if (next) await element("img", { src: next }).decode().catch(() => {});
+    if (turn !== this.#turn) {
+      URL.revokeObjectURL(next);
+      return false;
+    }
+    const before = this.#image.src;
+    if (next) this.#image.src = next;
+    else this.#image.removeAttribute("src");
+    if (before.startsWith("blob:")) URL.revokeObjectURL(before);
+    return true;
+  }
 }
 
 /** The [address, "123w"] of every width that is offered, smallest first. */

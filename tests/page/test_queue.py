@@ -1,4 +1,4 @@
-"""The page's queue sends again what a service could not keep, and only that."""
+"""The page's queue sends again only what a service could not keep, and outlasts broken connections."""
 
 from typing import Any
 
@@ -19,7 +19,10 @@ globalThis.fetch = async (url, { method = "GET" } = {}) => {
   const [kind, status] = ends.shift();
   const problem = { status, title: "End" };
   if (kind === "answer") return json(status, problem, status === 404 ? {} : { "Retry-After": "1" });
-  const state = kind === "stored" ? "stored" : "failed";
+  if (kind === "connection") throw new TypeError("no network");
+  const breaking = { start: (body) => body.error(new TypeError("broken")) };
+  if (kind === "body") return new Response(new ReadableStream(breaking));
+  const state = { stored: "stored", running: "running" }[kind] ?? "failed";
   return json(200, { state, stage: "coding", percent: 10, picture: { id: "x" }, problem });
 };
 """
@@ -56,3 +59,36 @@ def test_a_job_that_cannot_be_asked_for_now_is_asked_for_again(page: Run, status
     """The service says when: that is about the question, not about the job, which goes on."""
     ends = [["answer", status], ["stored", 0]]
     assert page("queue.js", SERVICE, UPLOAD, ends) == ["stored", None, ["POST", "GET", "GET"]]
+
+
+@pytest.mark.parametrize("broken", ["connection", "body"])
+def test_a_job_is_followed_past_a_connection_that_broke(page: Run, broken: str) -> None:
+    """The service has the picture, so that it is asked again and nothing is sent again."""
+    ends = [[broken, 0], [broken, 0], ["stored", 0]]
+    assert page("queue.js", SERVICE, UPLOAD, ends) == ["stored", None, ["POST", "GET", "GET", "GET"]]
+
+
+def test_a_service_that_stays_away_is_asked_a_few_times(page: Run) -> None:
+    state, status, requests = page("queue.js", SERVICE, UPLOAD, [["connection", 0]] * 20)
+    assert (state, status) == ("failed", 0)
+    assert 3 <= len(requests) <= 10
+
+
+def test_a_job_whose_connection_broke_is_not_asked_for_after_it_was_cancelled(page: Run) -> None:
+    script = """
+    const answer = (given) => new Promise((resolve) => {
+      ends = given;
+      let cancelled = 0;
+      const onChange = (entry) => {
+        if (entry.over) resolve([entry.state, requests, cancelled]);
+        else if (entry.progress.stage === "coding") later(() => {
+          cancelled = requests.length;
+          queue.cancel(entry);
+        }, 20);
+      };
+      const queue = new page.Queue({ onStored() {}, onKeyNeeded: async () => false, onChange });
+      queue.add(Object.assign(new Blob(["picture"]), { name: "a.png" }), 80);
+    });"""
+    ends = [["running", 0], *[["connection", 0]] * 20]
+    state, requests, cancelled = page("queue.js", SERVICE, script, ends)
+    assert (state, len(requests)) == ("cancelled", cancelled)

@@ -82,6 +82,7 @@ export function upload(
     onJob?: (job: string) => void;
   },
 ): Promise<Info>;
+/** Outlasts connections that break for less than half a minute. */
 export function follow(
   job: string,
   options?: {

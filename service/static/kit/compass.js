@@ -186,6 +186,8 @@ export function problemOf(status, text, retryAfter = null) {
 
 const POLL = 400; // milliseconds, at first
 const SLOWEST_POLL = 2000;
+const QUESTIONS = 6; // in a row without an answer until a job is given up, after half a minute
+const FIRST_REST = 1000; // milliseconds after a question without an answer; doubled after each
 
 /**
  * Uploads a picture and resolves to its info once it is stored, however long that takes. `onProgress` gets
@@ -208,37 +210,66 @@ export async function upload(
   throw problemOf(answer.status, answer.text, answer.retryAfter);
 }
 
-/** Follows a job until it is over, as `upload` does. One that is gone was not finished: send its picture again. */
+/**
+ * Follows a job until it is over, as `upload` does. One that is gone was not finished: send its picture again. A
+ * connection that breaks for less than half a minute does not matter.
+ */
 export async function follow(job, { base = "", key = null, signal = null, onProgress = () => {} } = {}) {
   const url = `${base.replace(/\/+$/, "")}/jobs/${encodeURIComponent(job)}`;
   const headers = key ? { "X-API-Key": key } : {};
   for (let pause = POLL; ; pause = Math.min(SLOWEST_POLL, 1.3 * pause)) {
-    const answer = await asked(url, { headers, signal });
-    const text = await answer.text();
-    if (!answer.ok) throw problemOf(answer.status, text, answer.headers.get("Retry-After"));
-    const { state, stage, percent, picture, problem } = JSON.parse(text);
+    const answer = await askedPatiently(url, { headers, signal });
+    if (answer.status !== 200) throw problemOf(answer.status, answer.text, answer.retryAfter);
+    const { state, stage, percent, picture, problem } = JSON.parse(answer.text);
     onProgress({ stage, percent });
     if (state === "stored" && picture) return picture;
     if (state === "stored") throw new Problem(404, "Not found", "the picture was deleted meanwhile");
     if (state === "failed") throw new Problem(problem.status, problem.title, problem.detail);
-    await new Promise((resolve) => setTimeout(resolve, pause));
-    signal?.throwIfAborted();
+    await rest(pause, signal);
   }
 }
 
+async function askedPatiently(url, options) {
+  for (let [left, pause] = [QUESTIONS - 1, FIRST_REST]; ; left--, pause *= 2) {
+    try {
+      return await asked(url, options);
+    } catch (error) {
+      if (error.status !== 0 || !left) throw error;
+    }
+    await rest(pause, options.signal);
+  }
+}
+
+/** Waits; an abort ends it at once, with the signal's reason. */
+async function rest(milliseconds, signal) {
+  signal?.throwIfAborted();
+  let timer, abort;
+  try {
+    await new Promise((resolve, reject) => {
+      timer = setTimeout(resolve, milliseconds);
+      abort = () => reject(signal.reason);
+      signal?.addEventListener("abort", abort);
+    });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+/** A whole answer, in the form of `sentWithProgress`; a Problem of status 0 where the connection broke. */
 async function asked(url, options) {
   try {
-    return await fetch(url, options);
+    const answer = await fetch(url, options);
+    return { status: answer.status, text: await answer.text(), retryAfter: answer.headers.get("Retry-After") };
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error.name === "AbortError" || options.signal?.aborted) throw error;
     throw new Problem(0, "The service cannot be reached");
   }
 }
 
 async function sent(url, body, headers, signal, onProgress) {
   onProgress({ stage: "sending", percent: 0 });
-  const answer = await asked(url, { method: "POST", body, headers, signal });
-  return { status: answer.status, text: await answer.text(), retryAfter: answer.headers.get("Retry-After") };
+  return asked(url, { method: "POST", body, headers, signal });
 }
 
 /** As `sent`, in a browser, where alone it is told how much of a body has left. */
