@@ -16,7 +16,7 @@ import kubernetes_validate
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from service.settings import Settings
+from service.settings import SECRETS, Settings
 from tests.deploy.shipped import DOCKER
 
 FOLDER = DOCKER / "kubernetes"
@@ -62,6 +62,7 @@ def check(manifest: Manifest) -> None:
 
 PODS = [template for manifest in MANIFESTS.values() for template in pods(manifest)]
 FRONT = MANIFESTS["Deployment", "compass-front"]
+RAY_PODS = list(pods(MANIFESTS["RayService", "compass"]))
 CONFIG = MANIFESTS["ConfigMap", "compass"]["data"]
 
 
@@ -134,6 +135,32 @@ def test_pods_are_locked_down() -> None:
             assert not container["securityContext"]["allowPrivilegeEscalation"]
             assert "memory" in container["resources"]["limits"]
             assert "env" not in container  # secrets are files
+
+
+def test_the_token_of_the_service_account_can_be_mounted() -> None:
+    for pod in PODS:  # it goes to /var/run/secrets/kubernetes.io, and in Debian /var/run is /run
+        if pod["spec"].get("automountServiceAccountToken", True):
+            mounts = [mount for container in pod["spec"]["containers"] for mount in container["volumeMounts"]]
+            assert {"/run/secrets", "/var/run/secrets"}.isdisjoint(mount["mountPath"] for mount in mounts)
+
+
+def test_ray_has_no_keys_but_that_of_the_store() -> None:
+    for pod in RAY_PODS:
+        (volume,) = (volume for volume in pod["spec"]["volumes"] if "secret" in volume)
+        (item,) = volume["secret"]["items"]
+        assert item["key"] == "compass_redis_password"
+        for container in pod["spec"]["containers"]:
+            (mount,) = (one for one in container["volumeMounts"] if one["name"] == volume["name"])
+            assert mount["subPath"] == item["path"]
+            assert mount["mountPath"] == f"{SECRETS}/compass_redis_password"
+            assert mount["readOnly"]
+
+
+def test_pods_that_open_pictures_have_no_token() -> None:
+    head, *workers = RAY_PODS
+    assert head["spec"].get("automountServiceAccountToken", True)  # of the autoscaler beside it
+    for pod in (*workers, FRONT["spec"]["template"]):
+        assert pod["spec"]["automountServiceAccountToken"] is False
 
 
 def test_nobody_but_pods_of_the_cluster_reaches_ray() -> None:
