@@ -187,6 +187,13 @@ def test_nobody_but_pods_of_the_cluster_reaches_ray() -> None:
     first, operator = MANIFESTS["NetworkPolicy", "compass-ray"]["spec"]["ingress"]
     assert admitted(first) == [RAY, FRONT["spec"]["selector"]["matchLabels"]]
     assert first["from"] == MANIFESTS["NetworkPolicy", "compass-front"]["spec"]["ingress"][1]["from"]
+    (peer,) = operator[
+        "from"
+    ]  # anywhere, as KubeRay's chart labels it; "kuberay" are the pods of all clusters
+    assert peer == {
+        "namespaceSelector": {},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}},
+    }
     assert operator["ports"] == [{"protocol": "TCP", "port": 8265}]
 
 
