@@ -172,7 +172,7 @@ async def _start(settings: Settings, metrics: Metrics, presets: Presets, stack: 
     incoming = incoming_of(settings)
     slots, outgoing = asyncio.Semaphore(settings.max_uploads), Outgoing(settings.unsent_bytes)
     repeats = Repeats(library, outgoing, settings.repeats_bytes)
-    jobs_here = Jobs(store.jobs, settings.drain_seconds)
+    jobs_here = Jobs(store.jobs, settings.drain_seconds, metrics)
     stack.push_async_callback(jobs_here.close)
     return Context(
         settings, metrics, store, engine, library, slots, incoming, outgoing, repeats, presets, jobs_here

@@ -13,6 +13,10 @@ picture was deleted meanwhile; its upload was not kept, because too many wait.
 """
 
 
+STORED = "stored"
+"""The status of an upload in the background that was kept."""
+
+
 class Metrics:
     """All metrics of one service, in a registry of their own."""
 
@@ -37,6 +41,9 @@ class Metrics:
         self.bytes_served = counter("bytes_served", "Bytes of pictures sent to clients", ("format",))
         self.pictures_stored = counter("pictures_stored", "Uploads stored")
         self.kinds_stored = counter("kinds_stored", "Uploads stored, by what they are kept as", ("kind",))
+        self.upload_jobs = counter("upload_jobs", "Uploads in the background that are over", ("status",))
+        for status in (STORED, "500", "503", "507"):  # so that the first of them is an increase
+            self.upload_jobs.labels(status)
         self.renders = counter("renders", "Pictures rendered by workers")
         self.layers_decoded = counter("layers_decoded", "Layers decoded by workers")
         self.cache_hits = counter("cache_hits", "Answers found in memory", ("cache",))

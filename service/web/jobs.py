@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from service.errors import ServiceError, Stopping
 from service.library import Told
+from service.metrics import STORED, Metrics
 from service.storage.jobs import Failure, JobBoard, JobState, Stage, new_job
 from service.storage.records import Record
 
@@ -52,10 +53,13 @@ class _Progress:
 
 
 class Jobs:
-    """The uploads of this process that were answered already. Each is told of on the ``board``."""
+    """The uploads of this process that were answered already. Each is told of on the ``board``, and how it
+    ends is counted in the ``metrics``: the answer to its request said only that it was accepted.
+    """
 
-    def __init__(self, board: JobBoard, drain_seconds: float) -> None:
+    def __init__(self, board: JobBoard, drain_seconds: float, metrics: Metrics) -> None:
         self.board = board
+        self._metrics = metrics
         self._drain_seconds = drain_seconds
         self._speed = PIXELS_PER_SECOND
         self._running: set[asyncio.Task[None]] = set()
@@ -104,6 +108,7 @@ class Jobs:
             finally:
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
+        self._metrics.upload_jobs.labels(str(end.failure.status) if end.failure else STORED).inc()
         try:
             await self.board.tell(job, end)
         except ServiceError as error:

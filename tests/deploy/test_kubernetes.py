@@ -16,7 +16,7 @@ import kubernetes_validate
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from service.settings import Settings
+from service.settings import SECRETS, Settings
 from tests.deploy.shipped import DOCKER
 
 FOLDER = DOCKER / "kubernetes"
@@ -62,6 +62,8 @@ def check(manifest: Manifest) -> None:
 
 PODS = [template for manifest in MANIFESTS.values() for template in pods(manifest)]
 FRONT = MANIFESTS["Deployment", "compass-front"]
+RAY_PODS = list(pods(MANIFESTS["RayService", "compass"]))
+RAY = MANIFESTS["NetworkPolicy", "compass-ray"]["spec"]["podSelector"]["matchLabels"]
 CONFIG = MANIFESTS["ConfigMap", "compass"]["data"]
 
 
@@ -122,8 +124,19 @@ def test_names_that_manifests_refer_to_exist() -> None:
     assert service["metadata"]["labels"][monitor["jobLabel"]] == "compass"  # the job that rules.yml names
     target = MANIFESTS["HorizontalPodAutoscaler", "compass-front"]["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) in MANIFESTS
-    ray = MANIFESTS["NetworkPolicy", "compass-ray"]["spec"]["podSelector"]["matchLabels"]
-    assert all(ray.items() <= pod["metadata"]["labels"].items() for pod in PODS if pod is not PODS[0])
+    assert all(RAY.items() <= pod["metadata"]["labels"].items() for pod in RAY_PODS)
+    assert not RAY.items() <= labels.items()
+
+
+def test_services_of_the_operator_find_the_head() -> None:
+    for pod in RAY_PODS:  # the operator's own labels, by which its service of the head selects
+        labels = pod["metadata"]["labels"]
+        assert {"app.kubernetes.io/name", "app.kubernetes.io/created-by"}.isdisjoint(labels)
+        assert not [name for name in labels if name.startswith("ray.io/")]
+    (head,) = RAY_PODS[0]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in head["ports"]}
+    assert ports["serve"] == 8000  # without it the operator makes no service at all
+    assert ports["gcs"] == int(CONFIG["COMPASS_RAY_ADDRESS"].rpartition(":")[2])
 
 
 def test_pods_are_locked_down() -> None:
@@ -136,10 +149,51 @@ def test_pods_are_locked_down() -> None:
             assert "env" not in container  # secrets are files
 
 
+def test_the_token_of_the_service_account_can_be_mounted() -> None:
+    for pod in PODS:  # it goes to /var/run/secrets/kubernetes.io, and in Debian /var/run is /run
+        if pod["spec"].get("automountServiceAccountToken", True):
+            mounts = [mount for container in pod["spec"]["containers"] for mount in container["volumeMounts"]]
+            assert {"/run/secrets", "/var/run/secrets"}.isdisjoint(mount["mountPath"] for mount in mounts)
+
+
+def test_ray_has_no_keys_but_that_of_the_store() -> None:
+    for pod in RAY_PODS:
+        (volume,) = (volume for volume in pod["spec"]["volumes"] if "secret" in volume)
+        (item,) = volume["secret"]["items"]
+        assert item["key"] == "compass_redis_password"
+        for container in pod["spec"]["containers"]:
+            (mount,) = (one for one in container["volumeMounts"] if one["name"] == volume["name"])
+            assert mount["subPath"] == item["path"]
+            assert mount["mountPath"] == f"{SECRETS}/compass_redis_password"
+            assert mount["readOnly"]
+
+
+def test_pods_that_open_pictures_have_no_token() -> None:
+    head, *workers = RAY_PODS
+    assert head["spec"].get("automountServiceAccountToken", True)  # of the autoscaler beside it
+    for pod in (*workers, FRONT["spec"]["template"]):
+        assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def admitted(rule: Manifest) -> list[dict[str, str]]:
+    """The labels of the pods of this namespace that a rule admits; it may admit nobody else."""
+    assert all(
+        set(peer) == {"podSelector"} and set(peer["podSelector"]) == {"matchLabels"} for peer in rule["from"]
+    )
+    return [peer["podSelector"]["matchLabels"] for peer in rule["from"]]
+
+
 def test_nobody_but_pods_of_the_cluster_reaches_ray() -> None:
     first, operator = MANIFESTS["NetworkPolicy", "compass-ray"]["spec"]["ingress"]
-    (peers,) = (peer["podSelector"]["matchExpressions"] for peer in first["from"])
-    assert peers[0]["values"] == ["compass-ray", "compass-front"]
+    assert admitted(first) == [RAY, FRONT["spec"]["selector"]["matchLabels"]]
+    assert first["from"] == MANIFESTS["NetworkPolicy", "compass-front"]["spec"]["ingress"][1]["from"]
+    (peer,) = operator[
+        "from"
+    ]  # anywhere, as KubeRay's chart labels it; "kuberay" are the pods of all clusters
+    assert peer == {
+        "namespaceSelector": {},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/component": "kuberay-operator"}},
+    }
     assert operator["ports"] == [{"protocol": "TCP", "port": 8265}]
 
 

@@ -92,7 +92,7 @@ async def serve() -> AsyncIterator[Serve]:
                 outgoing=outgoing,
                 repeats=Repeats(library, outgoing, chosen.repeats_bytes),
                 presets=presets_of(chosen.presets),
-                jobs=Jobs(Board(), chosen.drain_seconds),
+                jobs=Jobs(Board(), chosen.drain_seconds, library.metrics),
             )
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             client = httpx.AsyncClient(transport=transport, base_url="http://test")

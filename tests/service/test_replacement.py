@@ -76,7 +76,7 @@ async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
         outgoing=outgoing,
         repeats=Repeats(library, outgoing, settings.repeats_bytes),
         presets={},
-        jobs=Jobs(store.jobs, settings.drain_seconds),
+        jobs=Jobs(store.jobs, settings.drain_seconds, metrics),
     )
     app.state.workers = workers
     await store.put(Record(NAME, read_header(OLD), FACTS), OLD, PLANES, UPLOAD)

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp
 
-from service.errors import DamagedStream, NotFound, ServiceError, StoreUnavailable
+from service.errors import DamagedStream, NotFound, ServiceError, StoreFull, StoreUnavailable
 from service.routes import jobs
 from service.storage.jobs import ALIVE_SECONDS, JobState
 from service.web.stalls import dropping_after
@@ -113,6 +113,23 @@ async def test_bodies_count_until_they_are_kept(serve):
             return
         await asyncio.sleep(0.01)
     raise AssertionError(answer.text)
+
+
+async def test_metrics_tell_of_uploads_that_fail_after_their_answer(serve):
+    client, library = serve()
+    library.gate.clear()
+    job = (await client.post("/images", content=b"x", headers=ASYNC)).json()
+    line = 'compass_upload_jobs_total{{status="507"}} {}'.format
+    assert line(0.0) in (await client.get("/metrics")).text  # so that the first one is an increase
+    library.failure = StoreFull("the disk is full")
+    library.gate.set()
+    for _ in range(1000):
+        told = (await client.get(job["url"])).json()
+        if told["state"] != "working":
+            break
+        await asyncio.sleep(0.01)
+    assert told["problem"]["status"] == 507
+    assert line(1.0) in (await client.get("/metrics")).text
 
 
 class Scripted(Board):

@@ -5,7 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from service.errors import Overloaded, StoreUnavailable
+from service.errors import Overloaded, StoreFull, StoreUnavailable
+from service.metrics import Metrics
 from service.web import jobs
 from service.web.jobs import Jobs, prefers_async
 from tests.service.engine.test_pool import until
@@ -56,7 +57,7 @@ def test_the_wish(header, wanted):
 
 async def test_a_picture_is_said_to_be_stored_when_it_is_and_not_before():
     board, upload = Board(), Upload()
-    background = Jobs(board, 1)
+    background = Jobs(board, 1, Metrics())
     job = await background.begin(upload.work, upload.held)
     await until(lambda: board.told[job][-1].percent > 20)
     assert {state.state for state in board.told[job]} == {"working"}
@@ -76,7 +77,7 @@ async def test_a_picture_is_said_to_be_stored_when_it_is_and_not_before():
 )
 async def test_why_it_failed_is_told(error, status):
     board, upload = Board(), Upload(error)
-    background = Jobs(board, 1)
+    background = Jobs(board, 1, Metrics())
     job = await background.begin(upload.work, upload.held)
     upload.may_end.set()
     await until(lambda: board.told[job][-1].over)
@@ -86,17 +87,43 @@ async def test_why_it_failed_is_told(error, status):
     assert upload.freed
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, "stored"),
+        (StoreFull("the disk is full"), "507"),
+        (StoreUnavailable("the store does not answer"), "503"),
+        (Overloaded("the queue is full"), "429"),
+        (RuntimeError("a fault"), "500"),
+    ],
+)
+async def test_how_uploads_end_is_counted(error, status):
+    board, metrics, upload = Board(), Metrics(), Upload(error)
+
+    def counted():
+        samples = [sample for family in metrics.registry.collect() for sample in family.samples]
+        found = [one for one in samples if one.name == "compass_upload_jobs_total"]
+        return {one.labels["status"]: one.value for one in found if one.value}
+
+    await Jobs(board, 1, metrics).begin(upload.work, upload.held)
+    assert counted() == {}
+    board.down = True  # whether anybody can be told or not
+    upload.may_end.set()
+    await until(lambda: upload.freed and counted() != {})
+    assert counted() == {status: 1}
+
+
 async def test_nothing_is_begun_that_nobody_can_be_told_of():
     board, upload = Board(), Upload()
     board.down = True
     with pytest.raises(StoreUnavailable):
-        await Jobs(board, 1).begin(upload.work, upload.held)
+        await Jobs(board, 1, Metrics()).begin(upload.work, upload.held)
     await upload.held.aclose()
 
 
 async def test_a_store_that_is_away_for_a_while_ends_no_upload():
     board, upload = Board(), Upload()
-    background = Jobs(board, 1)
+    background = Jobs(board, 1, Metrics())
     job = await background.begin(upload.work, upload.held)
     board.down = True
     await asyncio.sleep(0.1)
@@ -108,7 +135,7 @@ async def test_a_store_that_is_away_for_a_while_ends_no_upload():
 
 async def test_at_the_end_of_the_service_uploads_are_waited_for_and_the_others_have_failed():
     board, quick, slow = Board(), Upload(), Upload()
-    background = Jobs(board, 0.2)
+    background = Jobs(board, 0.2, Metrics())
     jobs_of = [await background.begin(one.work, one.held) for one in (quick, slow)]
     quick.may_end.set()
     await background.close()
