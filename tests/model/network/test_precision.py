@@ -51,5 +51,5 @@ def test_streams_of_one_decode_to_the_same_latents_with_the_other(codecs):
 def test_weights_are_not_changed():
     weights = load(path_of_profile("lite"))
     fast = Codec(weights, dtype=torch.bfloat16)
-    assert {p.dtype for p in fast.network.parameters()} == {torch.float32, torch.bfloat16}
+    assert {p.dtype for p in fast.layers.network.parameters()} == {torch.float32, torch.bfloat16}
     assert {p.dtype for p in weights.network.parameters()} == {torch.float32}
