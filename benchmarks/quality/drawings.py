@@ -7,6 +7,7 @@ beside those of coding.
 import argparse
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,12 @@ def measured(codec: Codec, picture: Picture, quality: int) -> dict[str, object]:
     pixels = np.ascontiguousarray(picture.pixels)
     megapixels = picture.size.area / 1e6
     began = time.process_time()
-    stream = codec.encode(pixels, Settings().ladder_of(None).sizes(picture.size), quality)
+    encoder = partial(codec.encode, pixels, Settings().ladder_of(None).sizes(picture.size))
+    stream = encoder(quality)
     coded = time.process_time()
     looks_drawn(pixels, len(stream))
     guessed = time.process_time()
-    kept = best_stream(pixels, stream, quality, codec.decode)
+    kept = best_stream(pixels, stream, quality, encoder, codec.decode)
     decided = time.process_time()
     return {
         "size": str(picture.size),

@@ -48,13 +48,19 @@ _SMALLER = 0.8
 _CLOSE = 0.6
 """Decibels above the wanted ones that are not worth another try."""
 
+_STEP = 5
+"""By so much the quality of a small picture is raised at a time that is poor."""
+
 Decode = Callable[[bytes], Pixels]
+Encode = Callable[[int], bytes]
+"""Gives the stream of the picture at a quality, 1-100."""
 
 
-def best_stream(pixels: Pixels, stream: bytes, quality: int, decoder: Decode) -> bytes:
-    """What is to be stored of a picture (height, width, 3): its ``stream``, or the stream of a graphic.
+def best_stream(pixels: Pixels, stream: bytes, quality: int, encoder: Encode, decoder: Decode) -> bytes:
+    """What is to be stored of a picture (height, width, 3): its ``stream``, or the stream of a graphic; or,
+    of a small picture that would be poor, its stream at the least higher quality at which it is not.
 
-    ``quality``, 1-100, is that of the stream, which ``decoder`` decodes.
+    ``quality``, 1-100, is that of the stream, which ``decoder`` decodes; ``encoder`` makes others.
     """
     size = Size(*pixels.shape[:2])
     if not can_be_graphic(size) or not looks_drawn(pixels, len(stream)):
@@ -67,8 +73,22 @@ def best_stream(pixels: Pixels, stream: bytes, quality: int, decoder: Decode) ->
     if size.area <= MAX_AVIF_PIXELS:
         reached = psnr(pixels, decoder(stream))
         limit = len(kept) / 2 if reached >= POOR else len(kept)
-        return _smallest_avif(pixels, quality, max(reached, POOR), limit) or kept
+        avif = _smallest_avif(pixels, quality, max(reached, POOR), limit)
+        if avif is None and kept is stream and reached < POOR and size.area <= SMALL:
+            return _good_enough(pixels, quality, encoder, decoder)
+        return avif or kept
     return kept
+
+
+def _good_enough(pixels: Pixels, quality: int, encoder: Encode, decoder: Decode) -> bytes:
+    """The stream of a small picture at the least quality above this one at which it is not poor, or at the
+    highest.
+    """
+    while True:
+        quality = min(100, quality + _STEP)
+        stream = encoder(quality)
+        if quality == 100 or psnr(pixels, decoder(stream)) >= POOR:
+            return stream
 
 
 def looks_drawn(pixels: Pixels, budget: int) -> bool:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -221,7 +222,8 @@ class Tasks:
         if not self._graphics:
             return stream
         with clock.stage("graphics"):
-            return best_stream(pixels, stream, quality, self._codec.decode)
+            encoder = partial(self._codec.encode, pixels, sizes)
+            return best_stream(pixels, stream, quality, encoder, self._codec.decode)
 
     def render(self, job: Render) -> Rendered:
         """Decode and write a layer. Raises a :class:`service.errors.ServiceError` for bad input."""
