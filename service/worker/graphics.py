@@ -48,6 +48,8 @@ _SMALLER = 0.8
 _CLOSE = 0.6
 """Decibels above the wanted ones that are not worth another try."""
 
+_EXACT = 100.0
+"""What a picture without any error counts as, in decibels: numbers that end can be compared."""
 _STEP = 5
 """By so much the quality of a small picture is raised at a time that is poor."""
 
@@ -131,13 +133,13 @@ def _smallest_avif(pixels: Pixels, quality: int, wanted: float, limit: float) ->
     """The AVIF graphic of about the lowest quality with ``wanted`` decibels; None without one of fewer bytes
     than ``limit``.
     """
-    worse, better, at = -1, len(_QUALITIES), _FIRST
+    worse, better, at, wanted = -1, len(_QUALITIES), _FIRST, min(wanted, _EXACT)
     best: bytes | None = None
     while worse < at < better:
         found = _attempted(partial(encode_avif, pixels, quality, _QUALITIES[at]))
         if found is None:
             return None
-        reached = psnr(pixels, decode(found))
+        reached = min(psnr(pixels, decode(found)), _EXACT)
         if len(found) * _SMALLER ** max(0.0, (reached - wanted) / _DECIBELS) >= limit:
             return None
         if reached >= wanted:

@@ -92,6 +92,16 @@ def test_a_small_photograph_is_not_left_poor():
     assert measured(pixels_of(image), codec().decode(best)) >= POOR
 
 
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 90)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (16, 16)])
+def test_pictures_that_a_file_has_exactly(size, colour):
+    """Their error is 0, and decibels have no end."""
+    for quality in (1, 55, 80, 100):
+        _, best = kept(Image.new("RGB", size, colour), quality)
+        shown = decode(best) if read_header(best).is_graphic else codec().decode(best)
+        assert psnr(pixels_of(Image.new("RGB", size, colour)), shown) >= POOR
+
+
 def test_a_small_photograph_that_is_poor_is_coded_at_a_higher_quality():
     image = DRAWN["small photograph"]()
     for asked in (10, 60):
