@@ -56,6 +56,15 @@ async def test_who_died_with_the_lock_is_waited_for_no_longer_than_it_lasts(stor
                 pass
 
 
+async def cancelled(moment, work):
+    """Begin some work, cancel it at a moment, and wait until it has ended."""
+    working = asyncio.create_task(work())
+    await moment.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
 async def test_who_is_cancelled_while_it_takes_the_lock_does_not_keep_it(store, monkeypatch):
     """As a client that leaves: the server has answered, and nobody has heard it."""
     errands, taken = store.references._errands, asyncio.Event()
@@ -63,6 +72,7 @@ async def test_who_is_cancelled_while_it_takes_the_lock_does_not_keep_it(store, 
 
     async def unheard(key, ask):
         await change(key, ask)
+        monkeypatch.setattr(errands, "change", change)
         taken.set()
         await asyncio.sleep(60)
 
@@ -70,13 +80,8 @@ async def test_who_is_cancelled_while_it_takes_the_lock_does_not_keep_it(store, 
         async with store.references.lock(NAME, 60, 10):
             raise AssertionError("it was cancelled before")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(errands, "change", unheard)
-        working = asyncio.create_task(work())
-        await taken.wait()
-    working.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await working
+    monkeypatch.setattr(errands, "change", unheard)
+    await cancelled(taken, work)
     async with store.references.lock(NAME, 1, 0.5):
         pass
 
@@ -95,10 +100,6 @@ async def test_who_is_cancelled_while_it_gives_the_lock_back_does_not_keep_it(st
         async with store.references.lock(NAME, 60, 10):
             monkeypatch.setattr(errands, "change", late)
 
-    working = asyncio.create_task(work())
-    await asked.wait()
-    working.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await working
+    await cancelled(asked, work)
     async with store.references.lock(NAME, 1, 2):
         pass
