@@ -172,7 +172,9 @@ class Library:
         picture = picture_id(digest, quality, ladder, max_width, keeping.identity)
         known = await self._known(picture, ttl)
         if known is not None:
-            return await self._with_original(known, digest.hex(), data), False
+            if self.originals is not None:
+                known = await self.originals.attach(known, digest.hex(), data)
+            return known, False
         key = f"upload:{digest.hex()}"
         job = Upload(key, data, quality, ladder, max_width, keeping.first_frame, keeping.credits)
         record = await self._coding.join(
@@ -197,17 +199,6 @@ class Library:
         except UnknownFormat as error:
             log.warning("%s: it is stored again", error)
             return None
-
-    async def _with_original(self, record: Record, digest: str, data: bytes) -> Record:
-        """A stored picture whose upload is kept, too, where uploads are: now it is, if it was not before."""
-        if self.originals is None:
-            return record
-        if record.facts.original == digest:
-            await self.originals.keep(record.id, digest, data)
-            return record
-        async with self.originals.kept(record.id, digest, data):
-            noted = await self.store.amend(record, lambda facts: replace(facts, original=digest))
-        return noted or record
 
     async def _code(
         self, picture: str, job: Upload, digest: str, ttl: int | None, told: Told, keeping: Keeping

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from service.backup.archive import (
@@ -117,17 +117,12 @@ class Restoring:
         """Have the original of a picture that is in the store, whole, where originals are kept."""
         if self._store is None or self._originals is None or not digest:
             return
-        noted = record.facts.original == digest
-        if noted and await self._is_kept(digest):
+        if record.facts.original == digest and await self._is_kept(digest):
             return
         upload = await self._original(record.id, digest)
         if upload is None:
             return
-        if noted:
-            await self._originals.keep(record.id, digest, upload)
-        else:
-            async with self._originals.kept(record.id, digest, upload):
-                await self._store.amend(record, lambda facts: replace(facts, original=digest))
+        await self._originals.attach(record, digest, upload)
         self._restored.originals += digest not in self._kept
         self._kept.add(digest)
 

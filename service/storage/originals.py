@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from service.errors import DamagedStream, Expired, NotFound, UnknownFormat
 from service.settings import Settings
 from service.storage.objects import Listed, Objects
+from service.storage.records import Record
 from service.storage.store import Store
 
 FOLDER = "originals"
@@ -71,6 +72,15 @@ class Originals:
         await self.keep(picture, digest, data)
         yield
         await self.keep(picture, digest, data, thorough=False)
+
+    async def attach(self, record: Record, digest: str, data: bytes) -> Record:
+        """Have an upload, whole, for a stored picture, and named in its facts; the record as it is then."""
+        if record.facts.original == digest:
+            await self.keep(record.id, digest, data)
+            return record
+        async with self.kept(record.id, digest, data):
+            noted = await self._store.amend(record, lambda facts: replace(facts, original=digest))
+        return noted or record
 
     async def _has(self, digest: str, size: int, thorough: bool) -> bool:
         """Whether an original is there, of this size; and, if ``thorough``, undamaged."""
