@@ -68,6 +68,9 @@ bench-priors: setup-dev ## what the integer priors cost
 bench-refinement: setup-dev ## what searching for latents saves (OPTIONS="--efforts fast")
 	$(BIN)/python -m benchmarks.quality.refinement --data $(DATA) --profile $(PROFILE) --out $(OUT)/refinement $(OPTIONS)
 
+bench-candidates: setup-dev ## weight files side by side, held-out photographs (OPTIONS="OLD.safetensors NEW.safetensors")
+	$(BIN)/python -m benchmarks.quality.candidates --data $(DATA) --out $(OUT)/candidates $(OPTIONS)
+
 bench-training: setup-dev ## recipes of training side by side (DATA: photographs, OPTIONS="--minutes 4")
 	$(BIN)/python -m benchmarks.quality.training --data $(DATA) --profile $(PROFILE) --out $(OUT)/training $(OPTIONS)
 

@@ -149,3 +149,8 @@ def take_over(network: Compass, weights: dict[str, Tensor]) -> None:
     network.load_state_dict(fitting, strict=False)
     if len(fitting) < len(weights):
         print(f"not taken over: {sorted(set(weights) - set(fitting))}")
+
+
+def take_over_base(network: Compass, weights: dict[str, Tensor]) -> None:
+    """As :func:`take_over`, of the base layer's weights alone."""
+    take_over(network, {name: weight for name, weight in weights.items() if name.startswith("base.")})

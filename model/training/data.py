@@ -81,29 +81,38 @@ def resize(x: Tensor, size: Size) -> Tensor:
     return F.interpolate(x, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
+HELD_OUT = 16
+"""Pictures that validation has, and training has not."""
 SCREENS = 0.05
 """Share of the training pictures that are synthetic screen content."""
 
 
+def held_out_paths(folder: Path, count: int = HELD_OUT) -> tuple[list[Path], list[Path]]:
+    """The picture files below ``folder``: (those to train on, ``count`` for validation).
+
+    The latter are spread evenly over the sorted names. Raises ValueError if that leaves none to train on.
+    """
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if len(paths) <= count:
+        raise ValueError(f"{len(paths)} pictures below {folder}; more than {count} are needed")
+    chosen = paths[:: -(-len(paths) // count)]
+    return [path for path in paths if path not in {*chosen}], chosen
+
+
 def load_pictures(
-    folder: Path, device: torch.device, held_out: int = 16, screen_share: float = SCREENS
+    folder: Path, device: torch.device, held_out: int = HELD_OUT, screen_share: float = SCREENS
 ) -> tuple[Pictures, Pictures]:
     """Decode every picture below ``folder``: (training set, ``held_out`` pictures for validation).
 
-    The validation pictures are spread evenly over the sorted file names. ``screen_share`` of the training
-    set is synthetic screen content (:mod:`model.training.screens`), none of the validation pictures.
+    ``screen_share`` of the training set is synthetic screen content (:mod:`model.training.screens`), none of
+    the validation pictures.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if len(paths) <= held_out:
-        raise ValueError(f"{len(paths)} pictures below {folder}; more than {held_out} are needed")
+    training, validation = held_out_paths(folder, held_out)
     with ThreadPoolExecutor() as threads:
+        both = training + validation
         pictures = list(
-            tqdm(threads.map(read_picture, paths), total=len(paths), desc="reading", unit="picture")
+            tqdm(threads.map(read_picture, both), total=len(both), desc="reading", unit="picture")
         )
-    chosen = set(range(0, len(paths), -(-len(paths) // held_out)))
-    photographs = [p for i, p in enumerate(pictures) if i not in chosen]
+    photographs = pictures[: len(training)]
     synthetic = screens(round(len(photographs) * screen_share / (1 - screen_share)), seed=0)
-    return (
-        Pictures(photographs + synthetic, device),
-        Pictures([p for i, p in enumerate(pictures) if i in chosen], device),
-    )
+    return (Pictures(photographs + synthetic, device), Pictures(pictures[len(training) :], device))

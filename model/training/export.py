@@ -17,7 +17,7 @@ from model.installed import FOLDER, model_id
 from model.network.compass import Compass
 from model.network.config import PROFILES, Config
 from model.stream.entropy import Tables
-from model.training.checkpoint import Checkpoint, load_checkpoint, take_over
+from model.training.checkpoint import Checkpoint, load_checkpoint, take_over, take_over_base
 from model.training.data import Pictures, load_pictures
 from model.training.integers import integer_hyper_synthesis
 from model.training.network import SKIPPED_TABLES, TrainedHyperprior, initialise
@@ -132,10 +132,15 @@ def network_of(saved: Checkpoint, profile: str) -> Compass:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Export ``runs/<profile>.safetensors`` and print what the integer conversion proved."""
+    """Export ``runs/<profile>.safetensors`` and print what the integer conversion proved.
+
+    With ``--base`` the base layer is that of another checkpoint: it and the enhancement layer can be trained
+    side by side.
+    """
     parser = argparse.ArgumentParser("compass export", description=__doc__)
     parser.add_argument("--profile", choices=sorted(PROFILES), default="lite")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the checkpoint")
+    parser.add_argument("--base", type=Path, help="checkpoint whose base layer is taken instead")
     parser.add_argument("--out", type=Path, help="default: the profile's file in model/weights/")
     parser.add_argument(
         "--data", type=Path, help="photographs to fit the latents' tables to (saves about 1 %%)"
@@ -144,6 +149,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = args.out or FOLDER / f"{args.profile}.safetensors"
     saved = load_checkpoint(args.runs / f"{args.profile}.safetensors")
     network = network_of(saved, args.profile)
+    if args.base:
+        take_over_base(network, load_checkpoint(args.base).weights)
     if args.data:
         photographs = load_pictures(args.data, torch.device("cpu"))[0]
         identity = export_fitted(network, out, saved.history, photographs)

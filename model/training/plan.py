@@ -10,7 +10,7 @@ from model.installed import model_id
 from model.network.compass import Compass, channels_last
 from model.network.config import Config
 from model.training.begin import begin
-from model.training.checkpoint import Checkpoint, load_checkpoint, take_over
+from model.training.checkpoint import Checkpoint, load_checkpoint, take_over, take_over_base
 from model.training.data import Pictures
 from model.training.network import TrainedHyperprior, initialise
 from model.training.stages import ENHANCEMENT_STAGES, Recipe
@@ -74,8 +74,7 @@ def prepare(plan: Plan) -> Beginning:
     if saved is not None:
         take_over(network, saved.weights)
     if plan.base is not None:
-        weights = load_checkpoint(plan.base).weights
-        take_over(network, {name: w for name, w in weights.items() if name.startswith("base.")})
+        take_over_base(network, load_checkpoint(plan.base).weights)
     _begin_parts(network, plan, history)
     return Beginning(network, None, (*history, plan.recipe.stage), origin)
 
