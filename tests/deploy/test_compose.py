@@ -5,15 +5,14 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from tests.deploy.shipped import COMPOSE as TEXT
+from tests.deploy.shipped import SERVICES, expanded
 from tests.service.running import ROOT
 
-TEXT = (ROOT / "docker-compose.yml").read_text()
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 PASSWORDS = ("REDIS_PASSWORD", "GRAFANA_PASSWORD", "METRICS_KEY")
 IMAGE = ("compass", "compass-gpu")
 """The services of our own image, which brings its health check."""
@@ -119,10 +118,12 @@ def test_only_service_and_dashboard_are_published_and_on_this_host_alone():
 def test_primary_and_replica_differ_in_their_roles_only():
     primary, replica = dict(SERVICES["redis"]), dict(SERVICES["redis-replica"])
     assert replica.pop("profiles") == ["replica"]
-    assert replica.pop("environment") == {
-        **primary.pop("environment"),
-        "REDIS_PRIMARY": "${REDIS_PRIMARY:-redis 6379}",
-    }
+    leading, following = dict(primary.pop("environment")), dict(replica.pop("environment"))
+    roles = leading.pop("REDIS_PRIMARY"), following.pop("REDIS_PRIMARY")
+    assert leading == following
+    assert [expanded(role) for role in roles] == ["", "redis 6379"]
+    after = {"REDIS_PRIMARY": "", "REDIS_NEW_PRIMARY": "redis-replica 6379"}  # as docs/deployment.md tells
+    assert [expanded(role, **after) for role in roles] == ["redis-replica 6379", ""]
     first, second = primary.pop("volumes"), replica.pop("volumes")
     assert (first[0], second[0]) == ("redis:/data", "redis-replica:/data")
     assert first[1:] == second[1:]
