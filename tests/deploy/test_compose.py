@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from service.settings import Settings
 from tests.deploy.shipped import COMPOSE as TEXT
 from tests.deploy.shipped import SERVICES, expanded
 from tests.service.running import ROOT
@@ -19,6 +20,12 @@ IMAGE = ("compass", "compass-gpu")
 FRONTS = ("front-1", "front-2")
 RAY = ("ray-head", "ray-worker", *FRONTS)
 """The services of that image with Ray."""
+SECRET = {
+    f"COMPASS_{name.upper()}"
+    for name, field in Settings.model_fields.items()
+    if "SecretStr" in str(field.annotation)
+}
+"""The settings that are keys and passwords."""
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -155,7 +162,7 @@ def test_secrets_are_files():
     assert yaml.safe_load(TEXT)["secrets"] == {
         name.lower(): {"environment": name} for name in ("METRICS_KEY", "REDIS_PASSWORD", "GRAFANA_PASSWORD")
     }
-    for name in IMAGE:
+    for name in (*IMAGE, *FRONTS):
         assert SERVICES[name]["secrets"] == [
             {"source": "metrics_key", "target": "compass_metrics_keys"},
             {"source": "redis_password", "target": "compass_redis_password"},
@@ -167,6 +174,17 @@ def test_secrets_are_files():
     assert SERVICES["prometheus"]["secrets"] == ["metrics_key"]
     config = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
     assert config["scrape_configs"][0]["authorization"] == {"credentials_file": "/run/secrets/metrics_key"}
+
+
+def test_workers_of_a_cluster_have_no_keys():
+    """They open pictures of strangers: the store's password, as on Kubernetes, is all that they have."""
+    assert {"COMPASS_API_KEYS", "COMPASS_URL_KEYS", "COMPASS_S3_SECRET_ACCESS_KEY"} <= SECRET
+    for name in set(RAY) - set(FRONTS):
+        assert SECRET.isdisjoint(SERVICES[name]["environment"])
+        password = {"source": "redis_password", "target": "compass_redis_password"}
+        assert SERVICES[name]["secrets"] == [password]
+    for name in (*IMAGE, *FRONTS):
+        assert {"COMPASS_API_KEYS", "COMPASS_URL_KEYS"} <= set(SERVICES[name]["environment"])
 
 
 def test_mounted_files_exist():
