@@ -183,8 +183,22 @@ def test_workers_of_a_cluster_have_no_keys():
         assert SECRET.isdisjoint(SERVICES[name]["environment"])
         password = {"source": "redis_password", "target": "compass_redis_password"}
         assert SERVICES[name]["secrets"] == [password]
+
+
+def test_who_answers_clients_gets_all_keys_and_passwords_that_are_set():
+    files = {f"COMPASS_{name}" for name in ("METRICS_KEYS", "REDIS_PASSWORD")}
     for name in (*IMAGE, *FRONTS):
-        assert {"COMPASS_API_KEYS", "COMPASS_URL_KEYS"} <= set(SERVICES[name]["environment"])
+        environment = SERVICES[name]["environment"]
+        assert files | set(environment) >= SECRET
+        assert {expanded(environment[variable]) for variable in SECRET - files} == {""}
+
+
+def test_who_reads_a_bucket_knows_its_region():
+    """Passed on only where it is set: an empty one would count."""
+    for name in (*IMAGE, *RAY):
+        environment = SERVICES[name]["environment"]
+        assert "AWS_REGION" in environment
+        assert environment["AWS_REGION"] is None
 
 
 def test_mounted_files_exist():
