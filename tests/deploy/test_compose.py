@@ -5,21 +5,27 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from service.settings import Settings
+from tests.deploy.shipped import COMPOSE as TEXT
+from tests.deploy.shipped import SERVICES, expanded
 from tests.service.running import ROOT
 
-TEXT = (ROOT / "docker-compose.yml").read_text()
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 PASSWORDS = ("REDIS_PASSWORD", "GRAFANA_PASSWORD", "METRICS_KEY")
 IMAGE = ("compass", "compass-gpu")
 """The services of our own image, which brings its health check."""
 FRONTS = ("front-1", "front-2")
 RAY = ("ray-head", "ray-worker", *FRONTS)
 """The services of that image with Ray."""
+SECRET = {
+    f"COMPASS_{name.upper()}"
+    for name, field in Settings.model_fields.items()
+    if "SecretStr" in str(field.annotation)
+}
+"""The settings that are keys and passwords."""
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -119,10 +125,12 @@ def test_only_service_and_dashboard_are_published_and_on_this_host_alone():
 def test_primary_and_replica_differ_in_their_roles_only():
     primary, replica = dict(SERVICES["redis"]), dict(SERVICES["redis-replica"])
     assert replica.pop("profiles") == ["replica"]
-    assert replica.pop("environment") == {
-        **primary.pop("environment"),
-        "REDIS_PRIMARY": "${REDIS_PRIMARY:-redis 6379}",
-    }
+    leading, following = dict(primary.pop("environment")), dict(replica.pop("environment"))
+    roles = leading.pop("REDIS_PRIMARY"), following.pop("REDIS_PRIMARY")
+    assert leading == following
+    assert [expanded(role) for role in roles] == ["", "redis 6379"]
+    after = {"REDIS_PRIMARY": "", "REDIS_NEW_PRIMARY": "redis-replica 6379"}  # as docs/deployment.md tells
+    assert [expanded(role, **after) for role in roles] == ["redis-replica 6379", ""]
     first, second = primary.pop("volumes"), replica.pop("volumes")
     assert (first[0], second[0]) == ("redis:/data", "redis-replica:/data")
     assert first[1:] == second[1:]
@@ -154,7 +162,7 @@ def test_secrets_are_files():
     assert yaml.safe_load(TEXT)["secrets"] == {
         name.lower(): {"environment": name} for name in ("METRICS_KEY", "REDIS_PASSWORD", "GRAFANA_PASSWORD")
     }
-    for name in IMAGE:
+    for name in (*IMAGE, *FRONTS):
         assert SERVICES[name]["secrets"] == [
             {"source": "metrics_key", "target": "compass_metrics_keys"},
             {"source": "redis_password", "target": "compass_redis_password"},
@@ -166,6 +174,31 @@ def test_secrets_are_files():
     assert SERVICES["prometheus"]["secrets"] == ["metrics_key"]
     config = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())
     assert config["scrape_configs"][0]["authorization"] == {"credentials_file": "/run/secrets/metrics_key"}
+
+
+def test_workers_of_a_cluster_have_no_keys():
+    """They open pictures of strangers: the store's password, as on Kubernetes, is all that they have."""
+    assert {"COMPASS_API_KEYS", "COMPASS_URL_KEYS", "COMPASS_S3_SECRET_ACCESS_KEY"} <= SECRET
+    for name in set(RAY) - set(FRONTS):
+        assert SECRET.isdisjoint(SERVICES[name]["environment"])
+        password = {"source": "redis_password", "target": "compass_redis_password"}
+        assert SERVICES[name]["secrets"] == [password]
+
+
+def test_who_answers_clients_gets_all_keys_and_passwords_that_are_set():
+    files = {f"COMPASS_{name}" for name in ("METRICS_KEYS", "REDIS_PASSWORD")}
+    for name in (*IMAGE, *FRONTS):
+        environment = SERVICES[name]["environment"]
+        assert files | set(environment) >= SECRET
+        assert {expanded(environment[variable]) for variable in SECRET - files} == {""}
+
+
+def test_who_reads_a_bucket_knows_its_region():
+    """Passed on only where it is set: an empty one would count."""
+    for name in (*IMAGE, *RAY):
+        environment = SERVICES[name]["environment"]
+        assert "AWS_REGION" in environment
+        assert environment["AWS_REGION"] is None
 
 
 def test_mounted_files_exist():

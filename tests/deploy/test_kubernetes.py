@@ -139,6 +139,21 @@ def test_services_of_the_operator_find_the_head() -> None:
     assert ports["gcs"] == int(CONFIG["COMPASS_RAY_ADDRESS"].rpartition(":")[2])
 
 
+def test_pods_of_ray_have_probes_that_need_no_program_of_the_image() -> None:
+    """Without one the operator puts in its own, which call wget and, in workers, ask Serve's proxy."""
+    for pod in RAY_PODS:
+        (container,) = pod["spec"]["containers"]
+        for name in ("livenessProbe", "readinessProbe"):
+            assert container[name]["httpGet"] == {"path": "/api/healthz", "port": 52365}
+
+
+def test_ray_answers_these_probes() -> None:
+    agent = pytest.importorskip("ray.dashboard.modules.reporter.healthz_agent", exc_type=ImportError)
+    constants = pytest.importorskip("ray._private.ray_constants", exc_type=ImportError)
+    assert agent.HealthzAgent.unified_health.__route_path__ == "/api/healthz"
+    assert constants.DEFAULT_DASHBOARD_AGENT_LISTEN_PORT == 52365
+
+
 def test_pods_are_locked_down() -> None:
     for pod in PODS:
         assert pod["spec"]["securityContext"]["runAsNonRoot"]
