@@ -296,7 +296,7 @@ class Settings(BaseSettings):
     presets_only: bool = Field(
         default=False,
         description="without an API key or a signature pictures are shown by presets, at the widths of their "
-        "layers and whole, in any format, and not otherwise; on or off",
+        "layers and whole, in any format, and not otherwise: by no IIIF and by no stream; on or off",
     )
     rate_limit: int = Field(
         default=0,
