@@ -40,7 +40,7 @@ def _variable(value: object) -> str:
     return "" if value is None else str(value)
 
 
-Profile = Literal["lite", "paper"]
+Profile = Literal["lite", "large", "paper"]
 """The networks there are: see model.network.config.PROFILES."""
 Device = Literal["auto", "cpu", "cuda"]
 """Where they run; auto takes CUDA if there is one."""
