@@ -130,7 +130,7 @@ def test_every_panel_of_the_dashboard_gets_an_answer(watching, expression):
     assert all(number >= 0 for number in shown)
 
 
-@pytest.mark.parametrize("expression", documented_queries())
+@pytest.mark.parametrize("expression", list(documented_queries()))
 def test_every_query_of_the_documentation_gets_an_answer(watching, expression):
     numbers = [float(series["value"][1]) for series in watching.query(expression)]
     assert numbers
