@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from service.engine.choice import engine_of
@@ -109,6 +110,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/static", page.files)
     routers = [module.router for module in MODULES]
     routes = [route for router in (app.router, *routers) for route in router.routes]
+    for route in routes:
+        if isinstance(route, APIRoute):
+            metrics.begin_failures(route.path, route.methods or (), route.responses)
     app.add_middleware(Methods, routes=routes)
     app.add_middleware(Repeated, repeats=lambda: app.state.context.repeats)
     app.add_middleware(Guarded)

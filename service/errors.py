@@ -68,7 +68,7 @@ class Forbidden(ServiceError):
 
 
 class NotOffered(ServiceError):
-    """A rendering that is there for holders of a key alone."""
+    """A rendering or a stream that is there for holders of a key alone."""
 
     status, title = 403, "Not offered to everybody"
 

@@ -1,6 +1,8 @@
 """Prometheus metrics; ``docs/metrics.md`` lists them for users, their names do not change."""
 
 import math
+from collections.abc import Iterable
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
@@ -82,6 +84,12 @@ class Metrics:
         for unknown in (self.store_disk_free, self.store_disk_reserve):
             unknown.set(math.nan)  # of a Redis elsewhere
         self.build = Info("compass_build", "Version, profile and model id", registry=registry)
+
+    def begin_failures(self, route: str, methods: Iterable[str], statuses: Iterable[int | str]) -> None:
+        """Count answers 5xx of a route, of the statuses that it has, from 0: the first is an increase."""
+        for method, status in product(methods, map(str, statuses)):
+            if status.startswith("5"):
+                self.requests.labels(route, method, status)
 
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""

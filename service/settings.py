@@ -40,7 +40,7 @@ def _variable(value: object) -> str:
     return "" if value is None else str(value)
 
 
-Profile = Literal["lite", "paper"]
+Profile = Literal["lite", "large", "paper"]
 """The networks there are: see model.network.config.PROFILES."""
 Device = Literal["auto", "cpu", "cuda"]
 """Where they run; auto takes CUDA if there is one."""
@@ -296,7 +296,7 @@ class Settings(BaseSettings):
     presets_only: bool = Field(
         default=False,
         description="without an API key or a signature pictures are shown by presets, at the widths of their "
-        "layers and whole, in any format, and not otherwise; on or off",
+        "layers and whole, in any format, and not otherwise: by no IIIF and by no stream; on or off",
     )
     rate_limit: int = Field(
         default=0,

@@ -109,10 +109,10 @@ class Client:
     Answers 429 and 503 are tried again up to ``retries`` times, after the seconds that Retry-After
     names, and so are broken connections: every request may be repeated, because the same upload is
     stored once. So are uploads whose job fails with 429 or 503. ``key`` is an API key; ``timeout`` is in
-    seconds and bounds each try.
+    seconds, bounds each try, and should be longer than the service's ``COMPASS_UPLOAD_DEADLINE``.
     """
 
-    def __init__(self, url: str, key: str | None = None, retries: int = 8, timeout: float = 330) -> None:
+    def __init__(self, url: str, key: str | None = None, retries: int = 8, timeout: float = 630) -> None:
         self.url = url.rstrip("/")
         self._retries = retries
         self._pool = urllib3.PoolManager(

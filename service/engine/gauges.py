@@ -7,6 +7,9 @@ from prometheus_client.registry import Collector
 
 from service.engine.interface import EngineState
 
+RESTARTS = ("crashed", "hung", "memory", "not ready", "protocol")
+"""Why workers are replaced; counted from 0, so that the first of them is an increase."""
+
 
 class EngineGauges(Collector):
     """The engine's own counts, read at the moment they are asked for."""
@@ -31,8 +34,8 @@ class EngineGauges(Collector):
         restarts = CounterMetricFamily(
             "compass_worker_restarts", "Worker processes replaced after they ended", labels=("reason",)
         )
-        for reason in {"crashed": 0, **state.restarts}:
-            restarts.add_metric((reason,), state.restarts.get(reason, 0))
+        for reason, count in {**dict.fromkeys(RESTARTS, 0), **state.restarts}.items():
+            restarts.add_metric((reason,), count)
         yield restarts
         jobs = CounterMetricFamily(
             "compass_jobs", "Jobs that did not go the ordinary way", labels=("outcome",)

@@ -25,7 +25,7 @@ from service.routes.answers import (
 )
 from service.routes.parameters import PictureId, PictureParameters, StreamParameters, usual_focus
 from service.storage.records import Point
-from service.web.context import Context, ServiceContext, Trusted, may_read
+from service.web.context import Context, ServiceContext, Trusted, may_read, may_see_all
 from service.web.problems import documented
 
 router = APIRouter(tags=["pictures"])
@@ -102,7 +102,7 @@ async def picture_at_size(
     response_class=Response,
     summary="Headers of the stored stream",
     operation_id="stream_headers",
-    dependencies=[Depends(may_read)],
+    dependencies=[Depends(may_read), Depends(may_see_all)],
     responses=_STREAM,
 )
 @router.get(
@@ -110,7 +110,7 @@ async def picture_at_size(
     response_class=Response,
     summary="The stored stream, or its first layers",
     operation_id="stream",
-    dependencies=[Depends(may_read)],
+    dependencies=[Depends(may_read), Depends(may_see_all)],
     responses=_STREAM,
 )
 async def stream(

@@ -6,11 +6,10 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from model.geometry import Size
-from service.errors import NotOffered
 from service.planning import iiif
 from service.routes.answers import PRIVATE, of_one_stream, picture_headers, respond
 from service.routes.parameters import PictureId
-from service.web.context import Context, ServiceContext, Trusted, may_read
+from service.web.context import Context, ServiceContext, Trusted, may_read, may_see_all
 from service.web.problems import documented
 
 router = APIRouter(prefix="/iiif/3", tags=["IIIF"], dependencies=[Depends(may_read)])
@@ -55,6 +54,7 @@ async def information(request: Request, context: ServiceContext, picture: Pictur
     response_class=Response,
     operation_id="iiif_headers",
     summary="Headers of a part of a picture",
+    dependencies=[Depends(may_see_all)],
     responses=_IMAGE,
 )
 @router.get(
@@ -62,6 +62,7 @@ async def information(request: Request, context: ServiceContext, picture: Pictur
     response_class=Response,
     operation_id="iiif_image",
     summary="A part of a picture at a size",
+    dependencies=[Depends(may_see_all)],
     responses=_IMAGE,
 )
 async def image(
@@ -75,9 +76,6 @@ async def image(
     file: Annotated[str, Path(description="quality.format", examples=["default.jpg"])],
 ) -> Response:
     """See iiif.io/api/image/3.0."""
-
-    if context.settings.presets_only and not trusted:
-        raise NotOffered("without a key pictures are shown by presets: /images/{id}?preset=")
 
     async def answer() -> Response:
         record = await context.library.find(picture)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 
 from service.engine.interface import Engine
-from service.errors import Forbidden, Unauthorized
+from service.errors import Forbidden, NotOffered, Unauthorized
 from service.library import Library
 from service.metrics import Metrics
 from service.planning.presets import Presets
@@ -91,6 +91,12 @@ async def trusted(key: ApiKey, context: ServiceContext) -> bool:
 
 
 Trusted = Annotated[bool, Depends(trusted)]
+
+
+async def may_see_all(trusted: Trusted, context: ServiceContext) -> None:
+    """Dependency of routes that show pictures in any size, or give their pixels. Raises NotOffered."""
+    if context.settings.presets_only and not trusted:
+        raise NotOffered("without a key pictures are shown by presets: /images/{id}?preset=")
 
 
 async def signing_key(key: ApiKey, context: ServiceContext) -> str | None:

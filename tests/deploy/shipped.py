@@ -23,6 +23,7 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
 DOCKER = ROOT / "docker"
 DASHBOARD = DOCKER / "grafana/dashboards/compass.json"
 RULES = DOCKER / "prometheus/rules.yml"
+METRICS_PAGE = ROOT / "docs/metrics.md"
 PASSWORD = "5ecret"
 
 
@@ -94,6 +95,12 @@ def dashboard_queries() -> Iterator[str]:
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
         for target in panel.get("targets", ()):
             yield target["expr"]
+
+
+def documented_queries() -> Iterator[str]:
+    """Every PromQL expression of docs/metrics.md: one a line."""
+    for block in re.findall(r"^```promql\n(.*?)^```", METRICS_PAGE.read_text(), re.MULTILINE | re.DOTALL):
+        yield from (line for line in block.splitlines() if not line.startswith("#"))
 
 
 def metrics_named(text: str) -> set[str]:

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.deploy.shipped import DASHBOARD, RULES, ShippedRedis, metrics_named
-from tests.service.running import ROOT, RunningService
+from tests.deploy.shipped import DASHBOARD, METRICS_PAGE, RULES, ShippedRedis, metrics_named
+from tests.service.running import RunningService
 from tests.service.samples import encoded, photo
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ def test_the_dashboard_shows_nearly_everything(exported):
 
 
 def test_the_page_of_metrics_lists_all(exported):
-    page = metrics_named((ROOT / "docs/metrics.md").read_text())
+    page = metrics_named(METRICS_PAGE.read_text())
     ignored = ("_created", "_bucket", "_count", "_sum")
     assert {name for name in exported if name.startswith("compass_") and not name.endswith(ignored)} <= page
 

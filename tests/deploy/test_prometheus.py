@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.load.processes import free_port
 from tests.deploy.front import changed, installed
-from tests.deploy.shipped import DOCKER, RULES, dashboard_queries
+from tests.deploy.shipped import DOCKER, RULES, dashboard_queries, documented_queries
 from tests.service.running import ROOT, RunningService
 from tests.service.samples import encoded, photo
 
@@ -128,6 +128,19 @@ def test_every_panel_of_the_dashboard_gets_an_answer(watching, expression):
     shown = [number for number in numbers if not math.isnan(number)]  # a quantile of nothing is NaN
     assert shown or any(name in expression for name in SILENT)
     assert all(number >= 0 for number in shown)
+
+
+@pytest.mark.parametrize("expression", list(documented_queries()))
+def test_every_query_of_the_documentation_gets_an_answer(watching, expression):
+    numbers = [float(series["value"][1]) for series in watching.query(expression)]
+    assert numbers
+    assert all(number >= 0 for number in numbers)  # none is NaN
+
+
+def test_the_share_of_answers_from_memory_is_between_none_and_all(watching):
+    (expression,) = [query for query in documented_queries() if "cache_hits" in query]
+    (share,) = watching.query(expression)
+    assert 0 < float(share["value"][1]) < 1
 
 
 def test_numbers_agree_with_the_service(watching, deployed):

@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
-from model.errors import UnknownModel
+from model.errors import UnknownModel, WeightsError
 from model.installed import installed, model_id, path_of_model, path_of_profile
+from model.network.config import PROFILES
 
 
 def test_models_are_found_by_their_id(tiny_weights, tmp_path):
@@ -20,3 +21,9 @@ def test_models_are_found_by_their_id(tiny_weights, tmp_path):
             path_of_model(b"\0" * 8, tmp_path)
     finally:
         installed.cache_clear()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_without_weights_is_named(profile, tmp_path):
+    with pytest.raises(WeightsError, match=f"no weights for profile '{profile}' in {tmp_path}"):
+        path_of_profile(profile, tmp_path)

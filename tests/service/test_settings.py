@@ -1,9 +1,12 @@
 """Settings come from the environment, and their page in docs/ is what the code says."""
 
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings, as_markdown
+from model.network.config import PROFILES
+from service.settings import Profile, Settings, as_markdown
 from tests.service.running import ROOT
 
 
@@ -37,6 +40,11 @@ def test_bad_values_are_refused(monkeypatch, name, value):
     monkeypatch.setenv(f"COMPASS_{name}", value)
     with pytest.raises(ValidationError):
         Settings()
+
+
+def test_every_network_that_can_be_trained_can_serve():
+    """Written down twice, since settings are read without torch."""
+    assert set(get_args(Profile)) == set(PROFILES)
 
 
 RAY = {"engine": "ray", "ray_address": "head:6379", "redis_url": "redis://store"}

@@ -1,5 +1,6 @@
 """The client, against the running service and against bad servers."""
 
+import inspect
 import json
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from PIL import Image
 from benchmarks.load.processes import free_port
 from service.client import api
 from service.client.api import Client, Refused, Unreachable
+from service.settings import Settings
 from tests.service.samples import encoded, photo
 
 
@@ -164,6 +166,12 @@ def test_patience_ends_with_the_last_answer(moody):
     with client, pytest.raises(Refused, match="Mood: 429") as refused:
         client.upload(b"picture")
     assert refused.value.status == 429
+
+
+def test_the_client_waits_longer_than_the_service_works_on_an_upload():
+    """Else an upload that waits for its turn is cut off, and sent again and again."""
+    timeout = inspect.signature(Client).parameters["timeout"].default
+    assert timeout > Settings().upload_deadline
 
 
 def test_other_errors_are_not_tried_again(moody):

@@ -1,7 +1,12 @@
 """The pool's figures as Prometheus sees them."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry
 
+from service.engine import link
 from service.engine.gauges import EngineGauges
 from service.engine.interface import EngineState
 
@@ -33,8 +38,14 @@ def test_every_count_is_there_under_its_name() -> None:
     assert found == [7, 8, 9, 10, 11]
 
 
-def test_crashes_are_counted_from_nought() -> None:
-    """An alert on their rate sees the first one only if the count was there before."""
+def test_restarts_are_counted_from_nought() -> None:
+    """An alert on their increase sees the first ones only if the count was there before."""
+    reasons = {"crashed", *re.findall(r'self\.kill\("(.+?)"\)', Path(link.__file__).read_text())}
+    assert len(reasons) == 5
     registry = CollectorRegistry()
-    registry.register(EngineGauges(lambda: STATE))
-    assert registry.get_sample_value("compass_worker_restarts_total", {"reason": "crashed"}) == 0
+    registry.register(EngineGauges(lambda: replace(STATE, restarts={})))
+    found = {
+        reason: registry.get_sample_value("compass_worker_restarts_total", {"reason": reason})
+        for reason in reasons
+    }
+    assert found == dict.fromkeys(reasons, 0)

@@ -88,7 +88,29 @@ async def test_hints_and_iiif_open_no_other_way(only):
     assert (await client.get(image, headers={"X-API-Key": "secret"})).status_code == 200
 
 
+@pytest.mark.parametrize("query", ["", "?width=80", "?width=100", "?layer=0"])
+async def test_the_stream_and_its_layers_are_for_holders_of_a_key(only, query):
+    """Whoever has a layer's stream has every size below it."""
+    client, path = only
+    stream, key = f"{path}/stream{query}", {"X-API-Key": "secret"}
+    problem(await client.get(stream), 403)
+    tag = (await client.head(stream, headers=key)).headers["etag"]
+    for condition in ({"Range": "bytes=0-9"}, {"If-None-Match": tag}):
+        problem(await client.get(stream, headers=condition), 403)
+    assert (await client.head(stream)).status_code == 403
+    assert (await client.head(stream, headers=key)).status_code == 200
+
+
+async def test_what_describes_pictures_stays_open(only):
+    client, path = only
+    picture = path.split("/")[2]
+    for described in ("/images", f"{path}/info", f"/iiif/3/{picture}/info.json"):
+        assert (await client.get(described)).status_code == 200
+
+
 async def test_whoever_signs_decides(serve):
     client, library = serve(presets_only=True, url_keys="key")
     path = f"/images/{library.add(*SIZES).id}"
     assert (await client.get(f"{path}?{sign(path, 'width=77', 'key')}")).status_code == 200
+    stream = f"{path}/stream"
+    assert (await client.head(f"{stream}?{sign(stream, 'width=77', 'key')}")).status_code == 200
