@@ -39,6 +39,11 @@ async def api_key(
 ApiKey = Annotated[str, Depends(api_key)]
 
 
+def carries_key(request: Request) -> bool:
+    """Whether a request carries an API key, right or wrong."""
+    return not {"authorization", KEY_HEADER.model.name.lower()}.isdisjoint(request.headers.keys())
+
+
 def is_api_key(given: str, keys: Sequence[SecretStr]) -> bool:
     """Whether what a request carries is one of the keys; how long that takes does not tell how nearly."""
     matches = [hmac.compare_digest(given.encode(), key.get_secret_value().encode()) for key in keys]

@@ -16,6 +16,7 @@ from service.storage.store import Store
 from service.web.access import (
     SIGNED_URL,
     ApiKey,
+    carries_key,
     is_api_key,
     require_api_key,
     require_signature,
@@ -114,9 +115,15 @@ SigningKey = Annotated[str | None, Depends(signing_key)]
 
 
 def readable_by_all(request: Request, context: Context) -> bool:
-    """Whether the URL alone opens what it names; else no shared cache may keep the answer."""
+    """Whether the URL alone opens what it names; else no shared cache may keep the answer.
+
+    Where everybody is shown presets only, what was asked for with a key may not be for everybody.
+    """
+    settings = context.settings
+    if settings.presets_only and not settings.url_keys and carries_key(request):
+        return False
     try:
-        require_signature(*signed_target(request), context.settings.url_keys)
+        require_signature(*signed_target(request), settings.url_keys)
     except Forbidden:
         return False
     return True

@@ -5,6 +5,7 @@ import pytest
 from service.app import create_app
 from service.client.signing import sign
 from service.errors import BadParameter
+from service.routes.answers import PRIVATE
 from service.settings import Settings
 from tests.service.routes.test_images import problem
 
@@ -114,3 +115,16 @@ async def test_whoever_signs_decides(serve):
     assert (await client.get(f"{path}?{sign(path, 'width=77', 'key')}")).status_code == 200
     stream = f"{path}/stream"
     assert (await client.head(f"{stream}?{sign(stream, 'width=77', 'key')}")).status_code == 200
+
+
+@pytest.mark.parametrize("rest", ["?width=77", "/stream", "?preset=card"])
+async def test_no_shared_cache_keeps_what_a_key_opened(only, rest):
+    client, path = only
+    for header in ({"X-API-Key": "secret"}, {"Authorization": "Bearer secret"}):
+        answer = await client.head(f"{path}{rest}", headers=header)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, PRIVATE)
+
+
+async def test_shared_caches_keep_what_is_for_everybody(only):
+    client, path = only
+    assert (await client.get(f"{path}?preset=card")).headers["cache-control"].startswith("public")
