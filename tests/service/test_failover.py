@@ -28,11 +28,12 @@ REFUSED = 503, "application/problem+json", "no-store"
 @dataclass
 class Load:
     """Uploads, readings, listings and deletions, all at once, every answer counted, and compared with the
-    picture's first one.
+    picture's first one. ``kept`` are those of the acknowledged that were shown once.
     """
 
     service: RunningService
     outcomes: Counter[object] = field(default_factory=Counter)
+    acknowledged: set[str] = field(default_factory=set)
     kept: dict[str, bytes] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     doubtful: set[str] = field(default_factory=set)
@@ -66,19 +67,19 @@ class Load:
         strange = set(self.outcomes) - {"uploaded", "right", "listed", "deleted", "cut off", REFUSED}
         assert not strange, self.outcomes
         client = self.service.client
-        for picture, first in self.kept.items():
+        for picture in self.acknowledged:
             answer = client.get(f"/images/{picture}?format=png")
             if picture in self.deleted:
                 assert answer.status_code == 404
             elif picture not in self.doubtful:
-                assert (answer.status_code, answer.content) == (200, first)
+                assert (answer.status_code, answer.content) == (200, self.kept.get(picture, answer.content))
         listed: set[str] = set()
         following: str | None = ""
         while following is not None:
             page = client.get("/images", params={"limit": 50, **({"cursor": following} if following else {})})
             listed |= {one["id"] for one in page.json()["images"]}
             following = page.json()["next"]
-        assert set(self.kept) - self.deleted - self.doubtful <= listed
+        assert self.acknowledged - self.deleted - self.doubtful <= listed
         assert not listed & self.deleted
 
     def _work(self, turn: Any) -> None:
@@ -101,6 +102,7 @@ class Load:
                 if answer.status_code in (200, 201):
                     self.outcomes["uploaded"] += 1
                     picture = answer.json()["id"]
+                    self.acknowledged.add(picture)
                     shown = client.get(f"/images/{picture}?format=png")
                     if shown.status_code == 200:
                         self.kept[picture] = shown.content
