@@ -5,7 +5,7 @@ answered 503. It starts, and is ready again, without anybody's help.
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.service.servers import Cluster, Server, Watched, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 REFUSED = 503, "application/problem+json", "no-store"
+GOOD = ("uploaded", "right", "listed", "deleted")
 
 
 @dataclass
@@ -49,23 +50,27 @@ class Load:
         self.wait_for_more(4)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        for thread in self._threads:
-            thread.join(60)
+    def __exit__(self, error: object, *_: object) -> None:
+        """End it, once all of it is well again."""
+        try:
+            if error is None:
+                before = self.outcomes.copy()
+                self._wait_until(lambda: all(self.outcomes[kind] > before[kind] for kind in GOOD))
+        finally:
+            self._done.set()
+            for thread in self._threads:
+                thread.join(60)
+                assert not thread.is_alive()
 
-    def wait_for_more(self, uploads: int, seconds: float = 120) -> None:
+    def wait_for_more(self, uploads: int) -> None:
         """Return when so many more pictures were acknowledged."""
-        before, until = len(self.kept), time.monotonic() + seconds
-        while len(self.kept) < before + uploads:
-            assert time.monotonic() < until, (self.outcomes, self.service.log[-3000:])
-            time.sleep(0.05)
+        enough = len(self.kept) + uploads
+        self._wait_until(lambda: len(self.kept) >= enough)
 
     def check(self) -> None:
         """What was acknowledged is there as it was, what was deleted is not, and all else was refused."""
         assert self.outcomes["wrong"] == self.outcomes["lost"] == 0, self.outcomes
-        strange = set(self.outcomes) - {"uploaded", "right", "listed", "deleted", "cut off", REFUSED}
-        assert not strange, self.outcomes
+        assert set(self.outcomes) <= {*GOOD, REFUSED}, self.outcomes
         client = self.service.client
         for picture in self.acknowledged:
             answer = client.get(f"/images/{picture}?format=png")
@@ -83,9 +88,19 @@ class Load:
         assert not listed & self.deleted
 
     def _work(self, turn: Any) -> None:
-        with httpx.Client(base_url=self.service.url, timeout=60) as client:
+        early = httpx.Limits(keepalive_expiry=2)  # after five idle seconds the service closes a connection
+        with httpx.Client(base_url=self.service.url, timeout=60, limits=early) as client:
             while not self._done.is_set():
-                turn(client)
+                try:
+                    turn(client)
+                except httpx.TransportError as error:  # refused by ``check``
+                    self.outcomes[f"{error.request.method}: {error!r}"] += 1
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        until = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < until, (self.outcomes, self.service.log[-3000:])
+            time.sleep(0.05)
 
     def _refused(self, answer: httpx.Response) -> None:
         kind = answer.headers.get("content-type"), answer.headers.get("cache-control")
