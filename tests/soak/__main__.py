@@ -61,7 +61,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 class Disturber:
-    """Brings about faults of the given kinds, each equally often, and counts them."""
+    """Brings about faults, each kind equally often, and counts them."""
 
     def __init__(self, service: RunningService, random: Random) -> None:
         self._service, self._random = service, random
@@ -96,7 +96,7 @@ class Disturber:
 def lost_or_wrong(service: Addressed, outcome: Outcome) -> list[str]:
     """Pictures that were acknowledged and are not there whole, and answers that do not show them.
 
-    That there are neither, and so nothing was tried, is a fault as well.
+    That nothing could be compared is a fault, too.
     """
     tasks = Tasks(Settings(device="cpu").for_worker)
     found, compared = [], 0
