@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.shipped import DOCKER, ShippedRedis
-from tests.service.running import ROOT, RunningService
+from tests.service.running import ROOT, RunningService, seconds_until
 from tests.service.samples import encoded, photo
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def test_a_backup_under_load_holds_every_acknowledged_picture(
     backup, deployed: RunningService, shipped_redis: ShippedRedis, tmp_path
 ):
     acknowledged: list[str] = []
-    enough, done = threading.Event(), threading.Event()
+    done = threading.Event()
 
     def upload() -> None:
         seed = 1000 if backup is by_snapshot else 2000
@@ -69,18 +69,15 @@ def test_a_backup_under_load_holds_every_acknowledged_picture(
             seed += 1
             data = encoded(photo(96, 64, seed), "JPEG")
             acknowledged.append(deployed.upload(data, widths="32")["id"])
-            if len(acknowledged) == 4:
-                enough.set()
 
     uploading = threading.Thread(target=upload)
     uploading.start()
     try:
-        assert enough.wait(120)
+        seconds_until(lambda: len(acknowledged) >= 4, at_most=120)
         promised = list(acknowledged)
         backup(shipped_redis, tmp_path / "backup.rdb")
         first_after = len(acknowledged)
-        while len(acknowledged) < first_after + 2:  # uploads went on
-            time.sleep(0.05)
+        seconds_until(lambda: len(acknowledged) >= first_after + 2, at_most=120)  # uploads went on
     finally:
         done.set()
         uploading.join()

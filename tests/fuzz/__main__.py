@@ -1,8 +1,8 @@
 """Hostile inputs by the minute: ``make fuzz OPTIONS="--minutes 5 --only uploads"``.
 
 Every input follows from the seed and its number. A fault (an error that is not promised, an input that takes
-more than two seconds) ends the run with the seed and the number that bring it back. Memory above twice that
-before the first input is a fault, too.
+more than two seconds of processor time, a request without an answer within a minute) ends the run with the
+seed and the number that bring it back. Memory above twice that before the first input is a fault, too.
 """
 
 import argparse
@@ -18,7 +18,9 @@ from tqdm import tqdm
 from tests.fuzz.attacks import ATTACKS
 
 SLOWEST = 2.0
-"""Seconds that no input may take."""
+"""Seconds of processor time that no input may take: they are the same on a busy machine."""
+SLOWEST_ANSWER = 60.0
+"""Seconds within which the service has answered, whatever else the machine does."""
 
 
 def peak_memory() -> float:
@@ -29,18 +31,20 @@ def peak_memory() -> float:
 def run(name: str, seconds: float, count: float, seed: int) -> int:
     """Attack for that long, or with so many inputs; returns how many there were. Raises AssertionError."""
     outcomes: Counter[str] = Counter()
-    number, slowest, until = 0, 0.0, time.monotonic() + seconds
+    number, slowest = 0, 0.0
+    elsewhere = name == "requests"
+    clock, most = (time.monotonic, SLOWEST_ANSWER) if elsewhere else (time.process_time, SLOWEST)
     with ATTACKS[name]() as attack, tqdm(desc=name, unit=" inputs") as bar:
-        clean = peak_memory()
+        clean, until = peak_memory(), time.monotonic() + seconds
         while number < count and time.monotonic() < until:
-            began = time.perf_counter()
+            began = clock()
             try:
                 outcomes[attack(Random(f"{seed} {name} {number}"))] += 1
             except BaseException:
                 print(f"{name}: input {number} of seed {seed}", file=sys.stderr)
                 raise
-            taken = time.perf_counter() - began
-            assert number == 0 or taken < SLOWEST, f"{name}: input {number} of seed {seed} took {taken:.1f} s"
+            taken = clock() - began
+            assert number == 0 or taken < most, f"{name}: input {number} of seed {seed} took {taken:.1f} s"
             slowest = max(slowest, taken)
             number += 1
             bar.update()
@@ -60,7 +64,7 @@ def main() -> None:
     torch.set_num_threads(1)
     names = options.only or list(ATTACKS)
     total = sum(run(n, 60 * options.minutes / len(names), options.count, options.seed) for n in names)
-    print(f"{total:,} inputs: no crash, no error but those promised, none over {SLOWEST:g} s")
+    print(f"{total:,} inputs: no crash, no error but those promised, none too slow")
 
 
 if __name__ == "__main__":

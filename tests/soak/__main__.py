@@ -2,8 +2,9 @@
 
 Workers are killed and halted, the store hangs, its disk runs full, clients read slowly, leave, or dribble. At
 the end every picture that was acknowledged must be there, every distinct answer must show what its stream
-holds, nothing but 408, 429, 503 and 507 may have been refused, and the HTTP process must hold no more memory.
-The disk is filled only as root, on a small disk that is mounted for it.
+holds, nothing but 408, 429, 503 and 507 may have been refused, and not nearly everything, every kind of fault
+must have been brought about if there was time for it, and the HTTP process must hold no more memory. The disk
+is filled only as root, on a small disk that is mounted for it.
 """
 
 import argparse
@@ -33,12 +34,13 @@ from service.planning.sizing import Wanted, choose_view
 from service.settings import MIB, Settings
 from service.worker.tasks import Tasks
 from tests.service.running import RunningService
-from tests.soak.faults import FAULTS, KEPT_FREE, fill_the_disk, own_disk
-from tests.soak.load import Addressed, Outcome, read, write
+from tests.soak.faults import FAULTS, KEPT_FREE, Fault, fill_the_disk, own_disk
+from tests.soak.load import Addressed, Outcome, at_work
 
-READERS = 3
 EVERY = 8.0
-"""Seconds from one fault to the next."""
+"""Seconds from the end of one fault to the next."""
+SELDOM = 3 * EVERY
+"""Seconds within which one fault is brought about even on a busy machine, and with some that fail."""
 WARM_UP = 0.25
 """Share of the time after which memory is looked at."""
 GROWTH = 0.05
@@ -58,22 +60,46 @@ def small_disk(folder: Path) -> Iterator[None]:
             subprocess.run(["umount", str(folder)], check=True)
 
 
-def disturb(service: RunningService, random: Random, ended: threading.Event, done: Counter[str]) -> None:
-    """One fault after the other until the end; each kind equally often."""
-    possible = [f for f in FAULTS if f is not fill_the_disk or own_disk(service.folder / "data")]
-    while not ended.wait(EVERY * random.uniform(0.5, 1.5)):
-        fault = min(possible, key=lambda one: (done[one.__name__], random.random()))
-        done[fault.__name__] += 1
-        try:
-            fault(service, random)
-        except (httpx.HTTPError, OSError, KeyError, psutil.Error):
-            done["not carried out"] += 1  # another fault was in its way
+class Disturber:
+    """Brings about faults, each kind equally often, and counts them."""
+
+    def __init__(self, service: RunningService, random: Random) -> None:
+        self._service, self._random = service, random
+        own = own_disk(service.folder / "data")
+        self._kinds: list[Fault] = [fault for fault in FAULTS if fault is not fill_the_disk or own]
+        self.done, self.failed = Counter[str](), Counter[str]()
+
+    def work(self, ended: threading.Event) -> None:
+        """One fault after the other until the end; one that fails is tried again."""
+        while not ended.wait(EVERY * self._random.uniform(0.5, 1.5)):
+            fault = min(self._kinds, key=self._turn)
+            try:
+                fault(self._service, self._random)
+            except (httpx.HTTPError, OSError, LookupError, psutil.Error):
+                self.failed[fault.__name__] += 1  # another fault was in its way
+            else:
+                self.done[fault.__name__] += 1
+
+    def _turn(self, fault: Fault) -> tuple[int, int, float]:
+        return self.done[fault.__name__], self.failed[fault.__name__], self._random.random()
+
+    def too_little(self, seconds: float) -> list[str]:
+        """What was not brought about in that time, and should have been."""
+        done, expected = self.done.total(), int(seconds / SELDOM)
+        found = [f"only {done} faults were brought about"] if done < expected else []
+        if expected >= len(self._kinds):
+            names = [fault.__name__ for fault in self._kinds]
+            found += [f"{name} was never brought about" for name in names if not self.done[name]]
+        return found
 
 
 def lost_or_wrong(service: Addressed, outcome: Outcome) -> list[str]:
-    """Pictures that were acknowledged and are not there whole, and answers that do not show them."""
+    """Pictures that were acknowledged and are not there whole, and answers that do not show them.
+
+    That nothing could be compared is a fault, too.
+    """
     tasks = Tasks(Settings(device="cpu").for_worker)
-    found = []
+    found, compared = [], 0
     for picture in outcome.pictures:
         answer = service.client.get(f"/images/{picture}/stream")
         if answer.status_code != 200:
@@ -87,10 +113,11 @@ def lost_or_wrong(service: Addressed, outcome: Outcome) -> list[str]:
                 view = choose_view(header.sizes, Wanted(width=width))
                 quality = output_quality(kind, header.layers[view.layer].quality)
                 right = tasks.render(Render(make_plan(picture, header, view, kind, quality), stream)).body
+                compared += 1
                 difference = np.abs(_pixels(right) - _pixels(body)).mean()
                 if difference > 0.5:
                     found.append(f"{picture} {width} {kind} is wrong by {difference:.1f} levels")
-    return found
+    return found if compared else [*found, "no answer shows a picture that was kept to the end"]
 
 
 def _pixels(body: bytes) -> np.ndarray:
@@ -110,50 +137,47 @@ def soak(folder: Path, minutes: float, seed: int) -> list[str]:
         stall_seconds=5,
         drain_seconds=10,
     )
-    outcome, done, ended = Outcome(), Counter[str](), threading.Event()
+    outcome = Outcome()
     memory: list[tuple[float, int]] = []
     with small_disk(folder / "data"):
         service.start()
-        threads = [
-            threading.Thread(target=read, args=(service, outcome, Random(f"{seed} {n}"), ended))
-            for n in range(READERS)
-        ]
-        threads.append(threading.Thread(target=write, args=(service, outcome, Random(seed), ended)))
-        threads.append(threading.Thread(target=disturb, args=(service, Random(seed), ended, done)))
-        for thread in threads:
-            thread.start()
-        try:
+        disturber = Disturber(service, Random(seed))
+        with at_work(service, outcome, seed, disturber.work) as ended:
             for _ in tqdm(range(round(60 * minutes)), unit="s", desc="soak"):
-                time.sleep(1)
+                if ended.wait(1):
+                    break
                 memory.append((time.monotonic(), service.process.memory_info().rss))
-        finally:
-            ended.set()
-            for thread in threads:
-                thread.join()
         service.wait_until_ready(120)
         restarts = service.metric("compass_worker_restarts_total")
         faults = [*outcome.faults, *lost_or_wrong(service, outcome)]
+        faults += [*outcome.too_little(), *disturber.too_little(60 * minutes)]
         if "Traceback" in service.log:
             faults.append(
                 "the log holds a traceback:\n" + service.log[service.log.index("Traceback") :][:2000]
             )
         service.stop()
-    seconds, held = np.array(memory[int(WARM_UP * len(memory)) :], float).T
-    slope, _ = np.polyfit(seconds - seconds[0], held, 1)
-    growth = slope * (seconds[-1] - seconds[0]) / held.mean()
     requests = sum(outcome.statuses.values())
     print(f"{minutes:g} minutes: {requests} requests {dict(sorted(outcome.statuses.items()))}")
-    print(f"faults brought about: {dict(sorted(done.items()))}; {restarts:.0f} workers replaced")
+    print(f"faults brought about: {dict(sorted(disturber.done.items()))}; {restarts:.0f} workers replaced")
+    print(f"faults that failed: {dict(sorted(disturber.failed.items()))}")
     print(
         f"{len(outcome.answers)} distinct answers, {len(outcome.pictures)} pictures kept at the end, checked"
     )
+    return faults + growing(memory[int(WARM_UP * len(memory)) :])
+
+
+def growing(memory: list[tuple[float, int]]) -> list[str]:
+    """Print how the memory went, by seconds and bytes; whether it grew too much."""
+    if len(memory) < 2:
+        return ["the run was too short to see memory"]
+    seconds, held = np.array(memory, float).T
+    slope, _ = np.polyfit(seconds - seconds[0], held, 1)
+    growth = slope * (seconds[-1] - seconds[0]) / held.mean()
     print(
         f"HTTP process: {held.mean() / MIB:.0f} MiB, {60 * slope / 1024:+.0f} KiB a minute, "
         f"{100 * growth:+.1f} % after the warm-up"
     )
-    if growth > GROWTH:
-        faults.append(f"memory grew by {100 * growth:.1f} %")
-    return faults
+    return [f"memory grew by {100 * growth:.1f} %"] if growth > GROWTH else []
 
 
 def main() -> None:

@@ -2,8 +2,13 @@
 
 import threading
 import time
+import traceback
 from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from random import Random
 from typing import Any, Protocol
@@ -14,12 +19,19 @@ from PIL import Image
 from benchmarks.measure.drawn import page
 from tests.service.samples import encoded, photo
 
+READERS = 3
 WIDTHS = (40, 80, 160, 300)
 FORMATS = ("jpeg", "webp", "avif", "png")
 KEPT = 24
 """So many pictures are kept: for each further one the oldest is deleted."""
 ALLOWED = frozenset({200, 201, 204, 404, 408, 429, 503, 507})
 """Statuses that may be answered; 404 for pictures that were deleted meanwhile."""
+SERVED = 0.1
+"""A larger share of the readings, and of the uploads, must have been answered with what was asked for."""
+
+
+Work = Callable[[threading.Event], None]
+"""What goes on until the event is set."""
 
 
 class Addressed(Protocol):
@@ -55,6 +67,37 @@ class Outcome:
             if first != body:
                 names = [sha256(one).hexdigest()[:12] for one in (first, body)]
                 self.faults.append(f"{key}: two answers, {names[0]} and {names[1]}")
+
+    def too_little(self) -> list[str]:
+        """Kinds of requests that were hardly ever served: a service that refuses all loses nothing."""
+        found = []
+        for what in ("reading", "upload"):
+            asked = sum(number for status, number in self.statuses.items() if status.startswith(what))
+            served = self.statuses[f"{what} 200"] + self.statuses[f"{what} 201"]
+            if served <= SERVED * asked:
+                found.append(f"{what}: only {served} of {asked} were served")
+        return found
+
+
+@contextmanager
+def at_work(service: Addressed, outcome: Outcome, seed: int | str, *more: Work) -> Iterator[threading.Event]:
+    """Readers, an uploader and ``more``, each in a thread, until the block ends or one of them dies.
+
+    The event says that this is so. Who has died is a fault.
+    """
+    ended = threading.Event()
+    works: list[Work] = [partial(read, service, outcome, Random(f"{seed} {n}")) for n in range(READERS)]
+    works += [partial(write, service, outcome, Random(seed)), *more]
+    with ThreadPoolExecutor(len(works)) as pool:
+        futures = [pool.submit(work, ended) for work in works]
+        for future in futures:
+            future.add_done_callback(lambda _: ended.set())
+        try:
+            yield ended
+        finally:
+            ended.set()
+    for error in filter(None, (future.exception() for future in futures)):
+        outcome.faults.append("a thread died:\n" + "".join(traceback.format_exception(error)))
 
 
 def read(service: Addressed, outcome: Outcome, random: Random, ended: threading.Event) -> None:
