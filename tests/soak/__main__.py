@@ -112,8 +112,7 @@ def soak(folder: Path, minutes: float, seed: int) -> list[str]:
     )
     outcome, done, ended = Outcome(), Counter[str](), threading.Event()
     memory: list[tuple[float, int]] = []
-    with small_disk(folder / "data"):
-        service.start()
+    with small_disk(folder / "data"), service:
         threads = [
             threading.Thread(target=read, args=(service, outcome, Random(f"{seed} {n}"), ended))
             for n in range(READERS)
@@ -137,7 +136,6 @@ def soak(folder: Path, minutes: float, seed: int) -> list[str]:
             faults.append(
                 "the log holds a traceback:\n" + service.log[service.log.index("Traceback") :][:2000]
             )
-        service.stop()
     seconds, held = np.array(memory[int(WARM_UP * len(memory)) :], float).T
     slope, _ = np.polyfit(seconds - seconds[0], held, 1)
     growth = slope * (seconds[-1] - seconds[0]) / held.mean()
