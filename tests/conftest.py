@@ -16,11 +16,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A running service with one worker, shared: leave it as it was."""
-    running = RunningService(tmp_path_factory.mktemp("service"), max_upload_bytes=8 * 2**20)
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    with RunningService(tmp_path_factory.mktemp("service"), max_upload_bytes=8 * 2**20) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,8 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService  # noqa: E40
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A running service whose pictures get layers of 60, 120 and 240 pixels."""
-    running = RunningService(tmp_path_factory.mktemp("page"), widths="60,120", single_layer_below=0)
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    with RunningService(tmp_path_factory.mktemp("page"), widths="60,120", single_layer_below=0) as running:
+        yield running
 
 
 @pytest.fixture

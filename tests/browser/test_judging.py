@@ -90,11 +90,8 @@ def test_the_comparison_is_zoomed_and_its_slider_moved(browser: Chrome, opened: 
 @pytest.fixture(scope="module")
 def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A service with the layers that it has unless it is told otherwise."""
-    running = RunningService(tmp_path_factory.mktemp("roomy"))
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    with RunningService(tmp_path_factory.mktemp("roomy")) as running:
+        yield running
 
 
 def on_screen(browser: Chrome) -> np.ndarray:
@@ -331,11 +328,8 @@ def test_deep_zoom_shows_the_tiles_of_this_service(
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A service that asks for a key."""
-    running = RunningService(tmp_path_factory.mktemp("guarded"), api_keys="right", url_keys="signing")
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    with RunningService(tmp_path_factory.mktemp("guarded"), api_keys="right", url_keys="signing") as running:
+        yield running
 
 
 def test_a_wrong_key_is_said(browser: Chrome, guarded: RunningService) -> None:

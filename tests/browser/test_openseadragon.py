@@ -96,11 +96,9 @@ def large(tmp_path_factory: pytest.TempPathFactory, website: str) -> Iterator[La
     running = RunningService(tmp_path_factory.mktemp("large"), **patient)
     running.client.timeout = SECONDS
     file = encoded(_large_picture(), "JPEG", quality=95)
-    try:
-        stored = running.start().upload(file)
+    with running:
+        stored = running.upload(file)
         yield Large(Image.open(BytesIO(file)), f"{running.url}/iiif/3/{stored['id']}/info.json")
-    finally:
-        running.stop()
 
 
 def test_a_large_picture_is_zoomed(browser: Chrome, website: str, large: Large) -> None:

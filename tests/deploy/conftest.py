@@ -22,10 +22,7 @@ def deployed(
     shipped_redis: ShippedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningService]:
     """A service that stores in that server."""
-    service = RunningService(
+    with RunningService(
         tmp_path_factory.mktemp("deployed"), redis_url=shipped_redis.url, metrics_keys="watch"
-    )
-    try:
-        yield service.start()
-    finally:
-        service.stop()
+    ) as service:
+        yield service

@@ -8,6 +8,7 @@ import random
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,12 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     (folder / "redis").mkdir()
     store = ShippedRedis(folder / "redis")
-    store.start()
-    service = RunningService(folder, redis_url=store.url).start()
-    prometheus = Watching(folder, service)
-    try:
+    with ExitStack() as stack:
+        stack.callback(store.stop)
+        store.start()
+        service = stack.enter_context(RunningService(folder, redis_url=store.url))
+        prometheus = Watching(folder, service)
+        stack.callback(prometheus.stop)
         prometheus.wait_for('up{job="compass"} == 1')
         start = time.time()
         traffic(service, seconds)
@@ -77,10 +80,6 @@ def main() -> None:
             draw(axes, panel, prometheus, start, end)
         figure.tight_layout()
         figure.savefig(ROOT / "docs/images/dashboard.png", dpi=110)
-    finally:
-        prometheus.stop()
-        service.stop()
-        store.stop()
 
 
 if __name__ == "__main__":

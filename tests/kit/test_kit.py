@@ -79,9 +79,8 @@ for url in sys.stdin.read().split("\\n"):
 
 
 def test_what_the_kit_signs_opens_a_picture(kit: Run, tmp_path: Path) -> None:
-    running = RunningService(tmp_path, url_keys="one,two", api_keys="master")
-    try:
-        running.start().client.headers["X-API-Key"] = "master"
+    with RunningService(tmp_path, url_keys="one,two", api_keys="master") as running:
+        running.client.headers["X-API-Key"] = "master"
         stored = running.upload(encoded(photo(60, 40), "PNG"))
         del running.client.headers["X-API-Key"]
         wanted = picture_url(stored["id"], width=30, fit="cover", height=20, format="png")
@@ -91,8 +90,6 @@ def test_what_the_kit_signs_opens_a_picture(kit: Run, tmp_path: Path) -> None:
         assert running.client.get(wanted).status_code == 403
         assert running.client.get(url).status_code == 200
         assert running.client.get(url.replace("width=30", "width=31")).status_code == 403
-    finally:
-        running.stop()
 
 
 def test_urls_are_the_same_in_both_languages(kit: Run) -> None:

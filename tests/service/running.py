@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import psutil
@@ -30,7 +30,10 @@ def seconds_until(condition: Callable[[], bool], at_most: float) -> float:
 
 
 class RunningService:
-    """``compass serve`` with the given settings (names without ``COMPASS_``), storing under ``folder``."""
+    """``compass serve`` with the given settings (names without ``COMPASS_``), storing under ``folder``.
+
+    In a ``with`` statement it is started, and stopped at the end.
+    """
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
@@ -45,6 +48,12 @@ class RunningService:
             **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def process(self) -> psutil.Process:
@@ -62,10 +71,14 @@ class RunningService:
         """All that the service has written."""
         return (self.folder / "log").read_text()
 
-    def start(self) -> "RunningService":
-        """Start and wait until it is ready."""
+    def start(self) -> Self:
+        """Start and wait until it is ready; nothing of it is left where that fails."""
         self.launch()
-        self.wait_until_ready()
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.kill_everything()
+            raise
         return self
 
     def launch(self) -> None:
@@ -97,18 +110,24 @@ class RunningService:
         raise AssertionError(self.log)
 
     def stop(self) -> int:
-        """End it as an operator would; returns the exit code."""
+        """End it as an operator would, if it has not ended yet; returns the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(60)
+        try:
+            return self._process.wait(60)
+        except BaseException:
+            self.kill_everything()
+            raise
 
     def kill_everything(self) -> None:
-        """SIGKILL for the service, its workers and its store at once."""
+        """SIGKILL for the service, its workers and its store at once, if it has not ended yet."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            return
         family = [self.process, *self.process.children(recursive=True)]
         for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        assert self._process is not None
         self._process.wait(20)
         psutil.wait_procs(family, 20)
 

@@ -1,11 +1,17 @@
-"""The HTTP process as a whole."""
+"""The HTTP process as a whole, and what its settings tie into it."""
 
 import subprocess
 import sys
+from pathlib import Path
+
+import redis
 
 from service.app import create_app
 from service.metrics import Metrics
 from service.settings import Settings
+from tests.service.conftest import Serve
+from tests.service.running import RunningService, seconds_until
+from tests.service.samples import encoded, photo
 from tests.service.write_openapi import document
 
 CODE = """
@@ -39,3 +45,20 @@ def test_failures_are_counted_from_nought() -> None:
     }
     assert {("/images", "POST", "507"), ("/images/{picture}", "PATCH", "507")} <= documented
     assert counted == documented
+
+
+async def test_a_client_may_ask_so_often_and_health_is_told_beyond(serve: Serve) -> None:
+    client, _ = serve(rate_limit=2)
+    assert [(await client.get("/images")).status_code for _ in range(3)] == [200, 200, 429]
+    assert (await client.get("/healthz")).status_code == 200
+
+
+def test_the_store_is_bounded_and_damage_that_nobody_reads_is_found_every_time(tmp_path: Path) -> None:
+    settings = {"store_memory_bytes": 300_000_000, "check_hours": 1 / 3600}
+    with RunningService(tmp_path, **settings) as service:
+        picture = service.upload(encoded(photo(60, 40), "PNG"))["id"]
+        with redis.Redis(unix_socket_path=str(tmp_path / "data" / "valkey.sock")) as raw:
+            raw.setrange(f"{{{picture}}}:stream", 0, b"!!")
+        seconds_until(lambda: service.metric("compass_damaged_streams_total") >= 2, 60)
+        assert f"picture {picture} is damaged" in service.log
+        assert service.metric("compass_store_memory_limit_bytes") == settings["store_memory_bytes"]

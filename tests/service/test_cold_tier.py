@@ -32,17 +32,19 @@ def cold(
         for name, value in CREDENTIALS.items():
             patched.setenv(name, value)
         running.start()
-    picture = running.upload(encoded(photo(200, 150, 3), "PNG"), widths="50,100", quality=60)
-    before = {
-        width: running.client.get(f"{picture['url']}/stream?width={width}").content
-        for width in (50, 100, 200)
-    }
-    until = time.monotonic() + 60
-    while running.metric("compass_cold_moved_pictures_total") < 1:
-        assert time.monotonic() < until, running.log
-        time.sleep(0.2)
-    yield running, picture, before
-    running.stop()
+    try:
+        picture = running.upload(encoded(photo(200, 150, 3), "PNG"), widths="50,100", quality=60)
+        before = {
+            width: running.client.get(f"{picture['url']}/stream?width={width}").content
+            for width in (50, 100, 200)
+        }
+        until = time.monotonic() + 60
+        while running.metric("compass_cold_moved_pictures_total") < 1:
+            assert time.monotonic() < until, running.log
+            time.sleep(0.2)
+        yield running, picture, before
+    finally:
+        running.stop()
 
 
 def answer(service, picture, width):

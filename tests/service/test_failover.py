@@ -190,14 +190,10 @@ def clustered(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Ite
     """Begun at the very moment when a primary dies."""
     victim = cluster.primaries[2]
     victim.kill()
-    running = RunningService(tmp_path_factory.mktemp("clustered"), **store_settings(cluster.url))
-    try:
-        running.start()
+    with RunningService(tmp_path_factory.mktemp("clustered"), **store_settings(cluster.url)) as running:
         victim.start()
         cluster.wait_until_whole()
         yield running
-    finally:
-        running.stop()
 
 
 def slot_of(picture: str) -> int:
@@ -315,11 +311,8 @@ def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def watched(tmp_path_factory: pytest.TempPathFactory, sentinels: Watched) -> Iterator[RunningService]:
     passwords = {"redis_password": "5ecret", "sentinel_password": "5ecrets"}
     settings = {**store_settings(sentinels.url), **passwords}
-    running = RunningService(tmp_path_factory.mktemp("watched"), **settings)
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    with RunningService(tmp_path_factory.mktemp("watched"), **settings) as running:
+        yield running
 
 
 def promoted(sentinels: Watched) -> Server:

@@ -23,9 +23,8 @@ def wide() -> bytes:
 @pytest.fixture(scope="module")
 def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A service with ``COMPASS_GAMUT=keep``."""
-    service = RunningService(tmp_path_factory.mktemp("gamut"), gamut="keep").start()
-    yield service
-    service.stop()
+    with RunningService(tmp_path_factory.mktemp("gamut"), gamut="keep") as service:
+        yield service
 
 
 def colours(data: bytes) -> np.ndarray:

@@ -15,15 +15,14 @@ GONE_SECONDS = 3.0
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningService, RunningService]]:
     """Two front ends; the first has the store."""
-    first = RunningService(tmp_path_factory.mktemp("first"))
-    first.start()
-    second = RunningService(
-        tmp_path_factory.mktemp("second"), redis_url=f"unix://{first.folder}/data/valkey.sock"
-    )
-    second.start()
-    yield first, second
-    second.stop()
-    first.stop()
+    folder = tmp_path_factory.mktemp("first")
+    with (
+        RunningService(folder) as first,
+        RunningService(
+            tmp_path_factory.mktemp("second"), redis_url=f"unix://{folder}/data/valkey.sock"
+        ) as second,
+    ):
+        yield first, second
 
 
 def test_a_picture_that_one_deletes_is_gone_from_the_other(

@@ -65,7 +65,7 @@ def external(tmp_path_factory):
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory, external):
     """Keys for writing, signed URLs, one origin, a Redis given by its URL, no caches."""
-    running = RunningService(
+    with RunningService(
         tmp_path_factory.mktemp("guarded"),
         redis_url=external.url,
         store_timeout=1,
@@ -78,11 +78,8 @@ def guarded(tmp_path_factory, external):
         jpeg_quality=50,
         max_connections=20,
         stall_seconds=10,
-    )
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    ) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -35,8 +35,7 @@ def refined(service: RunningService, url: str) -> dict[str, Any]:
 
 
 def test_pictures_get_smaller_and_stay_what_they_are(tmp_path: Path) -> None:
-    service = RunningService(tmp_path, refine="fast", drain_seconds=1).start()
-    try:
+    with RunningService(tmp_path, refine="fast", drain_seconds=1) as service:
         first = service.upload(upload(0), widths="80", quality=60, ttl=100_000)
         assert first["refined"] is None
         tag = service.client.get(f"{first['url']}/stream").headers["etag"]
@@ -70,6 +69,4 @@ def test_pictures_get_smaller_and_stay_what_they_are(tmp_path: Path) -> None:
             assert after["bytes"] <= before["bytes"]
         assert service.metric("compass_refinements_waiting_bytes") == 0
         assert service.metric("compass_damaged_streams_total") == 0
-    finally:
-        service.stop()
     assert "Traceback" not in service.log

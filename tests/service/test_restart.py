@@ -16,11 +16,10 @@ from tests.service.samples import encoded, photo
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kill_9_of_everything_loses_nothing_acknowledged(tmp_path):
-    service = RunningService(tmp_path, cache_bytes=0).start()
-    info = service.upload(encoded(photo(300, 200), "PNG"), widths="100")
-    service.kill_everything()
-    service.start()
-    try:
+    with RunningService(tmp_path, cache_bytes=0) as service:
+        info = service.upload(encoded(photo(300, 200), "PNG"), widths="100")
+        service.kill_everything()
+        service.start()
         again = service.client.get(f"{info['url']}/info")
         assert again.json() == info
         first = service.client.get(f"{info['url']}/stream").content
@@ -31,7 +30,6 @@ def test_kill_9_of_everything_loses_nothing_acknowledged(tmp_path):
         assert service.client.get(f"{info['url']}/stream").content == first
         assert service.client.get(info["url"], params={"format": "png"}).content == picture
         assert not any(process.is_running() for process in family)
-    finally:
         family = [service.process, *service.process.children(recursive=True)]
         code = service.stop()
     assert code in (0, -signal.SIGTERM)  # uvicorn cleans up, then ends by the signal it got
@@ -40,11 +38,13 @@ def test_kill_9_of_everything_loses_nothing_acknowledged(tmp_path):
 
 def test_an_end_in_the_middle_of_uploads_is_503(tmp_path):
     """Uploads that wait, that are worked on and that still arrive: each is stored or told to come back."""
-    service = RunningService(tmp_path, drain_seconds=1).start()
     pictures = [encoded(photo(2000, 1500, seed), "PNG") for seed in range(8)]  # a second or two each
-    slow = socket.create_connection(("127.0.0.1", service.port), timeout=60)
-    slow.sendall(b"POST /images HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\nx")
-    with ThreadPoolExecutor(8) as threads, slow:
+    with (
+        RunningService(tmp_path, drain_seconds=1) as service,
+        socket.create_connection(("127.0.0.1", service.port), timeout=60) as slow,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        slow.sendall(b"POST /images HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\nx")
         answers = [
             threads.submit(httpx.post, f"{service.url}/images", content=data, timeout=60) for data in pictures
         ]

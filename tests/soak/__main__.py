@@ -139,8 +139,7 @@ def soak(folder: Path, minutes: float, seed: int) -> list[str]:
     )
     outcome = Outcome()
     memory: list[tuple[float, int]] = []
-    with small_disk(folder / "data"):
-        service.start()
+    with small_disk(folder / "data"), service:
         disturber = Disturber(service, Random(seed))
         with at_work(service, outcome, seed, disturber.work) as ended:
             for _ in tqdm(range(round(60 * minutes)), unit="s", desc="soak"):
@@ -155,7 +154,6 @@ def soak(folder: Path, minutes: float, seed: int) -> list[str]:
             faults.append(
                 "the log holds a traceback:\n" + service.log[service.log.index("Traceback") :][:2000]
             )
-        service.stop()
     requests = sum(outcome.statuses.values())
     print(f"{minutes:g} minutes: {requests} requests {dict(sorted(outcome.statuses.items()))}")
     print(f"faults brought about: {dict(sorted(disturber.done.items()))}; {restarts:.0f} workers replaced")

@@ -1,6 +1,7 @@
 """A service on a real Ray cluster of two nodes on this machine, beside one with its own workers."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -25,9 +26,8 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A service with a worker of its own, whose store the others share."""
-    running = RunningService(tmp_path_factory.mktemp("local"), cache_bytes=0)
-    yield running.start()
-    running.stop()
+    with RunningService(tmp_path_factory.mktemp("local"), cache_bytes=0) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +35,16 @@ def on_cluster(
     cluster: Any, local: RunningService, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OnCluster]:
     """Starts services that work on the cluster, with more settings."""
-    started: list[RunningService] = []
+    with ExitStack() as stack:
 
-    def start(**settings: Any) -> RunningService:
-        folder = tmp_path_factory.mktemp("remote")
-        store = f"unix://{local.folder}/data/valkey.sock"
-        common = {"engine": "ray", "ray_address": cluster.address, "redis_url": store, "cache_bytes": 0}
-        started.append(RunningService(folder, **{**common, "read_deadline": 120, **settings}))
-        return started[-1].start()
+        def start(**settings: Any) -> RunningService:
+            folder = tmp_path_factory.mktemp("remote")
+            store = f"unix://{local.folder}/data/valkey.sock"
+            common = {"engine": "ray", "ray_address": cluster.address, "redis_url": store, "cache_bytes": 0}
+            running = RunningService(folder, **{**common, "read_deadline": 120, **settings})
+            return stack.enter_context(running)
 
-    yield start
-    for running in started:
-        running.stop()
+        yield start
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count
 from typing import Any
 
 import httpx
@@ -28,17 +30,15 @@ def serving(
     if request.param == "ray":
         yield on_cluster
         return
-    started: list[RunningService] = []
+    folders = (local.folder / f"{request.node.name} {number}" for number in count())
+    with ExitStack() as stack:
 
-    def start(**settings: Any) -> RunningService:
-        store = f"unix://{local.folder}/data/valkey.sock"
-        folder = local.folder / f"{request.node.name} {len(started)}"
-        started.append(RunningService(folder, redis_url=store, cache_bytes=0, **settings))
-        return started[-1].start()
+        def start(**settings: Any) -> RunningService:
+            store = f"unix://{local.folder}/data/valkey.sock"
+            running = RunningService(next(folders), redis_url=store, cache_bytes=0, **settings)
+            return stack.enter_context(running)
 
-    yield start
-    for running in started:
-        running.stop()
+        yield start
 
 
 def stored(service: RunningService, width: int, height: int) -> str:

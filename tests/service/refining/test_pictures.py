@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
+from redis.asyncio import Redis
 
 from model.stream.container import CodedLayer, read_header, write
 from service.errors import BadPicture, ObjectsUnavailable, Stopping, StoreUnavailable, WorkerFailed
@@ -149,10 +150,9 @@ async def test_what_crashes_is_tried_again_so_often_and_then_left(
     store: Store,
     kept: Record,
     metrics: Metrics,
-    monkeypatch: pytest.MonkeyPatch,
+    raw: Redis,
     error: Exception,
 ) -> None:
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.05)
     refining = make(raises(error))
     endings = []
     for _ in range(MOST_TRIES):
@@ -160,7 +160,7 @@ async def test_what_crashes_is_tried_again_so_often_and_then_left(
         assert outcome is not None
         endings.append(outcome.ending)
         assert await refining.next() is None  # not at once
-        await asyncio.sleep(0.1)
+        await raw.zadd(waiting.QUEUE, {kept.id: 0}, xx=True)  # RETRY_SECONDS later
     assert endings == ["retried"] * (MOST_TRIES - 1) + ["failed"]
     assert await store.verify(kept.id) == kept
     assert await store.waiting.counts() == (0, 0)
@@ -235,9 +235,16 @@ async def test_a_lease_is_renewed_as_long_as_the_search_goes_on(
 
 
 async def test_an_end_of_the_service_is_no_try(make: Make, store: Store, kept: Record) -> None:
+    begun = asyncio.Event()
+
+    async def search(job: Refine) -> Refined:
+        begun.set()
+        return await hangs(job)
+
     for _ in range(MOST_TRIES + 1):
-        refining = asyncio.create_task(make(hangs).next())
-        await asyncio.sleep(0.1)
+        begun.clear()
+        refining = asyncio.create_task(make(search).next())
+        await begun.wait()
         refining.cancel()
         with pytest.raises(asyncio.CancelledError):
             await refining

@@ -73,6 +73,12 @@ async def test_a_life_that_ends_bounds_what_caches_keep(serve):
         assert most - 5 <= int(found.removeprefix("public, max-age=")) <= most
 
 
+async def test_how_long_caches_keep_it_can_be_set(serve):
+    client, library = serve(max_age=60)
+    answer = await client.head(f"/images/{library.add(*SIZES).id}")
+    assert answer.headers["cache-control"] == "public, max-age=60, immutable"
+
+
 async def test_what_only_a_key_opens_is_for_its_holder(serve):
     client, library = serve(url_keys="key", api_keys="secret")
     path = f"/images/{library.add(*SIZES).id}"

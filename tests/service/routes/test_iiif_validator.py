@@ -62,14 +62,11 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningS
     patient = {"read_deadline": 600, "upload_deadline": 600}
     service = RunningService(tmp_path_factory.mktemp("validator"), widths="500", **patient)
     service.client.timeout = 600
-    try:
-        service.start()
+    with service:
         stored = service.upload(encoded(reference(), "PNG"), quality=100)
         for path in ("full/500,/0/default.jpg", "full/max/0/default.png"):
             assert service.client.get(f"/iiif/3/{stored['id']}/{path}").status_code == 200
         yield service, stored["id"]
-    finally:
-        service.stop()
 
 
 def test_every_square_has_its_colour(picture: tuple[RunningService, str]) -> None:

@@ -237,10 +237,8 @@ def test_a_front_end_that_is_killed_leaves_no_promise_behind(tmp_path):
     """The job of an upload that it had is gone, and says at no time that the picture is stored; what it said
     to be stored is there.
     """
-    running = RunningService(tmp_path)
     large, small = encoded(photo(3000, 2000, seed=93), "PNG"), encoded(photo(90, 60, seed=94), "PNG")
-    try:
-        running.start()
+    with RunningService(tmp_path) as running:
         kept = ended(running, accepted(running, small))["picture"]
         job = accepted(running, large)
         os.kill(running.process.pid, signal.SIGKILL)
@@ -255,5 +253,3 @@ def test_a_front_end_that_is_killed_leaves_no_promise_behind(tmp_path):
         assert "send the picture again" in problem(answer, 404)["detail"]
         assert [found["id"] for found in running.client.get("/images").json()["images"]] == [kept["id"]]
         assert ended(running, accepted(running, large))["state"] == "stored"
-    finally:
-        running.stop()

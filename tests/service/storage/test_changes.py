@@ -29,6 +29,16 @@ class Ear:
 
     def __init__(self, store: Store) -> None:
         self.heard: list[str | None] = []
+        self.begun = asyncio.Event()
+        """What is told from then on is heard."""
+        newest = store.changes._newest
+
+        async def begin() -> bytes:
+            found = await newest()
+            self.begun.set()
+            return found
+
+        store.changes._newest = begin  # type: ignore[method-assign]
         self.task = asyncio.create_task(self._listen(store))
 
     async def _listen(self, store: Store) -> None:
@@ -45,7 +55,7 @@ class Ear:
 @pytest.fixture
 async def ear(other: Store) -> AsyncIterator[Ear]:
     found = Ear(other)
-    await asyncio.sleep(0.1)
+    await found.begun.wait()
     yield found
     found.task.cancel()
 
@@ -59,16 +69,16 @@ async def test_a_deletion_is_heard_by_others(store: Store, ear: Ear) -> None:
 async def test_what_was_told_before_is_nobody_elses_business(store: Store, other: Store) -> None:
     await store.changes.tell(A)
     ear = Ear(other)
-    await asyncio.sleep(0.1)
+    await ear.begun.wait()
     await store.changes.tell(B)
     await ear.until(B)
     ear.task.cancel()
 
 
 async def test_a_new_picture_is_no_change_but_one_stored_over_another_is(store: Store, ear: Ear) -> None:
-    await store.put(record(), STREAM, ())
-    await store.put(record(), STREAM, ())
-    await ear.until(record().id)
+    for number in (0, 1, 1):
+        await store.put(record(number), STREAM, ())
+    await ear.until(record(1).id)
 
 
 async def test_deleting_again_tells_again(store: Store, ear: Ear) -> None:

@@ -23,8 +23,9 @@ async def test_one_has_a_picture_until_it_is_given_back(store, raw):
 
 
 async def test_who_hangs_loses_it(store, monkeypatch):
-    monkeypatch.setattr(module, "LEASE_SECONDS", 0.05)
-    lost = await store.leases.take(PICTURE)
+    with monkeypatch.context() as brief:
+        brief.setattr(module, "LEASE_SECONDS", 0.05)
+        lost = await store.leases.take(PICTURE)
     await asyncio.sleep(0.1)
     other = await store.leases.take(PICTURE)
     assert other is not None
