@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.load.processes import free_port, started
+from benchmarks.load.processes import Running, free_port, started
 from benchmarks.measure.report import finish, table
 
 CONNECTIONS = 16
@@ -89,17 +89,6 @@ def get(path: str, *headers: str) -> bytes:
     return "\r\n".join([*lines, "User-Agent: bench", "", ""]).encode()
 
 
-def wait_for(port: int, path: str) -> None:
-    """Wait until a server answers there; ends the program if it does not."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        with suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200:
-                return
-        time.sleep(0.1)
-    raise SystemExit("a server does not become ready")
-
-
 @contextmanager
 def nginx(port: int, body: bytes) -> Iterator[int]:
     """nginx with one worker, which sends ``body`` for every path; yields its process id."""
@@ -120,9 +109,10 @@ def nginx(port: int, body: bytes) -> Iterator[int]:
             }}"""
         )
         command = ["nginx", "-c", f"{folder}/nginx.conf"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        path = Path(folder, "log")
+        with path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
             try:
-                wait_for(port, "/")
+                Running(process, port, path).until_ready("/")
                 yield process.pid
             finally:
                 process.terminate()
@@ -148,7 +138,7 @@ def main() -> None:
     ports = [free_port() for _ in range(3)]
     serve = [sys.executable, "-m", "service.cli", "serve"]
     with started(serve, ports[0], options.profile, {"COMPASS_WORKERS": "1"}) as service:
-        wait_for(ports[0], "/readyz")
+        service.until_ready()
         base = f"http://127.0.0.1:{ports[0]}"
         stored = httpx.post(f"{base}/images", content=picture(), timeout=120).json()["id"]
         path = f"/images/{stored}?width={WIDTH}"
@@ -156,17 +146,18 @@ def main() -> None:
         size = len(answer.content)
         bare_command = [sys.executable, "-m", "benchmarks.load.bare_server", str(ports[1]), str(size)]
         with started(bare_command, ports[1], options.profile) as bare:
-            wait_for(ports[1], "/images/x")
+            bare.until_ready("/images/x")
             tag = f"If-None-Match: {answer.headers['etag']}"
             asked = {
-                "bare route": (bare, ports[1], get(path)),
-                "picture from memory": (service, ports[0], get(path)),
-                "304": (service, ports[0], get(path, tag)),
-                "description": (service, ports[0], get(f"/images/{stored}/info")),
+                "bare route": (bare, get(path)),
+                "picture from memory": (service, get(path)),
+                "304": (service, get(path, tag)),
+                "description": (service, get(f"/images/{stored}/info")),
             }
             for _ in range(ROUNDS):
-                for name, (pid, port, request) in asked.items():
-                    found.setdefault(name, []).append(rate(pid, port, request, options.seconds))
+                for name, (server, request) in asked.items():
+                    measured = rate(server.pid, server.port, request, options.seconds)
+                    found.setdefault(name, []).append(measured)
             if shutil.which("nginx"):
                 with nginx(ports[2], answer.content) as pid:
                     found["nginx, a file"] = [

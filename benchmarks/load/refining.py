@@ -21,7 +21,7 @@ import psutil
 
 from benchmarks.load.options import parser
 from benchmarks.load.processes import free_port, started
-from benchmarks.load.serve import until_ready, upload
+from benchmarks.load.serve import upload
 from benchmarks.load.traffic import TIMEOUT_SECONDS, Hit, Traffic, closed_loop, open_loop, percentile
 from benchmarks.measure.pictures import camera_jpeg, read_pictures
 from benchmarks.measure.report import finish, table
@@ -90,12 +90,14 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Server], float
         for name in ("off", "best"):
             port = free_port()
             own = {"COMPASS_REFINE": name, "COMPASS_CACHE_BYTES": "0"}
-            pid = stack.enter_context(started(COMMAND, port, options.profile, own))
+            running = stack.enter_context(started(COMMAND, port, options.profile, own))
+            running.until_ready()
             client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS)
             await stack.enter_async_context(client)
-            await until_ready(client)
             stored = [await upload(client, data) for data in sources]
-            servers[name] = Server(pid, client, Traffic(stored, [], random.Random(2), upload_share=0.0))
+            servers[name] = Server(
+                running.pid, client, Traffic(stored, [], random.Random(2), upload_share=0.0)
+            )
         for server in servers.values():
             stack.callback(server.go_on)  # a halted process does not end when it is asked to
             server.halt()

@@ -18,14 +18,14 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.load.options import parser
 from benchmarks.load.prober import Probes, probing
-from benchmarks.load.processes import alive, free_port, started, unix_sockets, watched
+from benchmarks.load.processes import free_port, outliving, started, unix_sockets, watched
 from benchmarks.load.reference import wrong_answers
 from benchmarks.load.runs import HEAD, Report, Run, plot
 from benchmarks.load.traffic import (
@@ -54,14 +54,14 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
     chance = random.Random(1)
     report = Report(server)
     sources = [camera_jpeg(picture.pixels) for picture in read_pictures(options.data, options.pictures)]
-    with started(command, port, options.profile) as pid:
+    with started(command, port, options.profile) as running:
+        running.until_ready()
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
             timeout=TIMEOUT_SECONDS,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
         ) as client:
-            await until_ready(client)
-            sockets = unix_sockets(pid)
+            sockets = unix_sockets(running.pid)
             pictures = [await upload(client, data) for data in sources]
             traffic = Traffic(pictures, sources, chance)
             cores = len(os.sched_getaffinity(0))
@@ -74,10 +74,13 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
                 rate = max(0.2, share * report.capacity)
                 before = await _metrics(client) if server == "compass" else {}
                 begin = time.perf_counter()
-                async with watched(pid, kill, options.seconds) as watch, probed(port, traffic) as probes:
+                async with (
+                    watched(running.pid, kill, options.seconds) as watch,
+                    probed(port, traffic) as probes,
+                ):
                     hits = await open_loop(client, traffic.draw, rate, options.seconds, chance)
                 elapsed = time.perf_counter() - begin
-                await until_ready(client)
+                running.until_ready()
                 after = await _metrics(client) if server == "compass" else {}
                 counted = {metric: value - before.get(metric, 0.0) for metric, value in after.items()}
                 report.runs.append(Run(name, rate, elapsed, hits, watch, counted, probes.hits))
@@ -85,11 +88,11 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
                 report.metrics = await _metrics(client)
                 await _check_uploads(report, client)
                 streams = await stored_streams(client, pictures)
-                more = unix_sockets(pid) - sockets
+                more = unix_sockets(running.pid) - sockets
                 if more > MORE_SOCKETS:
                     report.failures.append(f"{more} more unix sockets are open than at the start")
     seen = {member for run in report.runs for member in run.watch.seen}
-    report.failures += [f"process {member} outlives the server" for member in seen if alive(member)]
+    report.failures += [f"process {member} outlives the server" for member in outliving(seen)]
     if server == "compass":
         hits = [hit for run in report.runs for hit in run.hits]
         report.failures += wrong_answers(streams, Settings(profile=options.profile), hits, cores)
@@ -105,17 +108,6 @@ async def probed(port: int, traffic: Traffic) -> AsyncIterator[Probes]:
         yield probes
     finally:
         await asyncio.to_thread(probing_now.__exit__, None, None, None)
-
-
-async def until_ready(client: httpx.AsyncClient) -> None:
-    """Wait until the server takes requests; ends the program if it does not."""
-    until = time.monotonic() + 300
-    while time.monotonic() < until:
-        with suppress(httpx.HTTPError):
-            if (await client.get("/readyz")).status_code == 200:
-                return
-        await asyncio.sleep(0.2)
-    raise SystemExit("the server does not become ready")
 
 
 async def upload(client: httpx.AsyncClient, data: bytes) -> Stored:
