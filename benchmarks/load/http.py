@@ -46,8 +46,11 @@ class Rate:
     microseconds: float
 
 
-def ask(port: int, request: bytes, seconds: float) -> int:
-    """How many requests are answered over 16 connections, each asked again as soon as it has answered."""
+def ask(port: int, request: bytes, seconds: float, status: int = 200) -> int:
+    """How many requests are answered over 16 connections, each asked again as soon as it has answered.
+
+    Raises ConnectionError if one is answered with another status than ``status``, or not at all.
+    """
     lines = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
     files = [line.makefile("rb") for line in lines]
     done, until = 0, time.perf_counter() + seconds
@@ -55,6 +58,9 @@ def ask(port: int, request: bytes, seconds: float) -> int:
         for line in lines:
             line.sendall(request)
         for file in files:
+            first = file.readline()
+            if first.split()[1:2] != [str(status).encode()]:
+                raise ConnectionError(f"the server answered {first!r} instead of {status}")
             length = 0
             while (header := file.readline()) != b"\r\n":
                 if not header:
@@ -68,13 +74,13 @@ def ask(port: int, request: bytes, seconds: float) -> int:
     return done
 
 
-def rate(pid: int, port: int, request: bytes, seconds: float) -> Rate:
+def rate(pid: int, port: int, request: bytes, seconds: float, status: int = 200) -> Rate:
     """Measured from a process of its own, for so many seconds."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        pool.apply(ask, (port, request, 0.2))
+        pool.apply(ask, (port, request, 0.2, status))
         before, begin = _cpu_seconds(family), time.perf_counter()
-        done = pool.apply(ask, (port, request, seconds))
+        done = pool.apply(ask, (port, request, seconds, status))
         elapsed = time.perf_counter() - begin
     return Rate(done / elapsed, MILLION * (_cpu_seconds(family) - before) / done)
 
@@ -149,14 +155,14 @@ def main() -> None:
             bare.until_ready("/images/x")
             tag = f"If-None-Match: {answer.headers['etag']}"
             asked = {
-                "bare route": (bare, get(path)),
-                "picture from memory": (service, get(path)),
-                "304": (service, get(path, tag)),
-                "description": (service, get(f"/images/{stored}/info")),
+                "bare route": (bare, get(path), 200),
+                "picture from memory": (service, get(path), 200),
+                "304": (service, get(path, tag), 304),
+                "description": (service, get(f"/images/{stored}/info"), 200),
             }
             for _ in range(ROUNDS):
-                for name, (server, request) in asked.items():
-                    measured = rate(server.pid, server.port, request, options.seconds)
+                for name, (server, request, status) in asked.items():
+                    measured = rate(server.pid, server.port, request, options.seconds, status)
                     found.setdefault(name, []).append(measured)
             if shutil.which("nginx"):
                 with nginx(ports[2], answer.content) as pid:

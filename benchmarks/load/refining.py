@@ -104,7 +104,8 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Server], float
         plain = servers["off"]
         plain.go_on()
         cores = len(os.sched_getaffinity(0))
-        rate = SHARE * await closed_loop(plain.client, plain.traffic.draw, 2 * cores, options.seconds)
+        capacity, _ = await closed_loop(plain.client, plain.traffic.draw, 2 * cores, options.seconds)
+        rate = SHARE * capacity
         plain.halt()
         for turn in range(options.turns):
             for server in list(servers.values())[:: 1 if turn % 2 else -1]:

@@ -22,8 +22,8 @@ from PIL import Image
 
 from benchmarks.load.options import parser
 from benchmarks.load.processes import free_port, started
-from benchmarks.load.serve import stored_streams, upload
-from benchmarks.load.traffic import TIMEOUT_SECONDS, Shot, closed_loop, fire, with_comment
+from benchmarks.load.serve import stream_of, upload
+from benchmarks.load.traffic import TIMEOUT_SECONDS, Shot, closed_loop, fire, insist, with_comment
 from benchmarks.measure.pictures import camera_jpeg, read_pictures
 from benchmarks.measure.report import finish, table
 from model.stream.container import read_header
@@ -81,8 +81,9 @@ async def served(
                 [Shot("read", f"/images/{picture.id}?format=jpeg") for picture in pictures]
             )
             await closed_loop(client, lambda: next(shots), workers, 3)
-            rate = await closed_loop(client, lambda: next(shots), 2 * workers, seconds)
-            return rate, list((await stored_streams(client, pictures)).values())
+            rate, hits = await closed_loop(client, lambda: next(shots), 2 * workers, seconds)
+            insist(hits)
+            return rate, [await stream_of(client, picture.id) for picture in pictures]
 
 
 async def reuse(profile: str, source: bytes, rounds: int) -> tuple[float, float]:
@@ -101,7 +102,9 @@ async def reuse(profile: str, source: bytes, rounds: int) -> tuple[float, float]
                 seconds = 0.0
                 for width in widths:
                     shot = Shot("read", f"/images/{picture.id}?width={width}&format=jpeg")
-                    seconds += (await fire(client, shot, time.perf_counter())).seconds
+                    hit = await fire(client, shot, time.perf_counter())
+                    insist([hit])
+                    seconds += hit.seconds
                 (alone if number % 2 else both).append(seconds)
     return median(alone), median(both)
 
