@@ -52,7 +52,8 @@ format: setup-dev ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Every benchmark takes PROFILE, DATA (a folder of PNGs), OUT and OPTIONS="--quick".
+# Benchmarks get PROFILE, DATA (a folder of PNGs, or of training photographs) and OUT if they have a use for them, and
+# all get OPTIONS, such as OPTIONS=--help, which tells what each takes.
 bench-rd: setup-dev ## rate-distortion and BD-rate (ANCHORS: a folder of published curves)
 	$(BIN)/python -m benchmarks.quality.rd --data $(DATA) --profile $(PROFILE) --out $(OUT)/rd $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
 

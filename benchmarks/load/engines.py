@@ -16,9 +16,9 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.load.options import parser
 from benchmarks.load.processes import free_port, started
+from benchmarks.measure.pictures import picture_files
 from benchmarks.measure.report import finish, table
 
-START_SECONDS = 300
 NODE = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
 COMMON = {
     "COMPASS_CACHE_BYTES": "0",
@@ -29,19 +29,6 @@ COMMON = {
     "COMPASS_READ_DEADLINE": "300",
     "OMP_NUM_THREADS": "1",
 }
-
-
-def until_ready(client: httpx.Client) -> None:
-    """Return when a service is ready. Raises TimeoutError if it is not within START_SECONDS."""
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise TimeoutError(f"{client.base_url} is not ready")
 
 
 def asked(client: httpx.Client, path: str) -> tuple[float, bytes]:
@@ -78,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known.add_argument("--width", type=int, default=160, help="of the answers")
     options = known.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    paths = sorted(options.data.glob("*.png"))[: options.pictures]
-    sources = [path.read_bytes() for path in paths]
+    sources = [path.read_bytes() for path in picture_files(options.data, options.pictures)]
     serve = [sys.executable, "-m", "service.cli", "serve"]
     ports = free_port(), free_port()
     with ExitStack() as stack:
@@ -95,9 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "COMPASS_REDIS_URL": f"unix://{folder}/valkey.sock",
         }
         clients = [httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) for port in ports]
-        for client, port, settings in zip(clients, ports, (local, remote), strict=True):
-            stack.enter_context(started(serve, port, options.profile, settings))
-            until_ready(client)
+        for port, settings in zip(ports, (local, remote), strict=True):
+            stack.enter_context(started(serve, port, options.profile, settings)).until_ready()
         found = measured(clients, sources, options.width, options.seconds)
     of_each = [[1000 * seconds for seconds in column] for column in zip(*found, strict=True)]
     more = [after - before for before, after in zip(*of_each, strict=True)]

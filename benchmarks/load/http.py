@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.load.processes import free_port, started
+from benchmarks.load.processes import Running, free_port, started
 from benchmarks.measure.report import finish, table
 
 CONNECTIONS = 16
@@ -46,8 +46,11 @@ class Rate:
     microseconds: float
 
 
-def ask(port: int, request: bytes, seconds: float) -> int:
-    """How many requests are answered over 16 connections, each asked again as soon as it has answered."""
+def ask(port: int, request: bytes, seconds: float, status: int = 200) -> int:
+    """How many requests are answered over 16 connections, each asked again as soon as it has answered.
+
+    Raises ConnectionError if one is answered with another status than ``status``, or not at all.
+    """
     lines = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
     files = [line.makefile("rb") for line in lines]
     done, until = 0, time.perf_counter() + seconds
@@ -55,6 +58,9 @@ def ask(port: int, request: bytes, seconds: float) -> int:
         for line in lines:
             line.sendall(request)
         for file in files:
+            first = file.readline()
+            if first.split()[1:2] != [str(status).encode()]:
+                raise ConnectionError(f"the server answered {first!r} instead of {status}")
             length = 0
             while (header := file.readline()) != b"\r\n":
                 if not header:
@@ -68,13 +74,13 @@ def ask(port: int, request: bytes, seconds: float) -> int:
     return done
 
 
-def rate(pid: int, port: int, request: bytes, seconds: float) -> Rate:
+def rate(pid: int, port: int, request: bytes, seconds: float, status: int = 200) -> Rate:
     """Measured from a process of its own, for so many seconds."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        pool.apply(ask, (port, request, 0.2))
+        pool.apply(ask, (port, request, 0.2, status))
         before, begin = _cpu_seconds(family), time.perf_counter()
-        done = pool.apply(ask, (port, request, seconds))
+        done = pool.apply(ask, (port, request, seconds, status))
         elapsed = time.perf_counter() - begin
     return Rate(done / elapsed, MILLION * (_cpu_seconds(family) - before) / done)
 
@@ -87,17 +93,6 @@ def get(path: str, *headers: str) -> bytes:
     """A GET request as browsers send it."""
     lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Accept: image/avif,image/webp,*/*", *headers]
     return "\r\n".join([*lines, "User-Agent: bench", "", ""]).encode()
-
-
-def wait_for(port: int, path: str) -> None:
-    """Wait until a server answers there; ends the program if it does not."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        with suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200:
-                return
-        time.sleep(0.1)
-    raise SystemExit("a server does not become ready")
 
 
 @contextmanager
@@ -120,9 +115,10 @@ def nginx(port: int, body: bytes) -> Iterator[int]:
             }}"""
         )
         command = ["nginx", "-c", f"{folder}/nginx.conf"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        path = Path(folder, "log")
+        with path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
             try:
-                wait_for(port, "/")
+                Running(process, port, path).until_ready("/")
                 yield process.pid
             finally:
                 process.terminate()
@@ -148,7 +144,7 @@ def main() -> None:
     ports = [free_port() for _ in range(3)]
     serve = [sys.executable, "-m", "service.cli", "serve"]
     with started(serve, ports[0], options.profile, {"COMPASS_WORKERS": "1"}) as service:
-        wait_for(ports[0], "/readyz")
+        service.until_ready()
         base = f"http://127.0.0.1:{ports[0]}"
         stored = httpx.post(f"{base}/images", content=picture(), timeout=120).json()["id"]
         path = f"/images/{stored}?width={WIDTH}"
@@ -156,17 +152,18 @@ def main() -> None:
         size = len(answer.content)
         bare_command = [sys.executable, "-m", "benchmarks.load.bare_server", str(ports[1]), str(size)]
         with started(bare_command, ports[1], options.profile) as bare:
-            wait_for(ports[1], "/images/x")
+            bare.until_ready("/images/x")
             tag = f"If-None-Match: {answer.headers['etag']}"
             asked = {
-                "bare route": (bare, ports[1], get(path)),
-                "picture from memory": (service, ports[0], get(path)),
-                "304": (service, ports[0], get(path, tag)),
-                "description": (service, ports[0], get(f"/images/{stored}/info")),
+                "bare route": (bare, get(path), 200),
+                "picture from memory": (service, get(path), 200),
+                "304": (service, get(path, tag), 304),
+                "description": (service, get(f"/images/{stored}/info"), 200),
             }
             for _ in range(ROUNDS):
-                for name, (pid, port, request) in asked.items():
-                    found.setdefault(name, []).append(rate(pid, port, request, options.seconds))
+                for name, (server, request, status) in asked.items():
+                    measured = rate(server.pid, server.port, request, options.seconds, status)
+                    found.setdefault(name, []).append(measured)
             if shutil.which("nginx"):
                 with nginx(ports[2], answer.content) as pid:
                     found["nginx, a file"] = [

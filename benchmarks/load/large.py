@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from benchmarks.load.options import parser
 from benchmarks.load.processes import free_port, peak_memory, started
-from benchmarks.load.serve import until_ready, upload
+from benchmarks.load.serve import upload
 from benchmarks.load.traffic import TIMEOUT_SECONDS
 from benchmarks.measure.pictures import camera_jpeg, read_pictures
 from benchmarks.measure.report import finish, table
@@ -40,11 +40,13 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, list[float]], 
     seconds: dict[str, list[float]] = {}
     pictures = read_pictures(options.data, options.pictures)
     began = time.perf_counter()
-    with started(COMMAND, port, options.profile, SETTINGS) as pid:
+    with started(COMMAND, port, options.profile, SETTINGS) as server:
+        server.until_ready()
+        seconds["start"] = [time.perf_counter() - began]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS) as client:
-            await until_ready(client)
-            seconds["start"] = [time.perf_counter() - began]
-            (worker,) = (child for child in psutil.Process(pid).children() if "valkey" not in child.name())
+            (worker,) = (
+                child for child in psutil.Process(server.pid).children() if "valkey" not in child.name()
+            )
             for picture in tqdm(pictures, unit="picture", leave=False):
                 photo = ImageOps.fit(Image.fromarray(picture.pixels), options.size)
                 for name, taken in (await one_round(client, camera_jpeg(np.asarray(photo)))).items():

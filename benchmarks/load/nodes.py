@@ -17,9 +17,10 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from ray.cluster_utils import Cluster
 
-from benchmarks.load.engines import COMMON, NODE, START_SECONDS, asked, until_ready
+from benchmarks.load.engines import COMMON, NODE, asked
 from benchmarks.load.options import parser
-from benchmarks.load.processes import free_port, started
+from benchmarks.load.processes import START_SECONDS, free_port, started
+from benchmarks.measure.pictures import picture_files
 from benchmarks.measure.report import finish, table
 
 AT_ONCE = 6
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and one line of JSON."""
     options = parser("nodes", __doc__, pictures=12, seconds=30).parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    files = sorted(options.data.glob("*.png"))[: options.pictures]
+    files = picture_files(options.data, options.pictures)
     rates = []
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -85,9 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         serve = [sys.executable, "-m", "service.cli", "serve"]
         for each in ({**COMMON, "COMPASS_DATA": folder}, settings):  # the first has the store, no more
             port = free_port()
+            stack.enter_context(started(serve, port, options.profile, each)).until_ready()
             client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=START_SECONDS)
-            stack.enter_context(started(serve, port, options.profile, each))
-            until_ready(client)
         stored = [client.post("/images", files={"file": file.read_bytes()}).json() for file in files]
         paths = [f"/images/{picture['id']}?width={picture['width']}&format=jpeg" for picture in stored]
         for node in range(1, NODES + 1):

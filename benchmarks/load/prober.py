@@ -1,7 +1,7 @@
 """A few requests from a process of its own, which stays idle while another makes the load.
 
 A program that keeps hundreds of requests in flight measures its own delays as well; this one's clock is
-right.
+right. It asks for /healthz and, rarely, for a picture, so that it is no load of its own.
 """
 
 import http.client
@@ -10,14 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from benchmarks.load.traffic import TIMEOUT_SECONDS, Hit, Shot, Traffic
 
-PAUSE_SECONDS = 0.1
-TRAFFIC_THREADS = 3
+HEALTH_SECONDS = 0.1
+READ_SECONDS = 2.0
+"""Pauses between two questions."""
 
 
 def ask(port: int, shot: Shot) -> Hit:
@@ -47,13 +48,14 @@ def _probe(port: int, traffic: Traffic, pipe: Connection) -> None:
     hits: list[Hit] = []
     enough = threading.Event()
 
-    def go_on(draw: Callable[[], Shot]) -> None:
-        while not enough.wait(PAUSE_SECONDS):
+    def go_on(draw: Callable[[], Shot], pause: float) -> None:
+        hits.append(ask(port, draw()))
+        while not enough.wait(pause):
             hits.append(ask(port, draw()))
 
-    traffic.random = random.Random(2)  # other requests than the load's
-    draws = [_health, *[traffic.draw] * TRAFFIC_THREADS]
-    threads = [threading.Thread(target=go_on, args=(draw,)) for draw in draws]
+    reading = replace(traffic, random=random.Random(2), upload_share=0.0)  # other requests than the load's
+    work = (_health, HEALTH_SECONDS), (reading.draw, READ_SECONDS)
+    threads = [threading.Thread(target=go_on, args=each) for each in work]
     for thread in threads:
         thread.start()
     pipe.send(None)  # under way

@@ -8,19 +8,55 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 ROLES = ("http", "worker", "store")
+START_SECONDS = 300
+END_SECONDS = 10
+_LOG_CHARACTERS = 3000
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server process, the port that it listens on, and the file that it prints to."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self.process.pid
+
+    def until_ready(self, path: str = "/readyz") -> None:
+        """Return when it answers there. If it ends, or has not answered after START_SECONDS, it ends this
+        program with the last that it has printed.
+        """
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            if (status := self.process.poll()) is not None:
+                raise SystemExit(f"the server has ended with status {status}:\n{self._printed()}")
+            with suppress(httpx.HTTPError):
+                if httpx.get(f"http://127.0.0.1:{self.port}{path}").status_code == 200:
+                    return
+            time.sleep(0.1)
+        raise SystemExit(f"the server does not become ready:\n{self._printed()}")
+
+    def _printed(self) -> str:
+        return self.log.read_text(errors="replace")[-_LOG_CHARACTERS:]
 
 
 @contextmanager
 def started(
     command: Sequence[str], port: int, profile: str, settings: Mapping[str, str] | None = None
-) -> Iterator[int]:
-    """A server process with an empty store and these ``settings``, ended at last; yields its id."""
+) -> Iterator[Running]:
+    """A server process with an empty store and these ``settings``, ended at last."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("COMPASS_")},
@@ -29,12 +65,13 @@ def started(
             "COMPASS_PROFILE": profile,
             **(settings or {}),
         }
+        path = Path(folder, "log")
         with (
-            Path(folder, "log").open("wb") as log,
+            path.open("wb") as log,
             subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process,
         ):
             try:
-                yield process.pid
+                yield Running(process, port, path)
             finally:
                 process.send_signal(signal.SIGTERM)
                 try:
@@ -131,6 +168,14 @@ def free_port() -> int:
 def alive(pid: int) -> bool:
     """Whether a process of this id runs."""
     return Path(f"/proc/{pid}/stat").exists()
+
+
+def outliving(pids: Iterable[int]) -> list[int]:
+    """Which of these processes, whose server has ended, still run after END_SECONDS."""
+    until = time.monotonic() + END_SECONDS
+    while (left := [pid for pid in pids if alive(pid)]) and time.monotonic() < until:
+        time.sleep(0.1)
+    return left
 
 
 def unix_sockets(pid: int) -> int:

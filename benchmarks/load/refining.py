@@ -1,8 +1,8 @@
 """Whether readings notice that pictures are refined meanwhile: `make bench-refining DATA=folder`.
 
 Two services hold the same pictures, one of them with much to refine. They take turns: while one is asked for
-pictures at half of what it can do, all processes of the other are halted. Nothing is answered from memory.
-Everything runs on this machine, client included.
+pictures at half of what it can do, all processes of the other are halted. Nothing is answered from memory,
+and workers keep no decoded layers. Everything runs on this machine, client included.
 """
 
 import argparse
@@ -21,12 +21,14 @@ import psutil
 
 from benchmarks.load.options import parser
 from benchmarks.load.processes import free_port, started
-from benchmarks.load.serve import until_ready, upload
+from benchmarks.load.serve import upload
 from benchmarks.load.traffic import TIMEOUT_SECONDS, Hit, Traffic, closed_loop, open_loop, percentile
 from benchmarks.measure.pictures import camera_jpeg, read_pictures
 from benchmarks.measure.report import finish, table
 
 COMMAND = (sys.executable, "-m", "service.cli", "serve")
+UNKEPT = {"COMPASS_CACHE_BYTES": "0", "COMPASS_WORKER_CACHE_BYTES": "0"}
+"""Settings with which neither answers nor decoded layers stay in memory."""
 SHARE = 0.5
 REST_SECONDS = 2.0
 """Between two turns, so that refining is under way when the next one begins."""
@@ -89,21 +91,25 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Server], float
     async with AsyncExitStack() as stack:
         for name in ("off", "best"):
             port = free_port()
-            own = {"COMPASS_REFINE": name, "COMPASS_CACHE_BYTES": "0"}
-            pid = stack.enter_context(started(COMMAND, port, options.profile, own))
+            running = stack.enter_context(
+                started(COMMAND, port, options.profile, {**UNKEPT, "COMPASS_REFINE": name})
+            )
+            running.until_ready()
             client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS)
             await stack.enter_async_context(client)
-            await until_ready(client)
             stored = [await upload(client, data) for data in sources]
-            servers[name] = Server(pid, client, Traffic(stored, [], random.Random(2), upload_share=0.0))
+            servers[name] = Server(
+                running.pid, client, Traffic(stored, [], random.Random(2), upload_share=0.0)
+            )
         for server in servers.values():
             stack.callback(server.go_on)  # a halted process does not end when it is asked to
             server.halt()
-        plain = servers["off"]
-        plain.go_on()
-        cores = len(os.sched_getaffinity(0))
-        rate = SHARE * await closed_loop(plain.client, plain.traffic.draw, 2 * cores, options.seconds)
-        plain.halt()
+        clients = 2 * len(os.sched_getaffinity(0))
+        for server in reversed(servers.values()):  # both get warm, and what "off" can do is what counts
+            server.go_on()
+            capacity, _ = await closed_loop(server.client, server.traffic.draw, clients, options.seconds)
+            server.halt()
+        rate = SHARE * capacity
         for turn in range(options.turns):
             for server in list(servers.values())[:: 1 if turn % 2 else -1]:
                 server.go_on()

@@ -20,7 +20,8 @@ HEAD = (
 @dataclass
 class Run:
     """Requests at one rate, and what came of them. ``seconds`` until the last of them was answered;
-    ``metrics`` is what the service's counters grew by, ``probes`` what another process saw.
+    ``metrics`` is what the service's counters grew by, ``probes`` what another process saw, a few requests
+    that are neither offered nor done.
     """
 
     name: str
@@ -33,7 +34,15 @@ class Run:
 
     def times(self, route: str, *statuses: int) -> list[float]:
         """Seconds of the requests of a route that were answered so."""
-        return [hit.seconds for hit in self.hits if hit.shot.route == route and hit.status in statuses]
+        return _times(self.hits, route, *statuses)
+
+    def failures(self) -> list[str]:
+        """In words, whenever the server was not healthy."""
+        return [
+            f"{self.name}: {hit.shot.path} was {f'answered {hit.status}' if hit.status else 'not answered'}"
+            for hit in self.probes
+            if hit.shot.route == "health" and not hit.good
+        ]
 
     def summary(self) -> dict[str, Any]:
         """All figures, ready for JSON."""
@@ -41,8 +50,9 @@ class Run:
             hit for hit in self.hits if hit.shot.route == "read" and hit.status == 200 and not hit.cached
         ]
         reads, uploads = self.times("read", 200), self.times("upload", 200, 201)
-        refused = [hit.seconds for hit in self.probes if hit.status == 429]
-        health = [hit.seconds for hit in self.probes if hit.shot.route == "health" and hit.status == 200]
+        refused = _times(self.probes, "read", 429)
+        health = _times(self.probes, "health", 200)
+        counted = len(reads) + len(_times(self.probes, "read", 200))  # by the service: the probes' as well
         return {
             "load": self.name,
             "offered": round(self.offered, 2),
@@ -57,8 +67,9 @@ class Run:
             },
             "read_status": outcomes(self.hits, "read"),
             "upload_status": outcomes(self.hits, "upload"),
-            "cached_share": self._share(sum(hit.cached for hit in self.hits)),
-            "coalesced_share": self._share(self.metrics.get("compass_coalesced_requests_total", 0.0)),
+            "probe_status": {route: outcomes(self.probes, route) for route in ("health", "read")},
+            "cached_share": _share(sum(hit.cached for hit in self.hits), len(reads)),
+            "coalesced_share": _share(self.metrics.get("compass_coalesced_requests_total", 0.0), counted),
             "bytes_read_per_decode": _mean([hit.read for hit in decoded]),
             "bytes_stored_per_decode": _mean([hit.stored for hit in decoded]),
             "memory_mib": [sum(sizes.values()) >> 20 for sizes in self.watch.memory],
@@ -70,22 +81,17 @@ class Run:
             "killed": self.watch.killed,
         }
 
-    def _share(self, count: float) -> float | None:
-        """Of all readings that were answered."""
-        answered = len(self.times("read", 200))
-        return round(count / answered, 3) if answered else None
-
     def row(self, server: str) -> list[object]:
         """A line of the table."""
         figures = self.summary()
-        statuses = [hit.status for hit in self.hits if hit.shot.route != "health"]
+        statuses = [hit.status for hit in self.hits]
         read, upload = figures["read_seconds"], figures["upload_seconds"]
         cpu = figures["cpu_seconds"]
         return [
             *(server, self.name, figures["offered"], figures["done"]),
             *(read["p50"], read["p90"], read["p99"], upload["p50"], upload["p99"]),
             *(statuses.count(429), figures["refused_ms_p99"]),
-            sum(status == 0 or status >= 500 for status in statuses),
+            sum(hit.failed for hit in (*self.hits, *self.probes)),
             figures["health_ms"]["p99"],
             *(_kilobytes(figures[f"bytes_{kind}_per_decode"]) for kind in ("read", "stored")),
             *(_percent(figures[f"{kind}_share"]) for kind in ("cached", "coalesced")),
@@ -123,6 +129,14 @@ def plot(path: Path, reports: Sequence[Report]) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=110)
+
+
+def _times(hits: Sequence[Hit], route: str, *statuses: int) -> list[float]:
+    return [hit.seconds for hit in hits if hit.shot.route == route and hit.status in statuses]
+
+
+def _share(count: float, answered: int) -> float | None:
+    return round(count / answered, 3) if answered else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

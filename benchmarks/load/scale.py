@@ -41,7 +41,7 @@ class Measured:
     """... and for one that has to be made: that of a description, which passes the same layers."""
     store: float = 0.00005
     """Redis for the prefix of a stream (`--store` measures it here)."""
-    small: float = 0.07
+    small: float = 0.06
     """A worker for the smallest layer as AVIF (docs/operations.md, `make bench-capacity`)."""
     large: float = 0.36
     """... and for the largest, of Kodak's size."""

@@ -22,8 +22,8 @@ from PIL import Image
 
 from benchmarks.load.options import parser
 from benchmarks.load.processes import free_port, started
-from benchmarks.load.serve import stored_streams, until_ready, upload
-from benchmarks.load.traffic import TIMEOUT_SECONDS, Shot, closed_loop, fire, with_comment
+from benchmarks.load.serve import stream_of, upload
+from benchmarks.load.traffic import TIMEOUT_SECONDS, Shot, closed_loop, fire, insist, with_comment
 from benchmarks.measure.pictures import camera_jpeg, read_pictures
 from benchmarks.measure.report import finish, table
 from model.stream.container import read_header
@@ -33,6 +33,7 @@ from service.planning.quality import output_quality
 from service.settings import Profile, Settings
 from service.worker.tasks import Tasks
 
+COMMAND = (sys.executable, "-m", "service.cli", "serve")
 SMALL, LARGE = 640, 1280
 NOTHING_KEPT = {
     "COMPASS_CACHE_BYTES": "0",
@@ -72,16 +73,17 @@ async def served(
     """Renderings per second of the service with so many workers, and the streams it had made."""
     port = free_port()
     settings = {**NOTHING_KEPT, "COMPASS_WORKERS": str(workers)}
-    with started([sys.executable, "-m", "service.cli", "serve"], port, profile, settings):
+    with started(COMMAND, port, profile, settings) as server:
+        server.until_ready()
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS) as client:
-            await until_ready(client)
             pictures = [await upload(client, data) for data in sources]
             shots = itertools.cycle(
                 [Shot("read", f"/images/{picture.id}?format=jpeg") for picture in pictures]
             )
             await closed_loop(client, lambda: next(shots), workers, 3)
-            rate = await closed_loop(client, lambda: next(shots), 2 * workers, seconds)
-            return rate, list((await stored_streams(client, pictures)).values())
+            rate, hits = await closed_loop(client, lambda: next(shots), 2 * workers, seconds)
+            insist(hits)
+            return rate, [await stream_of(client, picture.id) for picture in pictures]
 
 
 async def reuse(profile: str, source: bytes, rounds: int) -> tuple[float, float]:
@@ -90,9 +92,9 @@ async def reuse(profile: str, source: bytes, rounds: int) -> tuple[float, float]
     settings = {"COMPASS_CACHE_BYTES": "0", "COMPASS_WORKERS": "1", "COMPASS_SPARE_WORKERS": "0"}
     alone: list[float] = []
     both: list[float] = []
-    with started([sys.executable, "-m", "service.cli", "serve"], port, profile, settings):
+    with started(COMMAND, port, profile, settings) as server:
+        server.until_ready()
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS) as client:
-            await until_ready(client)
             for number in range(2 * rounds):
                 # each time a new picture, whose layers have not been decoded
                 picture = await upload(client, with_comment(source, str(number)))
@@ -100,7 +102,9 @@ async def reuse(profile: str, source: bytes, rounds: int) -> tuple[float, float]
                 seconds = 0.0
                 for width in widths:
                     shot = Shot("read", f"/images/{picture.id}?width={width}&format=jpeg")
-                    seconds += (await fire(client, shot, time.perf_counter())).seconds
+                    hit = await fire(client, shot, time.perf_counter())
+                    insist([hit])
+                    seconds += hit.seconds
                 (alone if number % 2 else both).append(seconds)
     return median(alone), median(both)
 

@@ -7,7 +7,8 @@ Starts each server afresh, uploads the pictures, measures what it answers when a
 law, one upload in ten. ``--kill S`` adds a run in which a worker of the service is killed every S
 seconds. At the end every acknowledged upload is read back and verified, and every distinct answer is
 compared with a decoding of its own. How fast it refuses and how healthy it is, a process of its own asks
-(benchmarks/load/prober.py). Everything runs on this machine, client included.
+(benchmarks/load/prober.py), which adds a reading every two seconds. Everything runs on this machine, client
+included.
 """
 
 import argparse
@@ -17,26 +18,30 @@ import os
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.load.options import parser
 from benchmarks.load.prober import Probes, probing
-from benchmarks.load.processes import alive, free_port, started, unix_sockets, watched
+from benchmarks.load.processes import free_port, outliving, started, unix_sockets, watched
 from benchmarks.load.reference import wrong_answers
 from benchmarks.load.runs import HEAD, Report, Run, plot
 from benchmarks.load.traffic import (
     TIMEOUT_SECONDS,
+    Hit,
+    Shot,
     Stored,
     Traffic,
     closed_loop,
+    fire,
     open_loop,
 )
 from benchmarks.measure.pictures import camera_jpeg, read_pictures
 from benchmarks.measure.report import finish, table
+from model.errors import StreamError
 from model.stream.container import verify
 from service.settings import Settings
 
@@ -54,46 +59,70 @@ async def measure(server: str, command: Sequence[str], port: int, options: argpa
     chance = random.Random(1)
     report = Report(server)
     sources = [camera_jpeg(picture.pixels) for picture in read_pictures(options.data, options.pictures)]
-    with started(command, port, options.profile) as pid:
+    with started(command, port, options.profile) as running:
+        running.until_ready()
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
             timeout=TIMEOUT_SECONDS,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
         ) as client:
-            await until_ready(client)
-            sockets = unix_sockets(pid)
+            sockets = unix_sockets(running.pid)
             pictures = [await upload(client, data) for data in sources]
             traffic = Traffic(pictures, sources, chance)
             cores = len(os.sched_getaffinity(0))
             seconds = min(options.seconds, CAPACITY_SECONDS)
-            report.capacity = await closed_loop(client, traffic.draw, 2 * cores, seconds)
+            report.capacity, hits = await closed_loop(client, traffic.draw, 2 * cores, seconds)
+            if failed := sum(hit.failed for hit in hits):
+                report.failures.append(
+                    f"{failed} of {len(hits)} requests failed when it was asked without pause"
+                )
             plan = [(f"{share:.0%}", share, 0.0) for share in options.shares]
             if server == "compass" and options.kill:
                 plan.append((f"{KILL_SHARE:.0%}, kill", KILL_SHARE, options.kill))
             for name, share, kill in plan:
                 rate = max(0.2, share * report.capacity)
                 before = await _metrics(client) if server == "compass" else {}
-                begin = time.perf_counter()
-                async with watched(pid, kill, options.seconds) as watch, probed(port, traffic) as probes:
-                    hits = await open_loop(client, traffic.draw, rate, options.seconds, chance)
-                elapsed = time.perf_counter() - begin
-                await until_ready(client)
+                run = await one_run(client, running.pid, traffic, name, rate, options.seconds, kill)
+                running.until_ready()
                 after = await _metrics(client) if server == "compass" else {}
-                counted = {metric: value - before.get(metric, 0.0) for metric, value in after.items()}
-                report.runs.append(Run(name, rate, elapsed, hits, watch, counted, probes.hits))
+                run.metrics = {metric: value - before.get(metric, 0.0) for metric, value in after.items()}
+                report.runs.append(run)
+                report.failures += run.failures()
+                hits += run.hits
             if server == "compass":
                 report.metrics = await _metrics(client)
-                await _check_uploads(report, client)
-                streams = await stored_streams(client, pictures)
-                more = unix_sockets(pid) - sockets
+                streams, lost = await read_back(client, [*(one.id for one in pictures), *acknowledged(hits)])
+                report.failures += lost
+                more = unix_sockets(running.pid) - sockets
                 if more > MORE_SOCKETS:
                     report.failures.append(f"{more} more unix sockets are open than at the start")
     seen = {member for run in report.runs for member in run.watch.seen}
-    report.failures += [f"process {member} outlives the server" for member in seen if alive(member)]
+    report.failures += [f"process {member} outlives the server" for member in outliving(seen)]
     if server == "compass":
-        hits = [hit for run in report.runs for hit in run.hits]
-        report.failures += wrong_answers(streams, Settings(profile=options.profile), hits, cores)
+        asked = {one.id: streams[one.id] for one in pictures if one.id in streams}
+        report.failures += wrong_answers(asked, Settings(profile=options.profile), hits, cores)
     return report
+
+
+async def one_run(
+    client: httpx.AsyncClient,
+    pid: int,
+    traffic: Traffic,
+    name: str,
+    rate: float,
+    seconds: float,
+    kill: float = 0.0,
+) -> Run:
+    """Offer the server of process ``pid`` so many requests per second; one of its workers is killed every
+    ``kill`` seconds, 0 for never.
+    """
+    port = client.base_url.port
+    assert port
+    async with probed(port, traffic) as probes, watched(pid, kill, seconds) as watch:
+        begin = time.perf_counter()
+        hits = await open_loop(client, traffic.draw, rate, seconds, traffic.random)
+        elapsed = time.perf_counter() - begin
+    return Run(name, rate, elapsed, hits, watch, probes=probes.hits)
 
 
 @asynccontextmanager
@@ -107,17 +136,6 @@ async def probed(port: int, traffic: Traffic) -> AsyncIterator[Probes]:
         await asyncio.to_thread(probing_now.__exit__, None, None, None)
 
 
-async def until_ready(client: httpx.AsyncClient) -> None:
-    """Wait until the server takes requests; ends the program if it does not."""
-    until = time.monotonic() + 300
-    while time.monotonic() < until:
-        with suppress(httpx.HTTPError):
-            if (await client.get("/readyz")).status_code == 200:
-                return
-        await asyncio.sleep(0.2)
-    raise SystemExit("the server does not become ready")
-
-
 async def upload(client: httpx.AsyncClient, data: bytes) -> Stored:
     """Have a picture stored."""
     answer = await client.post("/images", content=data, headers={"Content-Type": "image/jpeg"})
@@ -126,22 +144,29 @@ async def upload(client: httpx.AsyncClient, data: bytes) -> Stored:
     return Stored(info["id"], info["width"], info["height"])
 
 
-async def stored_streams(client: httpx.AsyncClient, pictures: Sequence[Stored]) -> dict[str, bytes]:
-    """The streams of pictures by id, as the server has stored them."""
-    return {p.id: (await client.get(f"/images/{p.id}/stream")).content for p in pictures}
+async def stream_of(client: httpx.AsyncClient, picture: str) -> bytes:
+    """A picture's stream as the server has stored it. Raises StreamError if it is damaged or not there."""
+    hit = await fire(client, Shot("read", f"/images/{picture}/stream"), time.perf_counter())
+    if not hit.good:
+        raise StreamError(f"it was answered {hit.status or 'not at all'}")
+    verify(hit.body)
+    return hit.body
 
 
-async def _check_uploads(report: Report, client: httpx.AsyncClient) -> None:
-    """Every upload that was acknowledged must be there, whole."""
-    for run in report.runs:
-        for hit in run.hits:
-            if hit.shot.route == "upload" and hit.status in (200, 201):
-                name = json.loads(hit.body)["id"]
-                answer = await client.get(f"/images/{name}/stream")
-                if answer.status_code != 200:
-                    report.failures.append(f"upload lost: {name} {answer.status_code}")
-                else:
-                    verify(answer.content)
+def acknowledged(hits: Iterable[Hit]) -> list[str]:
+    """The ids of the pictures that were uploaded with success."""
+    return [json.loads(hit.body)["id"] for hit in hits if hit.shot.route == "upload" and hit.good]
+
+
+async def read_back(client: httpx.AsyncClient, pictures: Iterable[str]) -> tuple[dict[str, bytes], list[str]]:
+    """The streams of pictures by id, and in words which of them are damaged or lost."""
+    streams, failures = {}, []
+    for picture in pictures:
+        try:
+            streams[picture] = await stream_of(client, picture)
+        except StreamError as error:
+            failures.append(f"{picture}: {error}")
+    return streams, failures
 
 
 async def _metrics(client: httpx.AsyncClient) -> dict[str, float]:

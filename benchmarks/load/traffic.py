@@ -5,7 +5,7 @@ import random
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -45,6 +45,16 @@ class Hit:
     stored: int = 0
     cached: bool = False
     media_type: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether it was answered with success."""
+        return self.status in (200, 201)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was not answered, or with an error of the server."""
+        return self.status == 0 or self.status >= 500
 
 
 @dataclass(frozen=True)
@@ -134,21 +144,29 @@ async def open_loop(
 
 async def closed_loop(
     client: httpx.AsyncClient, draw: Callable[[], Shot], clients: int, seconds: float
-) -> float:
-    """Answers per second of ``clients`` clients, each of which waits for an answer before it asks again."""
+) -> tuple[float, list[Hit]]:
+    """Answers per second of ``clients`` clients, each of which waits for an answer before it asks again, and
+    what came of each request.
+    """
     begin = time.perf_counter()
-    done = 0
+    hits: list[Hit] = []
 
     async def one() -> None:
-        nonlocal done
         while time.perf_counter() < begin + seconds:
             hit = await fire(client, draw(), time.perf_counter())
-            done += hit.status in (200, 201)
+            hits.append(hit)
             if hit.status == 429:
                 await asyncio.sleep(0.1)
 
     await asyncio.gather(*(one() for _ in range(clients)))
-    return done / (time.perf_counter() - begin)
+    return sum(hit.good for hit in hits) / (time.perf_counter() - begin), hits
+
+
+def insist(hits: Iterable[Hit]) -> None:
+    """Raise RuntimeError if one of the requests was not answered with success."""
+    for hit in hits:
+        if not hit.good:
+            raise RuntimeError(f"{hit.shot.path} was answered {hit.status or 'not at all'}")
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from benchmarks.measure.cache import Cache
 from benchmarks.measure.curves import Curve, read_folder
 from benchmarks.measure.ours import Meter
-from benchmarks.measure.pictures import Picture, read_pictures
+from benchmarks.measure.pictures import DATA, Picture, read_pictures
 from model.codec.codec import Codec
 
 QUICK_PICTURES = 4
@@ -38,13 +38,12 @@ class Inputs:
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """The options every benchmark has."""
     result = argparse.ArgumentParser(prog=f"make {name}", description=description)
-    result.add_argument("--data", type=Path, required=True, help="folder of PNG pictures")
+    result.add_argument("--data", type=Path, required=True, help=DATA)
     result.add_argument("--profile", default="lite", help="profile of the codec, or a weight file")
     result.add_argument("--device", help="where the codec runs; CUDA if there is one, else the CPU")
     result.add_argument("--anchors", type=Path, help="folder of published curves (JSON)")
     result.add_argument("--out", type=Path, default=Path("out"), help="folder for tables, plots and caches")
     result.add_argument("--pictures", type=int, help="use only this many of the pictures")
-    result.add_argument("--jobs", type=int, default=1, help="processes to measure with, one thread each")
     result.add_argument("--quick", action="store_true", help=f"a smaller run on {QUICK_PICTURES} pictures")
     return result
 
@@ -74,6 +73,11 @@ def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
 
 
 Measure = Callable[[Inputs, argparse.Namespace], object]
+
+
+def add_jobs(known: argparse.ArgumentParser) -> None:
+    """The option of :func:`measure_in_processes`."""
+    known.add_argument("--jobs", type=int, default=1, help="processes to measure with, one thread each")
 
 
 def measure_in_processes(measure: Measure, options: argparse.Namespace, inputs: Inputs) -> Inputs:

@@ -14,13 +14,14 @@ from model.stream.container import read_header
 class Meter:
     """Measures one codec; what was measured before comes from the cache.
 
-    A measurement is kept for the weights and the code it was made with.
+    A measurement is kept for the weights and the code it was made with, the kind of device and the precision.
     """
 
     def __init__(self, codec: Codec, cache: Cache) -> None:
         self._codec = codec
         self._cache = cache
-        self._version = f"{codec.model_id.hex()} {code_digest(Path(model.__path__[0]), without='training')}"
+        code = code_digest(Path(model.__path__[0]), without="training")
+        self._version = f"{codec.model_id.hex()} {code} {codec.device.type} {codec.dtype}"
 
     @property
     def codec(self) -> Codec:

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.geometry import Size
+from model.training.data import held_out_paths
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3), sRGB."""
+DATA = "folder of PNG pictures, or of training photographs, of which those held out are taken"
+"""What to say of a folder for :func:`picture_files`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +39,17 @@ class Picture:
 
 
 def picture_files(folder: Path, count: int | None = None) -> list[Path]:
-    """The ``*.png`` of a folder by name; of a ``count``, that many spread evenly over them.
+    """The ``*.png`` of a folder by name, or without any, the photographs below it that training holds out; of
+    a ``count``, that many spread evenly over them.
 
-    Raises FileNotFoundError if there are none.
+    Raises FileNotFoundError if there are neither.
     """
     paths = sorted(folder.glob("*.png"))
     if not paths:
-        raise FileNotFoundError(f"no PNG pictures in {folder}")
+        try:
+            _, paths = held_out_paths(folder)
+        except ValueError as error:
+            raise FileNotFoundError(f"no PNG pictures in {folder}, and no photographs: {error}") from error
     if count is not None and count < len(paths):
         paths = [paths[i * len(paths) // count] for i in range(count)]
     return paths

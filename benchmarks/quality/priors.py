@@ -54,9 +54,9 @@ class FloatHyperSynthesis:
         return index[0, :, *cut].to(torch.uint8), mean[0, :, *cut] * 2**FRACTION
 
 
-def with_float_priors(profile: str) -> Codec:
+def with_float_priors(profile: str, device: str = "cpu") -> Codec:
     """A codec of the same weights whose priors are computed in floating point."""
-    codec = Codec.load(profile)
+    codec = Codec.load(profile, device)
     for part, prior in codec.layers.priors.items():
         synthesis = FloatHyperSynthesis(getattr(codec.layers.network, part), prior.synthesis)
         codec.layers.priors[part] = Prior(cast(IntegerHyperSynthesis, synthesis), prior.tables)
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and report; ``arguments`` instead of the command line's."""
     options = command.parser("bench-priors", __doc__).parse_args(arguments)
     inputs = command.load(options)
-    other = with_float_priors(options.profile)
+    other = with_float_priors(options.profile, inputs.device)
     integer: list[list[Measurement]] = []
     floating: list[list[Measurement]] = []
     for quality in tqdm(QUALITIES, inputs.profile, unit="quality"):

@@ -241,6 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command.parser("bench-scalable", __doc__)
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section alone; repeatable")
     parser.add_argument("--qualities", type=int, nargs="+", default=QUALITIES, help="of our own streams")
+    command.add_jobs(parser)
     options = parser.parse_args(arguments)
     inputs = command.measure_in_processes(measure, options, command.load(options))
     sections = sections_of(options)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
+import torch
 from tqdm import tqdm
 
 from benchmarks.measure.pictures import picture_files
@@ -38,9 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--profile", default="lite")
     parser.add_argument("--pictures", type=int, help="so many, spread evenly; default: all")
     options = parser.parse_args(arguments)
-    settings = Settings(
-        profile=options.profile, device="cpu", worker_threads=1, worker_cache_bytes=0, graphics=False
-    )
+    torch.set_num_threads(1)  # so many the tasks take
+    settings = Settings(profile=options.profile, device="cpu", worker_cache_bytes=0, graphics=False)
     files = picture_files(options.data, options.pictures)
     figures = measure(Tasks(settings.for_worker), settings, [file.read_bytes() for file in files])
     print(report(figures))
@@ -48,33 +48,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(tasks: Tasks, settings: Settings, files: Sequence[bytes]) -> dict[str, float]:
-    """Means per picture: bytes, CPU seconds, ``megapixels``; names end with the layer's number."""
+    """Means of what :func:`measured` tells of each picture, without what is loaded and compiled at first."""
+    tasks.warm_up()
+    measured(tasks, settings, files[0])
     found: dict[str, list[float]] = {}
     for file in tqdm(files, unit="picture", leave=False):
-        job = Upload("", file, settings.quality, settings.ladder_of(None))
-        if not found:
-            tasks.upload(job)  # compiles what is compiled at the first use
-        began = time.process_time()
-        coded = tasks.upload(job)
-        seconds = time.process_time() - began
-        header = read_header(coded.stream)
-        values = {
-            "megapixels": coded.width * coded.height / MILLION,
-            "bytes": len(coded.stream),
-            "code": seconds,
-        }
-        for k, layer in enumerate(header.layers):
-            values[f"read {k}"] = layer.end
-            for kind in FORMATS:
-                quality = output_quality(kind, settings.quality)
-                prefix = coded.stream[: layer.end]
-                order = Render(RenderPlan("", "", k, layer.size, kind, quality), prefix)
-                began = time.process_time()
-                tasks.render(order)
-                values[f"{kind} {k}"] = time.process_time() - began
-        for name, value in values.items():
+        for name, value in measured(tasks, settings, file).items():
             found.setdefault(name, []).append(value)
     return {name: round(mean(values), 4) for name, values in found.items()}
+
+
+def measured(tasks: Tasks, settings: Settings, file: bytes) -> dict[str, float]:
+    """Of a picture: bytes, CPU seconds, ``megapixels``; names end with the layer's number."""
+    began = time.process_time()
+    coded = tasks.upload(Upload("", file, settings.quality, settings.ladder_of(None)))
+    values = {
+        "megapixels": coded.width * coded.height / MILLION,
+        "bytes": len(coded.stream),
+        "code": time.process_time() - began,
+    }
+    for k, layer in enumerate(read_header(coded.stream).layers):
+        values[f"read {k}"] = layer.end
+        for kind in FORMATS:
+            quality = output_quality(kind, settings.quality)
+            order = Render(RenderPlan("", "", k, layer.size, kind, quality), coded.stream[: layer.end])
+            began = time.process_time()
+            tasks.render(order)
+            values[f"{kind} {k}"] = time.process_time() - began
+    return values
 
 
 def report(figures: dict[str, float]) -> str:

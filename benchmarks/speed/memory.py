@@ -4,9 +4,9 @@
 
 Writes pictures through the store's own ``put`` into an embedded Valkey, asks the server what memory it uses,
 lets the background move the large layers to a cold tier in a folder, and asks again. Streams are noise of the
-sizes that real ones have: in each layer the bits per pixel that the model card tells of quality 80, or
-``--bits``, spread from picture to picture. All of it must fit into this machine's memory, and three times on
-its disk. Prints the table of docs/operations.md, and one line of JSON.
+sizes that real ones have: a layer takes the bits per pixel of its place (BITS, or ``--bits``), spread from
+picture to picture. All of it must fit into this machine's memory, and three times on its disk. Prints the
+table of docs/operations.md, and one line of JSON.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from benchmarks.measure.report import table
 from model.stream.container import MAX_SUBSTREAM_BYTES, CodedLayer, read_header, write
 from model.stream.ladder import Ladder
-from service.client.arguments import widths
+from service.client.arguments import widths as widths_of
 from service.metrics import Metrics
 from service.planning.identity import picture_id
 from service.settings import Settings
@@ -36,6 +36,10 @@ from service.storage.valkey import EmbeddedValkey
 
 MILLION = 10**6
 TILE = 256
+BITS = (1.63, 1.13, 1.01)
+"""Bits per pixel that the first layer takes, each between, and the last: of quality 80, without the layers
+below (`make bench-layers`, the table of the model card).
+"""
 SPREAD = 0.5
 """Standard deviation of the logarithm of a picture's bits per pixel."""
 
@@ -45,9 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make bench-memory", description=__doc__)
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument(
-        "--widths", type=widths, default=(320, 640, 1280, 2560), help="of the layers, in pixels"
+        "--widths", type=widths_of, default=(320, 640, 1280, 2560), help="of the layers, in pixels"
     )
-    parser.add_argument("--bits", type=float, default=1.3, help="bits per pixel of a layer, on average")
+    parser.add_argument(
+        "--bits",
+        type=float,
+        nargs=3,
+        default=BITS,
+        metavar=("FIRST", "MIDDLE", "LAST"),
+        help="bits per pixel of a layer alone, on average, by its place",
+    )
     parser.add_argument("--cold-width", type=int, default=1280)
     options = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="compass-memory-"))
@@ -70,7 +81,9 @@ async def measure(folder: Path, options: argparse.Namespace) -> dict[str, float]
         empty = await _used(raw)
         stored = 0
         for number in tqdm(range(options.pictures), unit=" pictures", leave=False, disable=None):
-            stored += await _put(store, number, options)
+            record, stream = made_up(number, options.widths, options.bits)
+            await store.put(record, stream, ())
+            stored += len(stream)
         began = time.monotonic()
         records = [record async for record in store.catalogue.all_records()]
         looking = time.monotonic() - began
@@ -106,27 +119,32 @@ def report(figures: dict[str, float]) -> str:
     return table(["", "a picture", "a million"], rows)
 
 
+def bits_of_layers(bits: Sequence[float], count: int) -> list[float]:
+    """Of so many layers, from the bits of the first, of those between and of the last."""
+    first, middle, last = bits
+    return [first, *[middle] * (count - 2), last][:count]
+
+
 async def _used(raw: "redis.Redis") -> int:
     """Bytes that the server has allocated for its data."""
     facts = await raw.info("memory")
     return int(facts["used_memory"])
 
 
-async def _put(store: Store, number: int, options: argparse.Namespace) -> int:
-    """Store a picture of noise; returns the bytes of its stream."""
+def made_up(number: int, widths: tuple[int, ...], bits: Sequence[float]) -> tuple[Record, bytes]:
+    """A picture of noise and its stream, the same for the same number."""
     chance = random.Random(number)
-    bits = options.bits * chance.lognormvariate(-(SPREAD**2) / 2, SPREAD)
+    times = chance.lognormvariate(-(SPREAD**2) / 2, SPREAD)
     layers = []
-    for width in options.widths:
+    for width, own in zip(widths, bits_of_layers(bits, len(widths)), strict=True):
         height = width * 3 // 4
         tiles = -(-width // TILE) * -(-height // TILE)
-        size = min(MAX_SUBSTREAM_BYTES, max(1, round(bits * width * height / 8 / tiles)))
+        size = min(MAX_SUBSTREAM_BYTES, max(1, round(times * own * width * height / 8 / tiles)))
         layers.append(CodedLayer(width, height, 80, chance.randbytes(64), [chance.randbytes(size)] * tiles))
     stream = write(b"no model", TILE, layers)
-    name = picture_id(number.to_bytes(32), 80, Ladder(options.widths), None)
+    name = picture_id(number.to_bytes(32), 80, Ladder(widths), None)
     facts = Facts(1000.0 + number, 4 * len(stream), "JPEG", 80, thumbhash="A" * 32, average="#123456")
-    await store.put(Record(name, read_header(stream), facts), stream, ())
-    return len(stream)
+    return Record(name, read_header(stream), facts), stream
 
 
 def _giga(size: float) -> str:

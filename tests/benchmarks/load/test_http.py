@@ -24,6 +24,13 @@ def test_requests_are_counted_on_connections_that_stay_open(server: str) -> None
     assert done % CONNECTIONS == 0
 
 
+def test_only_the_answers_that_are_expected_are_counted(server: str) -> None:
+    port = int(server.rsplit(":", 1)[1])
+    with pytest.raises(ConnectionError, match="429"):
+        ask(port, get("/busy"), 0.2)
+    assert ask(port, get("/busy"), 0.2, status=429) >= CONNECTIONS
+
+
 def test_a_request_is_what_browsers_send() -> None:
     request = get("/images/x?width=1", "If-None-Match: a")
     assert request.startswith(b"GET /images/x?width=1 HTTP/1.1\r\nHost: localhost\r\n")

@@ -3,10 +3,16 @@
 from io import BytesIO
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks.load.plain_server import create_app, keep, resize
+from benchmarks.measure.drawn import drawn
+from benchmarks.measure.pictures import psnr
+from model.codec.codec import Codec
+from model.geometry import Size
+from service.settings import Settings
 from tests.service.samples import encoded, oriented, photo, pixels
 
 
@@ -15,6 +21,17 @@ def test_what_is_kept_is_an_upright_avif():
     with Image.open(BytesIO(stored)) as image:
         assert (image.format, image.size) == ("AVIF", (80, 60)) == ("AVIF", (width, height))
     assert abs(pixels(stored) - pixels(encoded(photo(80, 60), "PNG"))).mean() < 10
+
+
+def test_what_is_kept_is_as_good_as_a_stream_of_the_service():
+    picture = Image.fromarray(drawn("photograph").pixels).resize((384, 256))
+    original, settings = np.asarray(picture), Settings()
+    codec = Codec.load("lite")
+    sizes = settings.ladder_of(None).sizes(Size(256, 384))
+    stream = codec.encode(original, sizes, settings.quality)
+    stored, _, _ = keep(encoded(picture, "PNG"))
+    kept = pixels(stored).astype(np.uint8)
+    assert psnr(original, kept) == pytest.approx(psnr(original, codec.decode(stream)), abs=1)
 
 
 @pytest.mark.parametrize(("width", "size"), [(40, (40, 30)), (80, (80, 60)), (500, (80, 60))])

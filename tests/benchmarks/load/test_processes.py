@@ -4,10 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
-from benchmarks.load.processes import Watch, alive, free_port, started, unix_sockets
+import pytest
+
+from benchmarks.load import processes
+from benchmarks.load.processes import Watch, alive, free_port, outliving, started, unix_sockets
 
 
 def test_cpu_seconds_are_counted_from_the_first_look() -> None:
@@ -33,6 +37,15 @@ def test_open_unix_sockets_and_ended_processes_are_seen() -> None:
     assert not alive(process.pid)
 
 
+def test_a_process_has_a_while_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["sleep", "60"]) as lasting, subprocess.Popen(["sleep", "1"]) as ending:
+        threading.Thread(target=ending.wait).start()
+        assert outliving([ending.pid]) == []
+        monkeypatch.setattr(processes, "END_SECONDS", 0.2)
+        assert outliving([ending.pid, lasting.pid]) == [lasting.pid]
+        lasting.kill()
+
+
 def test_a_server_is_started_with_its_settings_and_ended() -> None:
     port = free_port()
     code = (
@@ -44,13 +57,20 @@ def test_a_server_is_started_with_its_settings_and_ended() -> None:
         "        self.wfile.write(text.encode())\n"
         "http.server.HTTPServer(('127.0.0.1', int(os.environ['COMPASS_PORT'])), Answer).serve_forever()"
     )
-    with started([sys.executable, "-c", code], port, "lite", {"COMPASS_WORKERS": "3"}) as process:
-        assert alive(process)
-        for _ in range(200):
-            try:
-                answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
-                break
-            except OSError:
-                time.sleep(0.05)
-        assert answer == b"lite3"
-    assert not alive(process)
+    with started([sys.executable, "-c", code], port, "lite", {"COMPASS_WORKERS": "3"}) as server:
+        assert alive(server.pid)
+        server.until_ready()
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read() == b"lite3"
+    assert not alive(server.pid)
+
+
+def test_nobody_waits_for_a_server_that_has_ended() -> None:
+    code = "print('no weights'); raise SystemExit(3)"
+    began = time.monotonic()
+    with (
+        started([sys.executable, "-c", code], free_port(), "lite") as server,
+        pytest.raises(SystemExit) as told,
+    ):
+        server.until_ready()
+    assert str(told.value) == "the server has ended with status 3:\nno weights\n"
+    assert time.monotonic() - began < 60

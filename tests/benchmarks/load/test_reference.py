@@ -60,6 +60,13 @@ def test_the_same_pixels_in_other_bytes_pass(reference: Reference, hit: Hit) -> 
     assert reference.wrong([replace(hit, body=out.getvalue())]) == []
 
 
+def test_what_cannot_be_compared_is_told(reference: Reference, hit: Hit) -> None:
+    unknown = replace(hit, shot=Shot("read", "/images/picture9?width=100"))
+    other = replace(hit, media_type="image/unknown")
+    torn = replace(hit, body=hit.body[:40])
+    assert len(reference.wrong([unknown, other, torn])) == 3
+
+
 @pytest.mark.slow
 def test_several_processes_find_the_same(reference: Reference, hit: Hit) -> None:
     other = Hit(

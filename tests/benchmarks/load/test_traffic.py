@@ -5,9 +5,20 @@ import time
 from io import BytesIO
 
 import httpx
+import pytest
 from PIL import Image
 
-from benchmarks.load.traffic import Shot, Traffic, closed_loop, fire, open_loop, outcomes, percentile
+from benchmarks.load.traffic import (
+    Hit,
+    Shot,
+    Traffic,
+    closed_loop,
+    fire,
+    insist,
+    open_loop,
+    outcomes,
+    percentile,
+)
 from tests.benchmarks.load.conftest import jpeg
 
 
@@ -48,11 +59,21 @@ async def test_a_hit_tells_what_came_back(server: str) -> None:
         assert (await fire(client, Shot("read", "/ok"), time.perf_counter())).status == 0
 
 
+def test_failed_requests_do_not_count_as_measured() -> None:
+    shot = Shot("read", "/r")
+    insist([Hit(shot, 200, 0.1), Hit(shot, 201, 0.1)])
+    for status in (0, 304, 429, 503):
+        with pytest.raises(RuntimeError, match="/r"):
+            insist([Hit(shot, 200, 0.1), Hit(shot, status, 0.1)])
+
+
 async def test_requests_are_fired_whether_or_not_they_are_answered(server: str) -> None:
     paths = iter(["/ok", "/busy", "/nothing"] * 1000)
     async with httpx.AsyncClient(base_url=server) as client:
         hits = await open_loop(client, lambda: Shot("read", next(paths)), 50, 1, random.Random(3))
-        assert await closed_loop(client, lambda: Shot("read", "/ok"), 2, 0.2) > 0
+        rate, answers = await closed_loop(client, lambda: Shot("read", "/ok"), 2, 0.2)
+    assert rate > 0
+    assert {(hit.good, hit.body) for hit in answers} == {(True, b"body")}
     counts = outcomes(hits, "read")
     assert set(counts) == {200, 404, 429}
     assert 25 < sum(counts.values()) < 90

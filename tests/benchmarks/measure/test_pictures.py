@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.measure.pictures import Picture, psnr, read_pictures
+from benchmarks.measure.pictures import Picture, picture_files, psnr, read_pictures
 from model.geometry import Size
+from model.training.data import held_out_paths
 
 
 def test_psnr_of_a_known_error():
@@ -32,8 +33,21 @@ def test_a_subset_is_spread_over_the_folder(tmp_path):
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="no PNG"):
         read_pictures(tmp_path)
+
+
+def test_of_a_folder_of_training_photographs_those_held_out_are_taken(tmp_path):
+    for number in range(20):
+        path = tmp_path / f"shard{number % 2}" / f"{number:02}.webp"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (3, 2), (number, 0, 0)).save(path)
+    held_out = held_out_paths(tmp_path)[1]
+    assert picture_files(tmp_path) == held_out
+    assert picture_files(tmp_path, 2) == [held_out[0], held_out[len(held_out) // 2]]
+    assert [p.name for p in read_pictures(tmp_path)] == [path.stem for path in held_out]
+    Image.new("RGB", (3, 2)).save(tmp_path / "own.png")
+    assert [p.name for p in read_pictures(tmp_path)] == ["own"]
 
 
 def test_digests_tell_pixels_and_shapes_apart():

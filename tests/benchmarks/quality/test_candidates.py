@@ -35,5 +35,5 @@ def test_whole(tiny_weights, tmp_path, capsys, monkeypatch):
     assert figures["bd_rate"][first] == [0.0, 0.0]
     assert figures["curve"][first] != figures["curve"][second]
     lines = (tmp_path / "out/ours.jsonl").read_text().split("\n")
-    measured = {json.loads(line)[0].split()[2] for line in lines if line}
+    measured = {json.loads(line)[0].split()[4] for line in lines if line}
     assert len(measured) == 9  # of 17 pictures every second: those that training holds out

@@ -27,6 +27,20 @@ def test_both_priors_are_nearly_the_same(tiny_weights):
     assert 0 < (mean - float_mean).abs().max() < 16
 
 
+def test_both_codecs_run_on_the_device_that_is_named(tiny_weights, tmp_path, monkeypatch):
+    Image.fromarray(picture(90, 60)).save(tmp_path / "a.png")
+    load, devices = Codec.load, []
+
+    def seen(profile, device=None, threads=None):
+        devices.append(device)
+        return load(profile)
+
+    monkeypatch.setattr(Codec, "load", seen)
+    common = ["--data", str(tmp_path), "--profile", str(tiny_weights), "--out", str(tmp_path / "out")]
+    priors.main([*common, "--device", "cuda:7"])
+    assert devices == ["cuda:7", "cuda:7"]
+
+
 def test_whole(tiny_weights, tmp_path, capsys):
     Image.fromarray(picture(90, 60)).save(tmp_path / "a.png")
     out = tmp_path / "out"

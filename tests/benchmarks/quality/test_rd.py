@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks.measure import ours
@@ -15,6 +16,7 @@ from benchmarks.measure.pictures import Picture
 from benchmarks.quality import rd, scalable
 from benchmarks.quality.scalable import SECTIONS, Ladder, even_steps
 from model.codec.codec import Codec
+from model.codec.weights import load
 from model.geometry import Size
 from model.network.config import Config
 from model.stream.container import read_header
@@ -88,6 +90,14 @@ def test_layers_are_measured_from_the_stream(weights, pixels, tmp_path):
     )
 
 
+def test_what_another_precision_gave_is_measured_again(weights, pixels, tmp_path, monkeypatch):
+    monkeypatch.setattr(ours, "measure", lambda codec, *_: [[1, float(codec.dtype.itemsize)]])
+    codecs = [Codec(load(weights), dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
+    cache = Cache(tmp_path / "cache")
+    measured = [Meter(codec, cache).layers(Picture("p", pixels), [Size(60, 90)], 60) for codec in codecs]
+    assert measured == [[[1, 4.0]], [[1, 2.0]]]
+
+
 def test_bench_rd_whole(weights, data, anchors, tmp_path, capsys):
     out = tmp_path / "out"
     rd.main(["--data", str(data), "--profile", str(weights), "--anchors", str(anchors), "--out", str(out)])
@@ -136,6 +146,12 @@ def test_measured_in_processes_then_known(weights, data, tmp_path, capsys, monke
         patch.setattr(ClassicCodec, "encode", None)
         assert result("--out", str(tmp_path / "shared"), "--jobs", "2") == alone
     assert len(alone["curve"]["1 : 2"]) == 2
+
+
+def test_processes_are_no_option_of_a_benchmark_that_has_one(capsys):
+    with pytest.raises(SystemExit):
+        rd.main(["--data", "photos", "--jobs", "2"])
+    assert "unrecognized arguments: --jobs" in capsys.readouterr().err
 
 
 def test_falling_bytes_or_psnr_are_named():

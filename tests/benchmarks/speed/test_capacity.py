@@ -3,10 +3,49 @@
 import json
 
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks.speed import capacity
+from service.worker.tasks import Tasks
 from tests.model.tiny import picture
+
+
+def test_one_thread_is_measured_and_nothing_of_the_first_use(tmp_path, capsys, monkeypatch):
+    """By a clock that goes on with the work: the first time takes a hundred times as long."""
+    seconds, done, threads = [0.0], set(), []
+
+    class Slow(Tasks):
+        def __init__(self, settings):
+            threads.append(torch.get_num_threads())
+            super().__init__(settings)
+
+        def upload(self, job):
+            work("code")
+            return super().upload(job)
+
+        def render(self, job):
+            work((job.plan.layer, job.plan.format))
+            return super().render(job)
+
+    def work(kind):
+        seconds[0] += 1 if kind in done else 100
+        done.add(kind)
+
+    monkeypatch.setattr(capacity, "Tasks", Slow)
+    monkeypatch.setattr(capacity.time, "process_time", lambda: seconds[0])
+    monkeypatch.setenv("COMPASS_WIDTHS", "40")
+    monkeypatch.setenv("COMPASS_SINGLE_LAYER_BELOW", "0")
+    Image.fromarray(picture(90, 60)).save(tmp_path / "a.png")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        capacity.main(["--data", str(tmp_path)])
+    finally:
+        torch.set_num_threads(before)
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert threads == [1]
+    assert {figures[name] for name in ("code", "avif 0", "webp 0", "jpeg 0", "avif 1", "jpeg 1")} == {1.0}
 
 
 def test_whole(tmp_path, capsys, monkeypatch):
