@@ -38,7 +38,7 @@ MILLION = 10**6
 TILE = 256
 BITS = (1.63, 1.13, 1.01)
 """Bits per pixel that the first layer takes, each between, and the last: of quality 80, without the layers
-below (`make bench-layers`, the table of the model card).
+below (`make bench-layers`, model 4d7fe86b76cb8724).
 """
 SPREAD = 0.5
 """Standard deviation of the logarithm of a picture's bits per pixel."""
