@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.geometry import Size
-from model.training.data import held_out_paths
+from model.training.folder import held_out_paths
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3), sRGB."""

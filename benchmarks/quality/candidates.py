@@ -22,7 +22,8 @@ from benchmarks.measure.report import compare, finish, table
 from benchmarks.quality.scalable import Ladder
 from model.codec.codec import Codec
 from model.geometry import Size
-from model.training.data import held_out_paths, read_picture
+from model.training.data import read_picture
+from model.training.folder import held_out_paths
 
 LADDERS = (Ladder((1,)), Ladder((1, 2, 4)))
 QUALITIES = (10, 35, 65, 95)

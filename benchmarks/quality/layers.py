@@ -44,10 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for quality in tqdm(QUALITIES, inputs.profile, unit="quality"):
         measured = [inputs.meter.layers(p, ladder(p.size), quality) for p in inputs.pictures]
         points = [mean_point(inputs.pictures, measured, layer) for layer in range(LAYERS)]
-        rows.append(
-            (quality, *(f"{up_to:.3f} / {alone:.3f} / {psnr:.2f}" for up_to, alone, psnr in own(points)))
-        )
-        figures[quality] = [[round(value, 4) for value in layer] for layer in own(points)]
+        layers = own(points)
+        rows.append((quality, *(f"{up_to:.3f} / {alone:.3f} / {psnr:.2f}" for up_to, alone, psnr in layers)))
+        figures[quality] = [[round(value, 4) for value in layer] for layer in layers]
     text = [
         f"# Every layer: {inputs.profile}, {len(inputs.pictures)} pictures of {inputs.data}",
         f"Model {inputs.model_id}. Bits up to and with the layer and of it alone, per pixel of it, and its "

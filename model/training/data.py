@@ -11,9 +11,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.geometry import Size
+from model.training.folder import HELD_OUT, held_out_paths
 from model.training.screens import screens
-
-SUFFIXES = {".avif", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 def read_picture(path: Path) -> Tensor:
@@ -81,22 +80,8 @@ def resize(x: Tensor, size: Size) -> Tensor:
     return F.interpolate(x, size=size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
-HELD_OUT = 16
-"""Pictures that validation has, and training has not."""
 SCREENS = 0.05
 """Share of the training pictures that are synthetic screen content."""
-
-
-def held_out_paths(folder: Path, count: int = HELD_OUT) -> tuple[list[Path], list[Path]]:
-    """The picture files below ``folder``: (those to train on, ``count`` for validation).
-
-    The latter are spread evenly over the sorted names. Raises ValueError if that leaves none to train on.
-    """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if len(paths) <= count:
-        raise ValueError(f"{len(paths)} pictures below {folder}; more than {count} are needed")
-    chosen = paths[:: -(-len(paths) // count)]
-    return [path for path in paths if path not in {*chosen}], chosen
 
 
 def load_pictures(

@@ -4,7 +4,7 @@ from PIL import Image
 
 from benchmarks.measure.pictures import Picture, picture_files, psnr, read_pictures
 from model.geometry import Size
-from model.training.data import held_out_paths
+from model.training.folder import held_out_paths
 
 
 def test_psnr_of_a_known_error():
