@@ -19,7 +19,7 @@ from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
 from model.codec.pixels import Pixels, Source, size_of, source_of, squared_error, to_numbers, to_pixels
 from model.codec.refine import MOST_ERROR, Effort, Latents, Target, refine
-from model.codec.weights import Prior, Weights, scale_table
+from model.codec.weights import Prior, Weights
 from model.geometry import Box, Size, halved, strips, whole
 from model.memory import give_back
 from model.network.compass import Hyperprior, channels_last, quality_to_level
@@ -199,8 +199,9 @@ class Layers:
         )
         with clock.stage("search"):
             index, mean = coder.priors(analysed.hyper_latents[0])
-            scales = torch.from_numpy(scale_table()).float().to(self._device)
-            latents = Latents(analysed.latents, mean, index, scales, self.weights.latent_tables.skip)
+            tables = self.weights.latent_tables
+            lengths = torch.from_numpy(tables.code_lengths()).to(self._device)
+            latents = Latents(analysed.latents, mean, index, lengths, tables.skip)
             found = refine(target, latents, effort, told)
             del index, mean, latents
         return _coded(coder, original, Analysed(found, analysed.hyper_latents), clock)

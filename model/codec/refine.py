@@ -3,7 +3,8 @@
 An encoder may choose any latents; the decoder does not change. Stochastic Gumbel annealing (Yang, Bamler
 and Mandt 2020): each latent is a mixture of the two integers around a real number. Which of them it is gets
 drawn from a distribution that the number's place between them and a temperature give; the numbers follow
-the gradient of rate + lambda 255^2 mse, and the temperature falls.
+the gradient of rate + lambda 255^2 mse, and the temperature falls. The rate is what the entropy coder's own
+tables take; that of a mixture is the mixture of its two integers'.
 
 The search is for fewer bits at the same error: truly rounded latents are judged every few steps, lambda
 rises or falls as their error is above or below that of the start, and the fewest bits of those whose error
@@ -25,7 +26,6 @@ from torch import Tensor
 
 from model.codec.pixels import Source
 from model.geometry import Box, Size, divide, fine, halved, whole
-from model.network.rate import gaussian_bits
 from model.network.transforms import LATENT, Transforms
 
 WINDOW = 64
@@ -84,19 +84,20 @@ class Target:
 class Latents:
     """A layer's latents (1, M, h, w) in units of the quantiser's step, and their priors of the same shape.
 
-    ``index`` (M, h, w) says which of ``scales`` a latent has; those whose index is smaller than
-    ``first_coded`` are not coded, but are their means.
+    ``index`` (M, h, w) says which row of ``lengths`` (tables, 2 n + 1) a latent has: the bits that each
+    integer from -n to n takes. Those whose index is smaller than ``first_coded`` are not coded, but are
+    their means.
     """
 
     values: Tensor
     mean: Tensor
     index: Tensor
-    scales: Tensor
+    lengths: Tensor
     first_coded: int
 
-    def scale(self, box: Box) -> Tensor:
-        """The scales (1, M, h, w) of a box."""
-        return self.scales[self.index[:, *box.slices].long()][None]
+    def table(self, box: Box) -> Tensor:
+        """The tables (1, M, h, w) of a box."""
+        return self.index[:, *box.slices].long()[None]
 
     def coded(self, box: Box) -> Tensor:
         """Which latents (1, M, h, w) of a box are coded."""
@@ -137,7 +138,9 @@ class _Window:
         self._mean = latents.mean[..., *self._seen.slices].clone()
         self._around = rounded[..., *self._seen.slices].clone()
         self._coded = latents.coded(window).flatten().nonzero()[:, 0]  # places in the window, (n,)
-        self._scale = self._of_coded(latents.scale(window))
+        self._lengths = latents.lengths.flatten()
+        self._reach = latents.lengths.shape[1] // 2
+        self._zeros = self._of_coded(latents.table(window)) * latents.lengths.shape[1] + self._reach
         self._start = self._of_coded(latents.values[..., *window.slices] - latents.mean[..., *window.slices])
         self._original = target.original(self._pixels).clone()
         self._gain = target.inverse_gain.clone()
@@ -201,9 +204,15 @@ class _Window:
         drawn = torch.sigmoid((logits + torch.logit(uniform)) / temperature)
         return below + drawn
 
+    def _bits(self, integers: Tensor) -> Tensor:
+        """Bits (n,) of integers, and, of a mixture of two, the mixture of theirs."""
+        below = integers.detach().floor().clamp(-self._reach, self._reach - 1)
+        at = self._zeros + below.long()
+        return torch.lerp(self._lengths[at], self._lengths[at + 1], integers - below)
+
     def _cost(self, integers: Tensor) -> tuple[Tensor, Tensor]:
         """Bits of the window; 255^2 times the squared error of all pixels that it changes, a pixel's mean."""
-        bits = gaussian_bits(integers, self._scale).sum()
+        bits = self._bits(integers).sum()
         around = self._around.clone()
         around[..., *self._inner] = self._whole(integers)
         y = (around + self._mean) * self._gain

@@ -91,6 +91,23 @@ class Tables:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def code_lengths(self, reach: int = 512) -> NDArray[np.float32]:
+        """The bits that each symbol from -reach to reach takes with each table, (tables, 2 reach + 1).
+
+        Those of skipped tables are what they would take.
+        """
+        symbols = np.arange(-reach, reach + 1)
+        answer = np.empty((len(self), len(symbols)), np.float32)
+        places = zip(answer, self._starts, self._escapes, self._offsets, strict=True)
+        for row, start, escape, offset in places:
+            bits = PRECISION - np.log2(self.frequencies[start : escape + 1])
+            entry = start + symbols - offset
+            excess = np.where(entry < start, offset - symbols, entry - escape + 1)
+            escaped = bits[-1] + 5 + np.floor(np.log2(np.maximum(excess, 1)))
+            inside = (start <= entry) & (entry < escape)
+            row[:] = np.where(inside, bits[np.clip(entry - start, 0, escape - start)], escaped)
+        return answer
+
     @classmethod
     def from_frequencies(cls, frequencies: Sequence[ArrayLike], offsets: ArrayLike, skip: int = 0) -> Self:
         """Tables from one vector of frequencies (the escape's last) and one smallest symbol each."""

@@ -214,6 +214,17 @@ def test_the_size_is_within_a_thousandth_of_the_entropy() -> None:
     assert bits / 8 <= len(encode(symbols, indexes, tables)) <= 1.001 * bits / 8 + 2
 
 
+@pytest.mark.parametrize("symbol", [0, 1, -1, 3, -40, 40, 400, -400])
+def test_code_lengths_are_what_symbols_take(symbol: int) -> None:
+    """Those of an escape too: the same symbol a thousand times over."""
+    tables = gaussian_tables(SCALES[3:])
+    lengths = tables.code_lengths(reach=400)[:, 400 + symbol]
+    for table in range(0, len(tables), 5):
+        indexes = np.full(1000, table, np.uint8)
+        taken = 8 * len(encode(np.full(1000, symbol), indexes, tables))
+        assert abs(taken - 1000 * lengths[table]) <= 32 + 0.01 * taken
+
+
 def test_tables_of_other_weights_are_noticed_at_the_end() -> None:
     coded = residual(5000)
     other = coded.indexes.copy()
