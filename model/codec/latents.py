@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.clock import StageClock
 from model.codec.parallel import Threads
-from model.codec.weights import Prior
+from model.codec.weights import Prior, scale_table
 from model.geometry import Box, Size, coarse, divide, fine, halved, whole
 from model.network.priors import FRACTION
 from model.network.transforms import LATENT
@@ -21,8 +21,27 @@ from model.stream.entropy import MAX_SYMBOL, MIN_SYMBOL, Tables, decode, decode_
 
 _MOST_MISSING = 50.0
 """Squared quantiser steps that may be missing in the latents of a hyper-latent: two for each of a dozen."""
+_BITS = 0.1
+"""What a wasted bit weighs among faults: 500 of them are too many in the latents of a hyper-latent."""
+_WIDE = int(np.searchsorted(scale_table(), 2.0))
+"""The first table whose latents are 2 steps wide."""
+_TINY = 1e-6
 BLOCK = 32
 """Edge in latents of what is worked on at a time: small enough to give every thread some blocks."""
+
+
+@dataclass(frozen=True)
+class CodedLatents:
+    """The bytes of a layer's ``hyper_latents``, and of each of its ``tiles``, row by row.
+
+    ``values`` (1, M, h, w) are the latents as the decoder will have them; ``wasted`` (1, 1, h/4, w/4) is what
+    their priors waste, by hyper-latent, in faults.
+    """
+
+    hyper_latents: bytes
+    tiles: list[bytes]
+    values: Tensor
+    wasted: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,14 +85,14 @@ class LatentCoder:
         """The boxes of tiles that are coded or decoded at a time, row by row."""
         return divide(tiles, max(1, BLOCK * LATENT // self.tile))
 
-    def encode(self, y: Tensor, z: Tensor, clock: StageClock) -> tuple[bytes, list[bytes], Tensor]:
+    def encode(self, y: Tensor, z: Tensor, clock: StageClock) -> CodedLatents:
         """Code gained latents (M, h, w) and centred hyper-latents (N, h/4, w/4), both unrounded.
 
-        Returns the bytes of the hyper-latents, the bytes of each tile, row by row, and the latents
-        (1, M, h, w) as the decoder will have them. Stages timed: ``priors``, ``entropy``.
+        Stages timed: ``priors``, ``entropy``.
         """
         z = _quantise(z)
         out = torch.empty_like(y, dtype=torch.float32)[None].contiguous(memory_format=torch.channels_last)
+        wasted = y.new_empty((1, 1, *self.hyper_latents), dtype=torch.float32)
         coded: dict[Box, bytes] = {}
 
         def encode_block(tiles: Box, watch: StageClock) -> None:
@@ -83,6 +102,7 @@ class LatentCoder:
             symbols = _quantise(y[:, *window.slices] - mean * 2.0**-FRACTION)
             symbols = torch.where(index < self.tables.skip, 0, symbols)
             out[..., *window.slices] = dequantise(symbols, mean)
+            wasted[..., *coarse(window, 4).slices] = self._wasted(symbols, index)
             values, indexes = symbols.cpu().numpy(), index.cpu().numpy()
             with watch.stage("entropy"):
                 for tile in divide(tiles, 1):
@@ -94,7 +114,7 @@ class LatentCoder:
         hyper_symbols = z.cpu().numpy()
         with clock.stage("entropy"):
             hyper = encode(hyper_symbols.ravel(), _channels(hyper_symbols.shape).ravel(), self.prior.tables)
-        return hyper, [coded[tile] for tile in divide(whole(self.grid), 1)], out
+        return CodedLatents(hyper, [coded[tile] for tile in divide(whole(self.grid), 1)], out, wasted)
 
     def priors(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Table indexes uint8 (M, h, w) and means float32 (1, M, h, w) of all latents of the layer.
@@ -117,13 +137,30 @@ class LatentCoder:
             missing[..., *coarse(box, 4).slices] = blocks
         return missing
 
-    def settle(self, missing: Tensor, z: Tensor) -> Tensor | None:
-        """Hyper-latents (1, N, h/4, w/4) nearer to 0 where too much is ``missing``, or None.
+    def _wasted(self, symbols: Tensor, index: Tensor) -> Tensor:
+        """Bits, times ``_BITS``, that wide tables waste on small symbols (1, h/4, w/4), by hyper-latent.
 
-        Latents that are not coded are replaced by their means. Where hyper-latents are unlike everything
-        that training saw, as on flat areas, these means can be far off, and a block gets another colour.
+        Both (M, h, w). A latent whose table is 2^n times as wide as it needs wastes about n bits; tables of
+        four times the width are usual.
         """
-        wrong = F.max_pool2d((missing > _MOST_MISSING).float(), 3, stride=1, padding=1) > 0
+        wide = index >= _WIDE
+        scale = torch.from_numpy(scale_table()).float().to(index.device)[index.long()]
+        parts = (wide, symbols.abs() * wide, scale * wide)
+        count, size, width = (
+            F.avg_pool2d(part.sum(0, dtype=torch.float32)[None], 4, ceil_mode=True, divisor_override=1)
+            for part in parts
+        )
+        return _BITS * count * (torch.log2(width / (size + 1) + _TINY) - 2).clamp_(min=0)
+
+    def settle(self, faults: Tensor, z: Tensor) -> Tensor | None:
+        """Hyper-latents (1, N, h/4, w/4) nearer to 0 where ``faults`` are too many, or None.
+
+        ``faults`` are those of :meth:`missing`, and :attr:`CodedLatents.wasted`. Where hyper-latents are
+        unlike everything that training saw, as on flat areas, priors can be far off: latents that are not
+        coded are replaced by their means, and a block gets another colour, or all others are coded as if they
+        were large.
+        """
+        wrong = F.max_pool2d((faults > _MOST_MISSING).float(), 3, stride=1, padding=1) > 0
         return torch.where(wrong, torch.trunc(z.round() / 2), z) if wrong.any() else None
 
     def decode(self, stream: bytes, index: Index, box: Box, clock: StageClock) -> tuple[Tensor, Box]:

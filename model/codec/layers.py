@@ -64,10 +64,13 @@ class Analysed:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer as coded, and its latents (1, M, h/16, w/16) as the decoder will have them."""
+    """A layer as coded, its latents (1, M, h/16, w/16) as the decoder will have them, and what their priors
+    waste (1, 1, h/64, w/64).
+    """
 
     coded: CodedLayer
     latents: Tensor
+    wasted: Tensor
 
 
 class Layers:
@@ -166,16 +169,16 @@ class Layers:
             hyperprior = self._hyperprior(k)
             z = hyperprior.hyper_analyse(y) - hyperprior.medians()
         layer = _coded(coder, original, Analysed(y, z), clock)
-        missing = coder.missing(y, layer.latents)
+        faults = coder.missing(y, layer.latents) + layer.wasted
         for _ in range(_MOST_CODINGS - 1):
-            settled = coder.settle(missing, z)
+            settled = coder.settle(faults, z)
             if settled is None:
                 break
             other = _coded(coder, original, Analysed(y, settled), clock)
-            still_missing = coder.missing(y, other.latents)
-            if still_missing.sum() >= missing.sum():  # textures miss a little everywhere: nothing is wrong
+            faults_left = coder.missing(y, other.latents) + other.wasted
+            if faults_left.sum() >= faults.sum():  # textures have a few everywhere: nothing is wrong
                 break
-            layer, missing, z = other, still_missing, settled
+            layer, faults, z = other, faults_left, settled
         return layer, Analysed(y, z)
 
     def _searched(
@@ -308,9 +311,9 @@ class Layers:
 def _coded(coder: LatentCoder, original: Original, analysed: Analysed, clock: StageClock) -> Layer:
     """Round and code the latents of a layer."""
     y, z = analysed.latents[0], analysed.hyper_latents[0]
-    hyper_latents, tiles, decoded = coder.encode(y, z, clock)
-    size = original.size
-    return Layer(CodedLayer(size.width, size.height, original.quality, hyper_latents, tiles), decoded)
+    found, size = coder.encode(y, z, clock), original.size
+    coded = CodedLayer(size.width, size.height, original.quality, found.hyper_latents, found.tiles)
+    return Layer(coded, found.values, found.wasted)
 
 
 def _continued(source: Source, size: Size) -> Source:

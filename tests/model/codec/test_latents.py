@@ -9,6 +9,7 @@ from model.clock import StageClock
 from model.codec.codec import Codec
 from model.codec.latents import LatentCoder
 from model.codec.layers import Original
+from model.codec.weights import scale_table
 from model.geometry import Size
 from tests.model.tiny import picture
 
@@ -20,7 +21,7 @@ def latents(coder, seed=0):
     random = torch.Generator().manual_seed(seed)
     y = 3 * torch.randn((1, coder.prior.synthesis.shape[1], *coder.latents), generator=random)
     z = 20 * torch.randn((1, len(coder.prior.tables), *coder.hyper_latents), generator=random)
-    return y, z, coder.encode(y[0], z[0], StageClock())[2]
+    return y, z, coder.encode(y[0], z[0], StageClock()).values
 
 
 def test_nothing_changes_where_all_is_there(tiny_codec):
@@ -57,6 +58,41 @@ def test_hyper_latents_settle_at_last(tiny_codec):
     for _ in range(8):
         z = coder.settle(coder.missing(y, y + 100), z)
     assert not z.any()
+
+
+def test_tables_that_are_far_too_wide_are_faults(tiny_codec):
+    """Until 2026-11-27 a sky beside a white boat took twice the bytes: all latents there had the widest."""
+    coder = tiny_codec.layers.latent_coder(0, SIZE, 256)
+    _, z, _ = latents(coder)
+    M = coder.prior.synthesis.shape[1]
+    random = torch.Generator().manual_seed(0)
+    index = torch.randint(0, 64, (M, *coder.latents), generator=random).to(torch.uint8)
+    scale = torch.from_numpy(scale_table()).float()[index.long()]
+    symbols = (scale * torch.randn(scale.shape, generator=random)).round().to(torch.int16)
+    assert coder.settle(coder._wasted(symbols, index)[None], z) is None
+    index[:, 16:20, 8:12], symbols[:, 16:20, 8:12] = 63, 1  # below hyper-latent (4, 2)
+    settled = coder.settle(coder._wasted(symbols, index)[None], z)
+    around = (slice(None), slice(None), slice(3, 6), slice(1, 4))
+    assert torch.equal(settled[around], torch.trunc(z[around].round() / 2))
+    settled[around] = z[around]
+    assert torch.equal(settled, z)
+
+
+def test_bytes_are_not_wasted_where_priors_can_settle(tiny_codec, monkeypatch):
+    """The first coding is made to waste; the second, from other hyper-latents, does not."""
+    pixels, wasted = picture(160, 120), LatentCoder._wasted
+    codings = []
+
+    def wasteful(coder, symbols, index):
+        codings.append(len(codings))
+        return wasted(coder, symbols, index) + (1000 if len(codings) == 1 else 0)
+
+    layers, original = tiny_codec.layers, Original(0, pixels, 50, None)
+    analysed = layers._rounded(original, StageClock())[1]
+    monkeypatch.setattr(LatentCoder, "_wasted", wasteful)
+    settled = layers._rounded(original, StageClock())[1]
+    halves = torch.trunc(analysed.hyper_latents.round() / 2)
+    assert torch.equal(settled.hyper_latents, halves)
 
 
 @pytest.mark.parametrize("seed", range(4))
