@@ -239,10 +239,10 @@ class Patches(Transforms):
             seen = pad_to_latents(prediction[..., *cut] - GREY)
             h = h.add_(self.a_condition(to_patches(seen.to(self.dtype))))
         h = self.a_blocks(h)[..., *middle.times(2).inside(outer.times(2))]  # (B, C, 2 h, 2 w) of middle
-        h = self.a_deep(self.a_down(F.pixel_unshuffle(h, 2)))  # (B, M, h, w) of middle
+        h = self.a_deep(self.a_down(F.pixel_unshuffle(narrowed(h, self.a_down), 2)))  # (B, M, h, w) of middle
         own = F.pixel_unshuffle(patches[..., *box.times(2).inside(outer.times(2))], 2)
         linear = exact_product(own, of_patches(self.linear_analysis))
-        return linear + self.a_out(h[..., *box.inside(middle)])
+        return linear + self.a_out(narrowed(h[..., *box.inside(middle)], self.a_out))
 
     def synthesise(
         self, y: Tensor, window: Box, box: Box, size: Size, prediction: Tensor | None = None
@@ -252,7 +252,8 @@ class Patches(Transforms):
         outer = grow(cells, self.synthesis_margins[1], halved(size, 4))
         middle = grow(cells, self.synthesis_margins[0], halved(size, 4))
         h = self.s_deep(self.s_in(y[..., *outer.inside(window)].to(self.dtype)))  # (B, M, h, w) of outer
-        h = F.pixel_shuffle(self.s_up(h[..., *middle.inside(outer)]), 2)  # (B, D, 2 h, 2 w) of middle
+        h = self.s_up(narrowed(h[..., *middle.inside(outer)], self.s_up))
+        h = F.pixel_shuffle(h, 2)  # (B, D, 2 h, 2 w) of middle
         if prediction is not None:
             seen = pad_to_latents(prediction - GREY)
             h = h.add_(self.s_condition(to_patches(seen.to(self.dtype))))
@@ -277,8 +278,14 @@ class Block(nn.Module):
         nn.init.zeros_(self.back.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) of the same shape."""
-        return self.back(F.relu(self.spatial(x), inplace=True)).add_(x)
+        """(B, C, h, w) of the same shape; the sum is float32 where the convolutions are bfloat16."""
+        part = self.back(F.relu(self.spatial(narrowed(x, self.spatial)), inplace=True))
+        return (part.float() if self.back.weight.dtype == torch.bfloat16 else part).add_(x)
+
+
+def narrowed(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """``x`` in what ``conv`` computes in, float32 or bfloat16; under autocast ``x`` itself."""
+    return x if x.dtype == torch.bfloat16 else x.to(conv.weight.dtype)
 
 
 def to_patches(x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from model.codec.weights import PARTS, load, scale_table
 from model.installed import FOLDER, model_id
 from model.network.compass import Compass
 from model.network.config import PROFILES, Config
+from model.network.precision import narrow_parts
 from model.stream.entropy import Tables
 from model.training.checkpoint import Checkpoint, load_checkpoint, take_over, take_over_base
 from model.training.data import Pictures, load_pictures
@@ -68,14 +69,17 @@ def export(
 ) -> bytes:
     """Write the weight file of a trained network, whole or not at all, and return its model id (8 bytes).
 
-    Transforms are stored in half precision; priors and tables as integers, made from the float32
+    What may compute in bfloat16 is stored in it, so that it computes with the same weights everywhere; the
+    other weights of the transforms in half precision; priors and tables as integers, made from the float32
     weights. ``history`` are the stages trained, for further training; ``latent_tables`` the entropy tables
     of the latents (default: Gaussian ones).
     """
     tensors: dict[str, Tensor] = {}
+    narrow = {id(weight) for part in narrow_parts(network) for weight in part.parameters()}
     for name, weight in network.named_parameters():
         exact = ".bottleneck." in name or "gain" in name
-        tensors[f"weights.{name}"] = weight.float() if exact else weight.half()
+        other = torch.bfloat16 if id(weight) in narrow else torch.float16
+        tensors[f"weights.{name}"] = weight.to(torch.float32 if exact else other)
     for part in PARTS:
         hyperprior = getattr(network, part)
         for name, value in integer_hyper_synthesis(hyperprior).to_arrays().items():

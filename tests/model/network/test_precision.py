@@ -8,8 +8,10 @@ from model.codec.codec import Codec
 from model.codec.weights import load
 from model.geometry import Size
 from model.installed import path_of_profile
+from model.network.precision import narrow_parts
+from model.training.export import export
 from model.training.screens import screens
-from tests.model.tiny import picture
+from tests.model.tiny import TINY_PATCHES, lively_network, picture
 
 SIZES = [Size(50, 75), Size(100, 150), Size(200, 300)]
 
@@ -22,13 +24,13 @@ def codecs():
 
 
 def pictures():
-    """A synthetic photograph and screen content, whose edges are the hardest there are."""
-    screen = screens(1, seed=3)[0].numpy()
-    return [picture(300, 200), np.ascontiguousarray(screen[:200, :300])]
+    """A synthetic photograph and two of screen content, whose edges are the hardest there are."""
+    drawn = [screens(1, seed=seed)[0].numpy()[:200, :300] for seed in (3, 5)]
+    return [picture(300, 200), *map(np.ascontiguousarray, drawn)]
 
 
 @pytest.mark.parametrize("quality", [1, 50, 100])
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_pixels_differ_by_one_given_the_same_layer_below(codecs, quality, number):
     exact, fast = codecs
     stream = exact.encode(pictures()[number], SIZES, quality)
@@ -39,6 +41,16 @@ def test_pixels_differ_by_one_given_the_same_layer_below(codecs, quality, number
         assert np.abs(a.astype(int) - b).max() <= 1
         differing = max(differing, float((a != b).mean()))
     assert 0 < differing < 0.2
+
+
+def test_a_weight_file_holds_what_both_compute_with(tmp_path):
+    network = lively_network(TINY_PATCHES)
+    assert not torch.equal(network.base.transforms.a_in.weight, network.base.transforms.a_in.weight.bfloat16())
+    export(network, tmp_path / "x.safetensors")
+    for part in narrow_parts(load(tmp_path / "x.safetensors").network):
+        for weight in part.parameters():
+            assert weight.dtype == torch.float32
+            assert weight.equal(weight.bfloat16().float())
 
 
 def test_streams_of_one_decode_to_the_same_latents_with_the_other(codecs):
