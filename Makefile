@@ -66,6 +66,9 @@ bench-scalable: setup-dev ## several layers against one and against simulcast (A
 bench-priors: setup-dev ## what the integer priors cost
 	$(BIN)/python -m benchmarks.quality.priors --data $(DATA) --profile $(PROFILE) --out $(OUT)/priors $(OPTIONS)
 
+bench-drift: setup-dev ## how far bfloat16 is from float32 (DATA: photographs that training holds out)
+	$(BIN)/python -m benchmarks.quality.drift --data $(DATA) --profile $(PROFILE) --out $(OUT)/drift $(OPTIONS)
+
 bench-refinement: setup-dev ## what searching for latents saves (OPTIONS="--efforts fast")
 	$(BIN)/python -m benchmarks.quality.refinement --data $(DATA) --profile $(PROFILE) --out $(OUT)/refinement $(OPTIONS)
 

@@ -97,13 +97,19 @@ class Codec:
         return self.layers.weights
 
     @classmethod
-    def load(cls, profile: str, device: str = "cpu", threads: int | None = None) -> "Codec":
+    def load(
+        cls,
+        profile: str,
+        device: str = "cpu",
+        threads: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> "Codec":
         """The codec of a profile's current weights; ``profile`` may be the path of a weight file.
 
         Raises WeightsError.
         """
         path = Path(profile) if profile.endswith(".safetensors") else path_of_profile(profile)
-        return cls(load(path), device, threads)
+        return cls(load(path), device, threads, dtype)
 
     @torch.inference_mode()
     def encode(
