@@ -41,11 +41,15 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     result.add_argument("--data", type=Path, required=True, help=DATA)
     result.add_argument("--profile", default="lite", help="profile of the codec, or a weight file")
     result.add_argument("--device", help="where the codec runs; CUDA if there is one, else the CPU")
-    result.add_argument("--anchors", type=Path, help="folder of published curves (JSON)")
     result.add_argument("--out", type=Path, default=Path("out"), help="folder for tables, plots and caches")
     result.add_argument("--pictures", type=int, help="use only this many of the pictures")
     result.add_argument("--quick", action="store_true", help=f"a smaller run on {QUICK_PICTURES} pictures")
     return result
+
+
+def add_anchors(known: argparse.ArgumentParser) -> None:
+    """The option of the benchmarks that compare with published curves."""
+    known.add_argument("--anchors", type=Path, help="folder of published curves (JSON)")
 
 
 def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
@@ -57,6 +61,7 @@ def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
     pictures = read_pictures(options.data, count)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     codec = Codec.load(options.profile, device, threads)
+    anchors: Path | None = vars(options).get("anchors")
     options.out.mkdir(parents=True, exist_ok=True)
     return Inputs(
         profile=Path(options.profile).stem,
@@ -66,8 +71,8 @@ def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
         data=options.data.name,
         meter=Meter(codec, Cache(options.out / "ours.jsonl")),
         classic_cache=Cache(options.out / "classic.jsonl"),
-        anchors=read_folder(options.anchors) if options.anchors else [],
-        anchors_folder=options.anchors,
+        anchors=read_folder(anchors) if anchors else [],
+        anchors_folder=anchors,
         out=options.out,
     )
 

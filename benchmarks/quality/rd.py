@@ -49,7 +49,9 @@ def classic_curve(codec: ClassicCodec, inputs: command.Inputs) -> Curve:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, compare, report; ``arguments`` instead of the command line's."""
-    inputs = command.load(command.parser("bench-rd", __doc__).parse_args(arguments))
+    parser = command.parser("bench-rd", __doc__)
+    command.add_anchors(parser)
+    inputs = command.load(parser.parse_args(arguments))
     pictures = inputs.pictures
     rows: dict[int, list[Measurement]] = {quality: [] for quality in QUALITIES}
     for quality, picture in tqdm(

@@ -239,6 +239,7 @@ def measure(inputs: command.Inputs, options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, compare, report; ``arguments`` instead of the command line's."""
     parser = command.parser("bench-scalable", __doc__)
+    command.add_anchors(parser)
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section alone; repeatable")
     parser.add_argument("--qualities", type=int, nargs="+", default=QUALITIES, help="of our own streams")
     command.add_jobs(parser)
