@@ -38,6 +38,11 @@ export async function info(id) {
   return (await ask(address(id, "/info"))).json();
 }
 
+/** The stored stream as a blob. */
+export async function stream(id) {
+  return (await ask(address(id, "/stream"))).blob();
+}
+
 export async function remove(id) {
   await ask(address(id), { method: "DELETE" });
 }

@@ -77,6 +77,7 @@ export class Viewer {
     });
     document.addEventListener("keydown", (event) => this.#key(event));
     find("copy").addEventListener("click", () => this.#copy());
+    find("stream").addEventListener("click", () => this.#stream());
     find("delete").addEventListener("click", () => this.#delete());
   }
 
@@ -89,8 +90,6 @@ export class Viewer {
     find("stage").style.setProperty("--ratio", info.width / info.height);
     find("placeholder").src = placeholder(info.thumbhash);
     find("width").max = info.width;
-    find("stream-link").href = `/images/${info.id}/stream`;
-    find("stream-link").download = `${info.id}.cmps`;
     find("snippet").textContent = markup(info);
     const saved = info.source_bytes > info.bytes ? `, ${(info.source_bytes / info.bytes).toFixed(1)} times less` : "";
     find("stored").textContent =
@@ -277,6 +276,18 @@ export class Viewer {
       find("copy").textContent = "Press Ctrl+C";
     }
     setTimeout(() => { find("copy").textContent = "Copy"; }, 1500);
+  }
+
+  /** Saves the stored stream; not by a plain link, which cannot send the key. */
+  async #stream() {
+    const { id } = this.#info;
+    try {
+      const url = URL.createObjectURL(await api.stream(id));
+      element("a", { href: url, download: `${id}.cmps` }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    } catch (error) {
+      await this.#fail(error, () => this.#stream());
+    }
   }
 
   async #delete() {

@@ -161,6 +161,24 @@ def test_a_picture_is_deleted_after_a_question(
     assert service.client.get(f"/images/{uploaded}/info").status_code == 404
 
 
+def test_the_stream_is_saved_with_the_key(browser: Chrome, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(saved)})
+    with RunningService(tmp_path, api_keys="secret", presets_only=True) as service:
+        key = {"X-API-Key": "secret"}
+        png = encoded(photo(90, 60, 5), "PNG")
+        picture = service.client.post("/images", content=png, headers=key).json()["id"]
+        browser.get(service.url)
+        browser.execute_script("sessionStorage.setItem('compass-key', 'secret')")
+        browser.get(f"{service.url}/#{picture}")
+        until(browser, f"{PAINTED} > 0")
+        browser.find_element(By.ID, "stream").click()
+        file = saved / f"{picture}.cmps"
+        WebDriverWait(browser, SECONDS, 0.1).until(lambda _: file.is_file())
+        stored = service.client.get(f"/images/{picture}/stream", headers=key)
+        assert file.read_bytes() == stored.raise_for_status().content
+
+
 def test_a_refused_upload_says_why(browser: Chrome, service: RunningService, tmp_path: Path) -> None:
     letter = tmp_path / "letter.png"
     letter.write_text("Dear all, this is not a picture.")
