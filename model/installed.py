@@ -38,6 +38,11 @@ def path_of_profile(profile: str, folder: Path = FOLDER) -> Path:
     return path
 
 
+def weight_file(profile: str) -> Path:
+    """A profile's weight file, or ``profile`` itself where it is such a path; raises WeightsError."""
+    return Path(profile) if profile.endswith(".safetensors") else path_of_profile(profile)
+
+
 def path_of_model(identity: bytes, folder: Path = FOLDER) -> Path:
     """The weight file of a stream's model id; raises UnknownModel if it is not installed."""
     try:

@@ -27,7 +27,7 @@ from model.codec.codec import Codec
 from model.codec.layers import Layers
 from model.codec.weights import load
 from model.geometry import Size, coarse, whole
-from model.installed import path_of_profile
+from model.installed import weight_file
 from model.training.checkpoint import Checkpoint, load_checkpoint
 from model.training.cli import RECIPES
 from model.training.data import Pictures, load_pictures
@@ -68,11 +68,6 @@ def neutral(weights: Checkpoint, path: Path) -> None:
     export(network, path, ("base", "liff"))
 
 
-def path_of(profile: str) -> Path:
-    """The weight file of a profile, or the file itself."""
-    return Path(profile) if profile.endswith(".safetensors") else path_of_profile(profile)
-
-
 def trained_codec(
     name: str, start: Path, minutes: float, steps: float, photos: tuple[Pictures, Pictures], out: Path
 ) -> Codec:
@@ -107,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     inputs = command.load(options)
     profile = options.profile
     start = inputs.out / "start.safetensors"
-    neutral(load_checkpoint(path_of(profile)), start)
+    neutral(load_checkpoint(weight_file(profile)), start)
     photos = load_pictures(options.photos, torch.device(inputs.device))
     codecs = {
         name: trained_codec(name, start, options.minutes, options.steps, photos, inputs.out)

@@ -17,6 +17,8 @@ from benchmarks.measure.pictures import Picture, psnr
 from benchmarks.measure.report import finish, table
 from benchmarks.quality.scalable import Ladder
 from model.codec.codec import Codec, downscale
+from model.codec.weights import load
+from model.installed import weight_file
 
 LADDER = Ladder(tuple(1.25**k for k in range(9)))
 QUALITIES = (10, 50, 80, 100)
@@ -60,9 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and report; ``arguments`` instead of the command line's."""
     options = command.parser("bench-drift", __doc__).parse_args(arguments)
     inputs = command.load(options)
-    exact, fast = (
-        Codec.load(options.profile, inputs.device, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)
-    )
+    weights = load(weight_file(options.profile))
+    exact, fast = (Codec(weights, inputs.device, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
     rows = []
     for quality in QUALITIES:
         found = [

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from model.codec.refine import NO_EFFORT, Effort
 from model.codec.weights import Weights, load
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, whole
-from model.installed import path_of_model, path_of_profile
+from model.installed import path_of_model, weight_file
 from model.memory import give_back
 from model.network.precision import matrix_dtype
 from model.stream.container import MAX_EDGE, CodedLayer, Header, read_header, read_index, write
@@ -97,19 +96,12 @@ class Codec:
         return self.layers.weights
 
     @classmethod
-    def load(
-        cls,
-        profile: str,
-        device: str = "cpu",
-        threads: int | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> "Codec":
+    def load(cls, profile: str, device: str = "cpu", threads: int | None = None) -> "Codec":
         """The codec of a profile's current weights; ``profile`` may be the path of a weight file.
 
         Raises WeightsError.
         """
-        path = Path(profile) if profile.endswith(".safetensors") else path_of_profile(profile)
-        return cls(load(path), device, threads, dtype)
+        return cls(load(weight_file(profile)), device, threads)
 
     @torch.inference_mode()
     def encode(

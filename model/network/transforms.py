@@ -197,11 +197,6 @@ class Patches(Transforms):
             nn.init.zeros_(conv.bias)
 
     @property
-    def dtype(self) -> torch.dtype:
-        """What the residual networks compute in; the linear parts compute in float32."""
-        return self.a_in.weight.dtype
-
-    @property
     def analysis_margins(self) -> tuple[int, int]:
         """How many latents the deep blocks, and all blocks, of the analysis see on each side."""
         deep = len(self.a_deep)
@@ -234,10 +229,10 @@ class Patches(Transforms):
         cut = fine(outer, LATENT, size).inside(window)
         patches = to_patches(pad_to_latents(x[..., *cut]))  # (B, 192, 2 h, 2 w) of outer
         patches = patches.sub_(self.grey) if self.grey else patches
-        h = self.a_in(patches.to(self.dtype))
+        h = self.a_in(narrowed(patches, self.a_in))
         if prediction is not None:
             seen = pad_to_latents(prediction[..., *cut] - GREY)
-            h = h.add_(self.a_condition(to_patches(seen.to(self.dtype))))
+            h = h.add_(self.a_condition(to_patches(narrowed(seen, self.a_condition))))
         h = self.a_blocks(h)[..., *middle.times(2).inside(outer.times(2))]  # (B, C, 2 h, 2 w) of middle
         h = self.a_deep(self.a_down(F.pixel_unshuffle(narrowed(h, self.a_down), 2)))  # (B, M, h, w) of middle
         own = F.pixel_unshuffle(patches[..., *box.times(2).inside(outer.times(2))], 2)
@@ -251,12 +246,13 @@ class Patches(Transforms):
         cells = coarse(box, LATENT)
         outer = grow(cells, self.synthesis_margins[1], halved(size, 4))
         middle = grow(cells, self.synthesis_margins[0], halved(size, 4))
-        h = self.s_deep(self.s_in(y[..., *outer.inside(window)].to(self.dtype)))  # (B, M, h, w) of outer
+        h = self.s_in(narrowed(y[..., *outer.inside(window)], self.s_in))
+        h = self.s_deep(h)  # (B, M, h, w) of outer
         h = self.s_up(narrowed(h[..., *middle.inside(outer)], self.s_up))
         h = F.pixel_shuffle(h, 2)  # (B, D, 2 h, 2 w) of middle
         if prediction is not None:
             seen = pad_to_latents(prediction - GREY)
-            h = h.add_(self.s_condition(to_patches(seen.to(self.dtype))))
+            h = h.add_(self.s_condition(to_patches(narrowed(seen, self.s_condition))))
         h = self.s_blocks(h)[..., *cells.times(2).inside(middle.times(2))]
         assert self.s_out.bias is not None
         bias = (self.s_out.bias.float() + self.grey).repeat_interleave(4)  # for all patches of a latent

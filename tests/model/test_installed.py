@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from model.errors import UnknownModel, WeightsError
-from model.installed import installed, model_id, path_of_model, path_of_profile
+from model.installed import installed, model_id, path_of_model, path_of_profile, weight_file
 from model.network.config import PROFILES
 
 
@@ -27,3 +27,8 @@ def test_models_are_found_by_their_id(tiny_weights, tmp_path):
 def test_a_profile_without_weights_is_named(profile, tmp_path):
     with pytest.raises(WeightsError, match=f"no weights for profile '{profile}' in {tmp_path}"):
         path_of_profile(profile, tmp_path)
+
+
+def test_a_weight_file_may_be_named_itself(tiny_weights):
+    assert weight_file(str(tiny_weights)) == tiny_weights
+    assert weight_file("lite") == path_of_profile("lite")
