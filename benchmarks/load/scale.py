@@ -42,7 +42,7 @@ class Measured:
     store: float = 0.00005
     """Redis for the prefix of a stream (`--store` measures it here)."""
     small: float = 0.06
-    """A worker for the smallest layer as AVIF (docs/operations.md, `make bench-capacity`)."""
+    """A worker for the smallest layer as AVIF (`make bench-capacity` on 2026-11-25, see docs/scale.md)."""
     large: float = 0.36
     """... and for the largest, of Kodak's size."""
     code: float = 0.51
