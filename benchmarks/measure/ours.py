@@ -1,6 +1,6 @@
 """Bytes and PSNR of every layer of our own streams, as they would be stored and decoded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import model
@@ -34,8 +34,14 @@ class Meter:
         ``sizes`` as for :meth:`Codec.encode`; the header counts. A layer is compared with the
         picture scaled down to its size.
         """
-        key = f"{self._version} {picture.digest} {' '.join(map(str, sizes))} {quality}"
-        return self._cache.get(key, lambda: measure(self._codec, picture, sizes, quality))
+        return self.kept(picture, sizes, str(quality), lambda: measure(self._codec, picture, sizes, quality))
+
+    def kept(
+        self, picture: Picture, sizes: Sequence[Size], how: str, measure: Callable[[], Measurement]
+    ) -> Measurement:
+        """What ``measure()`` returns for a picture in layers of ``sizes``, coded in the way ``how``."""
+        key = f"{self._version} {picture.digest} {' '.join(map(str, sizes))} {how}"
+        return self._cache.get(key, measure)
 
 
 def measure(codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:

@@ -1,15 +1,15 @@
 """What searching for latents saves: `make bench-refinement DATA=folder PROFILE=lite`.
 
 Every picture is coded in one layer and in three, each twice as wide as the one below, without effort and
-with each effort of :data:`model.codec.refine.EFFORTS`. Real stream bytes, 8-bit decoded pictures.
+with each effort of :data:`model.codec.refine.EFFORTS`. Real stream bytes, 8-bit decoded pictures. Hours of a
+core: what was measured is kept in OUT, and a run that was broken off goes on where it was.
 """
 
+import argparse
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
-from tqdm import tqdm
 
 from benchmarks.measure import command
 from benchmarks.measure.bdrate import bd_rate
@@ -19,51 +19,70 @@ from benchmarks.measure.ours import layers_of
 from benchmarks.measure.pictures import Picture
 from benchmarks.measure.report import finish, table
 from benchmarks.quality.layers import ladder
-from model.codec.codec import Codec
 from model.codec.refine import EFFORTS, Effort
 from model.geometry import Size
 
 QUALITIES = (10, 35, 65, 95)
+Sizes = Callable[[Size], list[Size]]
 
 
-@dataclass
-class Searching:
-    """Measures pictures coded with an effort, and counts the ``seconds`` of a core that coding takes."""
+def _whole(size: Size) -> list[Size]:
+    return [size]
 
-    codec: Codec
-    effort: Effort
-    seconds: float = 0.0
 
-    def measure(self, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
-        """(Bytes from the stream's start, PSNR) of each layer, smallest first."""
+LADDERS: dict[str, Sizes] = {"one layer": _whole, "1 : 2 : 4": ladder}
+
+
+def searched(
+    inputs: command.Inputs, picture: Picture, sizes: Sizes, quality: int, effort: str
+) -> tuple[Measurement, float]:
+    """(Bytes from the stream's start, PSNR) of each layer, smallest first; how many seconds coding took."""
+    codec, steps = inputs.meter.codec, EFFORTS[effort]
+
+    def measure() -> Measurement:
         began = time.process_time()
-        stream = self.codec.encode(picture.pixels, sizes, quality, effort=self.effort)
-        self.seconds += time.process_time() - began
-        return [[end, decibels] for end, decibels, _ in layers_of(self.codec, picture, stream)]
+        stream = codec.encode(picture.pixels, sizes(picture.size), quality, effort=Effort(steps))
+        seconds = time.process_time() - began
+        return [*([end, decibels] for end, decibels, _ in layers_of(codec, picture, stream)), [seconds]]
+
+    how = f"{quality} {steps} steps"
+    *layers, [seconds] = inputs.meter.kept(picture, sizes(picture.size), how, measure)
+    return layers, seconds
+
+
+def measure_all(inputs: command.Inputs, options: argparse.Namespace) -> None:
+    """Measure every picture with every effort that the options name."""
+    for picture in inputs.pictures:
+        for name in options.ladders:
+            for effort in ("none", *options.efforts):
+                for quality in QUALITIES:
+                    searched(inputs, picture, LADDERS[name], quality, effort)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and report; ``arguments`` instead of the command line's."""
     parser = command.parser("bench-refinement", __doc__)
     parser.add_argument("--efforts", nargs="+", choices=list(EFFORTS)[1:], default=list(EFFORTS)[1:])
+    parser.add_argument("--ladders", nargs="+", choices=list(LADDERS), default=list(LADDERS))
+    command.add_jobs(parser)
     options = parser.parse_args(arguments)
-    inputs = command.load(options)
     torch.set_num_threads(1)  # the search runs in this thread; others would count while they wait for it
-    codec = Codec.load(options.profile, inputs.device, threads=1)
+    inputs = command.measure_in_processes(measure_all, options, command.load(options, threads=1))
     megapixels = sum(picture.size.area for picture in inputs.pictures) * len(QUALITIES) / 1e6
     rows, rates = [], {}
-    for name, sizes in (("one layer", _whole), ("1 : 2 : 4", ladder)):
+    for name in options.ladders:
         curves = {}
         for effort in ("none", *options.efforts):
-            searching = Searching(codec, Effort(EFFORTS[effort]))
-            measured: list[list[Measurement]] = [
-                [searching.measure(picture, sizes(picture.size), quality) for picture in inputs.pictures]
-                for quality in tqdm(QUALITIES, f"{name}, {effort}", unit="quality")
+            measured = [
+                [searched(inputs, picture, LADDERS[name], quality, effort) for picture in inputs.pictures]
+                for quality in QUALITIES
             ]
-            curves[effort] = curve_points(inputs.pictures, measured)
+            layers = [[measurement for measurement, _ in row] for row in measured]
+            curves[effort] = curve_points(inputs.pictures, layers)
             rate = bd_rate(curves["none"], curves[effort])
             change = max(b[1] - a[1] for a, b in zip(curves[effort], curves["none"], strict=True))
-            rows.append((name, effort, f"{rate:+.2f} %", f"{change:.3f}", searching.seconds / megapixels))
+            seconds = sum(seconds for row in measured for _, seconds in row)
+            rows.append((name, effort, f"{rate:+.2f} %", f"{change:.3f}", seconds / megapixels))
             rates[f"{name}, {effort}"] = round(rate, 3)
     head = ["layers", "effort", "BD-rate", "largest loss of PSNR, dB", "seconds of a core per megapixel"]
     text = [
@@ -72,10 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table(head, rows),
     ]
     finish(inputs.out, "refinement", text, {"bd_rate": rates})
-
-
-def _whole(size: Size) -> list[Size]:
-    return [size]
 
 
 if __name__ == "__main__":

@@ -23,3 +23,10 @@ def test_whole(tiny_weights, tmp_path, capsys, monkeypatch):
     }
     assert figures["bd_rate"]["one layer, none"] == 0
     assert "seconds of a core per megapixel" in output
+
+    kept = (tmp_path / "out" / "ours.jsonl").read_text()
+    refinement.main([*command, "--efforts", "fast", "--ladders", "one layer"])  # goes on where a run ended
+    assert (tmp_path / "out" / "ours.jsonl").read_text() == kept
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert again["bd_rate"] == {name: figures["bd_rate"][name] for name in again["bd_rate"]}
+    assert again["bd_rate"].keys() == {"one layer, none", "one layer, fast"}
