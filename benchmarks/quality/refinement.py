@@ -7,9 +7,10 @@ core: what was measured is kept in OUT, and a run that was broken off goes on wh
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
+from tqdm import tqdm
 
 from benchmarks.measure import command
 from benchmarks.measure.bdrate import bd_rate
@@ -18,35 +19,27 @@ from benchmarks.measure.curves import curve_points
 from benchmarks.measure.ours import layers_of
 from benchmarks.measure.pictures import Picture
 from benchmarks.measure.report import finish, table
-from benchmarks.quality.layers import ladder
+from benchmarks.quality.scalable import Ladder
 from model.codec.refine import EFFORTS, Effort
-from model.geometry import Size
 
 QUALITIES = (10, 35, 65, 95)
-Sizes = Callable[[Size], list[Size]]
-
-
-def _whole(size: Size) -> list[Size]:
-    return [size]
-
-
-LADDERS: dict[str, Sizes] = {"one layer": _whole, "1 : 2 : 4": ladder}
+LADDERS = {"one layer": Ladder((1,)), "1 : 2 : 4": Ladder((1, 2, 4))}
 
 
 def searched(
-    inputs: command.Inputs, picture: Picture, sizes: Sizes, quality: int, effort: str
+    inputs: command.Inputs, picture: Picture, ladder: Ladder, quality: int, effort: str
 ) -> tuple[Measurement, float]:
     """(Bytes from the stream's start, PSNR) of each layer, smallest first; how many seconds coding took."""
-    codec, steps = inputs.meter.codec, EFFORTS[effort]
+    codec, sizes, steps = inputs.meter.codec, ladder.sizes(picture.size), EFFORTS[effort]
 
     def measure() -> Measurement:
         began = time.process_time()
-        stream = codec.encode(picture.pixels, sizes(picture.size), quality, effort=Effort(steps))
+        stream = codec.encode(picture.pixels, sizes, quality, effort=Effort(steps))
         seconds = time.process_time() - began
         return [*([end, decibels] for end, decibels, _ in layers_of(codec, picture, stream)), [seconds]]
 
     how = f"{quality} {steps} steps"
-    *layers, [seconds] = inputs.meter.kept(picture, sizes(picture.size), how, measure)
+    *layers, [seconds] = inputs.meter.kept(picture, sizes, how, measure)
     return layers, seconds
 
 
@@ -75,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for effort in ("none", *options.efforts):
             measured = [
                 [searched(inputs, picture, LADDERS[name], quality, effort) for picture in inputs.pictures]
-                for quality in QUALITIES
+                for quality in tqdm(QUALITIES, f"{name}, {effort}", unit="quality")
             ]
             layers = [[measurement for measurement, _ in row] for row in measured]
             curves[effort] = curve_points(inputs.pictures, layers)
