@@ -186,10 +186,8 @@ class LIFF(nn.Module):
             for layer in self.hidden:
                 h = F.relu(layer(h))
             filters = near[..., self.H : 4 * self.H].reshape(-1, 3, self.H)
-            colour = (
-                torch.bmm(filters, h.reshape(-1, self.H, 1)).view(B, -1, 3)
-                + near[..., 4 * self.H : 4 * self.H + 3]
-            )
+            bias = near[..., 4 * self.H : 4 * self.H + 3]
+            colour = _products(filters, h.reshape(-1, self.H)).view(B, -1, 3) + bias
             strips.append(colour.mT.reshape(B, 3, len(some), len(columns)))
         return torch.cat(strips, 2)
 
@@ -213,6 +211,13 @@ class LIFF(nn.Module):
                 enlarge(picture.numpy(), *taps, predicted.numpy())
             add_colours(low.numpy(), *places, *terms, weights, biases, predicted.numpy())
         return out
+
+
+def _products(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Millions of small matrices (n, 3, H) times their own vectors (n, H) -> (n, 3)."""
+    if matrices.is_cuda:  # its batched products are made for large matrices
+        return (matrices * vectors[:, None]).sum(2)
+    return torch.bmm(matrices, vectors[..., None])[..., 0]
 
 
 def bicubic(x: Tensor, window: Box, box: Box, small: Size, large: Size) -> Tensor:

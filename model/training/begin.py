@@ -35,7 +35,7 @@ def begin(hyperprior: TrainedHyperprior, config: Config, pictures: Pictures, see
     patches = hyperprior.transforms
     assert isinstance(patches, Patches)
     device = patches.linear_analysis.device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     products = torch.zeros((3 * LATENT**2,) * 2, dtype=torch.float64, device=device)
     count = 0
     for _ in range(BATCHES):

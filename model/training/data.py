@@ -25,16 +25,17 @@ class Pictures:
     """Pictures of any sizes, flattened one after another into a (pixels, 3) uint8 buffer.
 
     Cropping is index arithmetic on the device that holds the buffer: no data loader, no copies of
-    the set. Raises ValueError if the folder holds no picture.
+    the set. What is random is drawn on the CPU, so that nothing waits for the device. Raises ValueError if
+    the folder holds no picture.
     """
 
     def __init__(self, pictures: list[Tensor], device: torch.device):
         if not pictures:
             raise ValueError("no pictures to train on")
         sizes = torch.tensor([p.shape[:2] for p in pictures])
-        self.height, self.width = sizes.to(device).unbind(1)
+        self.height, self.width = sizes.unbind(1)
         counts = sizes.prod(1)
-        self.start = (counts.cumsum(0) - counts).to(device)
+        self.start = counts.cumsum(0) - counts
         self.buffer = torch.empty((int(counts.sum()), 3), dtype=torch.uint8, device=device)
         at = 0
         for picture in pictures:
@@ -49,7 +50,7 @@ class Pictures:
         """Random crops (count, 3, side, side), values 0 to 1.
 
         Crops of ``side / shrink`` pixels, mirrored half of the time, are shrunk to ``side``.
-        Pictures too small for that are passed over.
+        Pictures too small for that are passed over. ``generator`` is one of the CPU.
         """
         device = self.buffer.device
         source = max(side, round(side / shrink))
@@ -58,17 +59,17 @@ class Pictures:
         fitting = torch.nonzero(torch.minimum(self.height, self.width) >= source)[:, 0]
 
         def draw(limits: Tensor) -> Tensor:
-            return (torch.rand(count, generator=generator, device=device) * limits).long()
+            return (torch.rand(count, generator=generator) * limits).long()
 
-        which = fitting[draw(torch.full((count,), len(fitting), device=device))]
+        which = fitting[draw(torch.full((count,), len(fitting)))]
         top, left = draw(self.height[which] - source + 1), draw(self.width[which] - source + 1)
+        mirrored = draw(torch.full((count,), 2))
+        width = self.width[which]
+        drawn = torch.stack([self.start[which] + top * width + left, width, mirrored]).to(device)
+        corner, width, mirrored = drawn[:, :, None, None].unbind()  # each (count, 1, 1)
         edge = torch.arange(source, device=device)
-        columns = torch.where(draw(torch.full((count,), 2, device=device))[:, None] == 1, edge.flip(0), edge)
-        index = (
-            self.start[which][:, None, None]
-            + (top[:, None] + edge)[:, :, None] * self.width[which][:, None, None]
-            + (left[:, None] + columns)[:, None, :]
-        )
+        columns = torch.where(mirrored == 1, edge.flip(0), edge)
+        index = corner + edge[:, None] * width + columns
         crops = self.buffer[index].permute(0, 3, 1, 2).float() / 255  # (count, 3, source, source)
         return resize(crops, Size(side, side))
 

@@ -6,6 +6,7 @@ update is scaled so that its root mean square matches Adam's (Liu et al. 2502.16
 both can share one learning rate.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,17 +19,17 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ADAM_RMS = 0.2
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values between 0.7 and 1.2."""
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal (n, rows, columns), roughly: singular values between 0.7 and 1.2."""
     a, b, c = _COEFFICIENTS
-    x = matrix.to(matrix_dtype(matrix.device))
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / (x.norm() + 1e-7)
+    x = matrices.to(matrix_dtype(matrices.device))
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.T if tall else x).to(matrix.dtype)
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -44,16 +45,26 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update from the gradients; parameters without a gradient are left alone."""
+        """One update from the gradients; parameters without a gradient are left alone.
+
+        Those of one shape are updated together: on a GPU the number of operations costs more than their size.
+        """
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for p in group["params"]:
                 if p.grad is not None:
-                    self._update(p, p.grad, self.state[p], group)
+                    alike[p.shape].append(p)
+            for parameters in alike.values():
+                self._update(parameters, group["lr"], group["momentum"])
 
-    @staticmethod
-    def _update(p: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        momentum = state.setdefault("momentum", torch.zeros_like(p))
-        momentum.lerp_(grad, 1 - group["momentum"])
-        nesterov = grad.lerp(momentum, group["momentum"]).reshape(len(p), -1)
-        scale = _ADAM_RMS * max(nesterov.shape) ** 0.5
-        p.add_(orthogonalise(nesterov).view_as(p), alpha=-group["lr"] * scale)
+    def _update(self, parameters: list[Tensor], rate: float, decay: float) -> None:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        for p in parameters:
+            self.state[p].setdefault("momentum", torch.zeros_like(p))
+        momenta = [self.state[p]["momentum"] for p in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - decay)
+        nesterov = torch._foreach_lerp(gradients, momenta, decay)
+        matrices = torch.stack([n.reshape(len(n), -1) for n in nesterov])
+        scale = _ADAM_RMS * max(matrices.shape[1:]) ** 0.5
+        updates = [u.view_as(p) for u, p in zip(orthogonalise(matrices), parameters, strict=True)]
+        torch._foreach_add_(parameters, updates, alpha=-rate * scale)

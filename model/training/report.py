@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from torch import Tensor
 from tqdm import tqdm
 
 from model.training.speed import Speed
@@ -35,16 +36,12 @@ class Report:
     def add(self, losses: Losses) -> None:
         """Count the losses of one step."""
         self._count += 1
-        for name, value in (
-            ("bpp", losses.bpp),
-            ("mse", losses.mse),
-            ("loss", float(losses.total.detach())),
-        ):
-            self._sums[name] += value
+        for name, value in (("bpp", losses.bpp), ("mse", losses.mse), ("loss", losses.total.detach())):
+            self._sums[name] = self._sums[name] + value
 
     def tell(self, step: int, progress: float, speed: Speed) -> None:
         """Show and write the means of what was counted, and begin to count anew."""
-        means = {name: total / self._count for name, total in self._sums.items()}
+        means = {name: float(total) / self._count for name, total in self._sums.items()}
         psnr = -10 * math.log10(means["mse"] + 1e-12)
         pace = speed.of(self._count, time.monotonic() - self._since)
         self._bar.set_postfix_str(
@@ -57,7 +54,7 @@ class Report:
         self._forget()
 
     def _forget(self) -> None:
-        self._sums = {"bpp": 0.0, "mse": 0.0, "loss": 0.0}
+        self._sums: dict[str, Tensor | float] = {"bpp": 0.0, "mse": 0.0, "loss": 0.0}
         self._count = 0
         self._since = time.monotonic()
 

@@ -46,11 +46,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Losses:
-    """``total`` is minimised; ``bpp`` and ``mse`` (of values 0 to 1) are averages to report."""
+    """``total`` is minimised; ``bpp`` and ``mse`` (of values 0 to 1) are averages to report, no gradient.
+
+    All are scalars on the device, so that no step waits for its numbers.
+    """
 
     total: Tensor
-    bpp: float
-    mse: float
+    bpp: Tensor
+    mse: Tensor
 
 
 def trained_modules(network: Compass, stage: str) -> list[nn.Module]:
@@ -75,13 +78,13 @@ def rate_distortion(network: Compass, level: Tensor, bits: Tensor, x: Tensor, ta
     mse = (x - target).square().mean((1, 2, 3))
     multiplier = lagrange_multiplier(network.config, level)
     loss = (bpp + multiplier * 255**2 * mse) * (network.config.lambda_low / multiplier) ** WEIGHT
-    return Losses(loss.mean(), float(bpp.detach().mean()), float(mse.detach().mean()))
+    return Losses(loss.mean(), bpp.detach().mean(), mse.detach().mean())
 
 
 def draw_levels(network: Compass, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """Gain levels (count,) uniform over the whole range, its ends a little more often."""
     top = network.config.levels - 1
-    return (torch.rand(count, generator=generator, device=device) * (top + 0.4) - 0.2).clamp(0, top)
+    return (torch.rand(count, generator=generator) * (top + 0.4) - 0.2).clamp(0, top).to(device)
 
 
 def base_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Losses:
@@ -100,7 +103,8 @@ def liff_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: t
     with torch.no_grad():
         below = to_8_bit(network.base(small, level)[0])
     difference = network.liff(below, Size(recipe.side, recipe.side)) - x
-    return Losses(difference.abs().mean(), 0.0, float(difference.detach().square().mean()))
+    squares = difference.detach().square()
+    return Losses(difference.abs().mean(), squares.new_zeros(()), squares.mean())
 
 
 def layers_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Losses:
@@ -123,8 +127,8 @@ def layers_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator:
     count = len(parts)
     return Losses(
         torch.stack([p.total for p in parts]).sum(),
-        sum(p.bpp for p in parts) / count,
-        sum(p.mse for p in parts) / count,
+        torch.stack([p.bpp for p in parts]).sum() / count,
+        torch.stack([p.mse for p in parts]).sum() / count,
     )
 
 
@@ -149,8 +153,8 @@ def draw_crops(recipe: Recipe, pictures: Pictures, generator: torch.Generator) -
 
 
 def uniform(low: float, high: float, generator: torch.Generator) -> float:
-    """One number between ``low`` and ``high``."""
-    return low + (high - low) * float(torch.rand((), generator=generator, device=generator.device))
+    """One number between ``low`` and ``high``; ``generator`` is one of the CPU."""
+    return low + (high - low) * float(torch.rand((), generator=generator))
 
 
 def shrunk(side: int, factor: float) -> Size:

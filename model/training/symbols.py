@@ -29,13 +29,13 @@ Counts = NDArray[np.int64]
 
 def count_symbols(codec: Codec, pictures: Pictures, crops: int = CROPS, seed: int = 0) -> Counts:
     """Code random crops, each in three layers at a random quality, and count the symbols of all layers."""
-    generator = torch.Generator(pictures.buffer.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     counts = np.zeros((len(codec.weights.latent_tables), 2 * _LARGEST + 1), np.int64)
     for _ in tqdm(range(crops), desc="counting symbols", unit="crop"):
         crop = pictures.crops(1, _SIDE, uniform(0.5, 1.0, generator), generator)
         middle = uniform(0.36, 0.7, generator)
         sizes = [_square(middle * uniform(0.36, 0.7, generator)), _square(middle), _square(1.0)]
-        quality = int(torch.randint(1, 101, (), generator=generator, device=generator.device))
+        quality = int(torch.randint(1, 101, (), generator=generator))
         _count(codec, _pixels(crop), sizes, quality, counts)
     return counts
 

@@ -74,7 +74,7 @@ class Run:
         self._optimisers = Optimisers(self.network, plan.recipe)
         decay = plan.recipe.average
         self._average = Average(self._optimisers.trained, decay) if decay else None
-        self._generator = torch.Generator(plan.device).manual_seed(plan.seed)
+        self._generator = torch.Generator().manual_seed(plan.seed)
         self.step, self.progress = 0, 0.0
         if beginning.unfinished is not None:
             saved = beginning.unfinished
@@ -95,7 +95,7 @@ class Run:
     def advance(self) -> Losses:
         """Train on one batch."""
         self._optimisers.set_rate(schedule(self.progress))
-        seed = torch.randint(2**31, (), generator=self._generator, device=self.plan.device)
+        seed = torch.randint(2**31, (), generator=self._generator)
         torch.manual_seed(int(seed))  # of the noise, and the same after a break
         counted = self.step == self._first_step or self.step % REPORT_STEPS == 0
         with self.speed.counted() if counted else nullcontext():
@@ -158,8 +158,7 @@ class Run:
 
 def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, float]:
     """Average losses over 32 fixed batches of the held-out pictures."""
-    device = pictures.buffer.device
-    generator = torch.Generator(device).manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
     torch.manual_seed(1)
     network.eval()
     with torch.no_grad():
@@ -167,8 +166,8 @@ def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, 
     network.train()
     return {
         "loss": sum(float(r.total) for r in rows) / len(rows),
-        "bpp": sum(r.bpp for r in rows) / len(rows),
-        "mse": sum(r.mse for r in rows) / len(rows),
+        "bpp": sum(float(r.bpp) for r in rows) / len(rows),
+        "mse": sum(float(r.mse) for r in rows) / len(rows),
     }
 
 
