@@ -10,10 +10,8 @@ A box of the prediction is computed from the part of the smaller picture that it
 prediction is the box of everything.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.geometry import Box, Size, coarse, fine, grow, nearest_pixels, whole
@@ -199,10 +197,9 @@ class LIFF(nn.Module):
         hidden = self.hidden.state_dict()
         weights = torch.stack([w.T for name, w in hidden.items() if name.endswith("weight")]).numpy()
         biases = torch.stack([b for name, b in hidden.items() if name.endswith("bias")]).numpy()
-        taps = (
-            *_bicubic_taps(box.rows, small.height, large.height, window.top),
-            *_bicubic_taps(box.columns, small.width, large.width, window.left),
-        )
+        rows_taps = _bicubic_taps(box.rows, small.height, large.height, window.top, x.device)
+        columns_taps = _bicubic_taps(box.columns, small.width, large.width, window.left, x.device)
+        taps = [numbers.numpy() for numbers in (*rows_taps, *columns_taps)]
         shape = (len(x), 3, *box.size)
         out = torch.empty(shape) if self.skip else torch.zeros(shape)
         lows = self.low_resolution(x).float()  # in training autocast makes it bfloat16
@@ -237,28 +234,32 @@ def bicubic_whole(x: Tensor, size: Size) -> Tensor:
 def _bicubic_matrix(
     window: tuple[int, int], box: tuple[int, int], small: int, large: int, like: Tensor
 ) -> Tensor:
-    """Weights (box, window) of the small picture's rows, or columns, in the large one's."""
-    matrix = torch.zeros((box[1] - box[0], window[1] - window[0]))
-    for index, weight in zip(*_bicubic_taps(box, small, large, window[0]), strict=True):
-        matrix.scatter_add_(1, torch.from_numpy(index)[:, None], torch.from_numpy(weight)[:, None])
-    return matrix.to(like)
+    """Weights (box, window) of the small picture's rows, or columns, in the large one's.
+
+    Made on the device of ``like``, so that nothing has to be copied there and waited for.
+    """
+    pixels = torch.arange(window[1] - window[0], device=like.device)
+    matrix = torch.zeros((box[1] - box[0], len(pixels)), device=like.device)
+    for index, weight in zip(*_bicubic_taps(box, small, large, window[0], like.device), strict=True):
+        matrix += (pixels == index[:, None]) * weight[:, None]
+    return matrix.to(like.dtype)
 
 
 def _bicubic_taps(
-    box: tuple[int, int], small: int, large: int, start: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    box: tuple[int, int], small: int, large: int, start: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """The four small pixels of each large one of ``box``, along one axis, counted from ``start``.
 
-    Returns their indexes and weights, each (4, box).
+    Returns their indexes (int64) and weights (float32), each (4, box).
     """
-    position = (np.arange(*box) + 0.5) * small / large - 0.5
-    taps = np.floor(position).astype(np.int64) + np.arange(-1, 3)[:, None]  # (4, box)
-    weights = _bicubic_weight(np.abs(position - taps))
-    return taps.clip(0, small - 1) - start, weights.astype(np.float32)
+    position = (torch.arange(*box, device=device).double() + 0.5) * small / large - 0.5
+    taps = position.floor().long() + torch.arange(-1, 3, device=device)[:, None]  # (4, box)
+    weights = _bicubic_weight((position - taps).abs())
+    return taps.clamp(0, small - 1) - start, weights.float()
 
 
-def _bicubic_weight(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bicubic_weight(distance: Tensor) -> Tensor:
     a, d = _BICUBIC, distance
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((d - 5) * d + 8) * d * a - 4 * a
-    return np.where(d <= 1, near, far)
+    return torch.where(d <= 1, near, far)

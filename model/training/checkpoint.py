@@ -94,7 +94,7 @@ class Checkpoint:
             name, field = key.split("|")
             parameter = parameters[name]
             state = owner[parameter].state[parameter]
-            state[_OLDER_STATE.get(field, field)] = value.to(parameter.device if value.ndim else "cpu")
+            state[_OLDER_STATE.get(field, field)] = value.to(parameter.device)
         if self.generator is not None:
             generator.set_state(self.generator)
 

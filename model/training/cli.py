@@ -63,7 +63,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--average", type=float, help="keep a moving average of the weights, such as 0.999")
     p.add_argument("--noisy", action="store_true", help="ablation: noisy latents for the distortion too")
     p.add_argument("--threads", type=int, help="CPU threads")
-    p.add_argument("--compile", action="store_true", help="torch.compile the loss")
     p.add_argument("--seed", type=int, default=0)
     return p
 
@@ -113,7 +112,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 start=args.start if first else None,
                 base=args.base if first else None,
                 log=args.runs / f"{args.profile}.jsonl",
-                compile_loss=args.compile,
                 seed=args.seed,
             )
         )

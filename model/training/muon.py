@@ -35,7 +35,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon with Nesterov momentum, for parameters that :meth:`takes` accepts."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float = 2e-3, momentum: float = 0.95):
+    def __init__(self, params: Iterable[Tensor], lr: float | Tensor = 2e-3, momentum: float = 0.95):
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @staticmethod
@@ -57,7 +57,7 @@ class Muon(torch.optim.Optimizer):
             for parameters in alike.values():
                 self._update(parameters, group["lr"], group["momentum"])
 
-    def _update(self, parameters: list[Tensor], rate: float, decay: float) -> None:
+    def _update(self, parameters: list[Tensor], rate: float | Tensor, decay: float) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
         for p in parameters:
             self.state[p].setdefault("momentum", torch.zeros_like(p))
@@ -66,5 +66,5 @@ class Muon(torch.optim.Optimizer):
         nesterov = torch._foreach_lerp(gradients, momenta, decay)
         matrices = torch.stack([n.reshape(len(n), -1) for n in nesterov])
         scale = _ADAM_RMS * max(matrices.shape[1:]) ** 0.5
-        updates = [u.view_as(p) for u, p in zip(orthogonalise(matrices), parameters, strict=True)]
-        torch._foreach_add_(parameters, updates, alpha=-rate * scale)
+        updates = orthogonalise(matrices) * (-rate * scale)
+        torch._foreach_add_(parameters, [u.view_as(p) for u, p in zip(updates, parameters, strict=True)])

@@ -15,7 +15,7 @@ from model.geometry import Size
 from model.network.compass import SCALE_HIGH, SCALE_LOW, Compass, Hyperprior
 from model.network.config import Config
 from model.network.rate import gaussian_bits, lagrange_multiplier
-from model.network.transforms import Convolutions, analyse_whole, synthesise_whole
+from model.network.transforms import Convolutions, analyse_whole, full_precision, synthesise_whole
 
 SKIPPED_TABLES = 3
 """Latents of a scale that belongs to the first tables, below 0.14 of the quantiser's step, are not coded."""
@@ -54,7 +54,6 @@ class TrainedHyperprior(Hyperprior):
         gain, inverse = self.gains(level)
         y = analyse_whole(self.transforms, x, prediction).float() * gain
         z = self.hyper_analyse(y)
-        _, z_likelihood = self.bottleneck(z)
         z_rounded = round_through(z - self.medians()) + self.medians()
         log_scale, mean = self.hyper_synthesise(z_rounded, Size(*y.shape[-2:]))
         mean, log_scale = mean.float(), log_scale.float()
@@ -64,7 +63,21 @@ class TrainedHyperprior(Hyperprior):
         y_bits = gaussian_bits(y_noisy - mean, scale).flatten(1).sum(1)
         used = (y_noisy if noisy else y_rounded) * inverse
         reconstruction = synthesise_whole(self.transforms, used, Size(*x.shape[-2:]), prediction)
-        return reconstruction.float(), y_bits - torch.log2(z_likelihood).flatten(1).sum(1)
+        return reconstruction.float(), y_bits + self.hyper_bits(z)
+
+    def hyper_bits(self, z: Tensor) -> Tensor:
+        """Bits (B,) of hyper-latents (B, N, h, w), with uniform noise in training.
+
+        What the bottleneck's own ``forward`` computes. That reads an order of axes from the device, and a
+        GPU would be waited for.
+        """
+        with full_precision(z):
+            values = z.float().transpose(0, 1)  # (N, B, h, w)
+            flat = values.reshape(len(values), 1, -1)
+            mode = "noise" if self.training else "dequantize"
+            flat = self.bottleneck.quantize(flat, mode, self.medians().view(-1, 1, 1))
+            likelihood = self.bottleneck.likelihood_lower_bound(self.bottleneck._likelihood(flat)[0])
+            return -torch.log2(likelihood).view(*values.shape[:2], -1).sum((0, 2))
 
 
 def quantise(y: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:

@@ -40,23 +40,36 @@ class Optimisers:
         self.all: list[Optimizer] = [optimiser for optimiser, _ in self._shares]
         self._of_quantiles: Optimizer | None = None
         if self._quantiles:
-            self._of_quantiles = Adam(self._quantiles, lr=QUANTILES_RATE)
+            self._of_quantiles = _adam(self._quantiles, QUANTILES_RATE)
             self.all.append(self._of_quantiles)
 
     def set_rate(self, factor: float) -> None:
         """Use the recipe's learning rate times ``factor`` for the weights."""
         for optimiser, share in self._shares:
             for group in optimiser.param_groups:
-                group["lr"] = self._rate * factor * share
+                rate = self._rate * factor * share
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
 
     def step(self, total: Tensor) -> None:
-        """Change the weights along the gradients of a loss; not at all if these are not finite."""
+        """Change the weights along the gradients of a loss; not at all if these are not finite.
+
+        On a GPU, which would have to be waited for, gradients that are not finite count as zero.
+        """
         for optimiser, _ in self._shares:
             optimiser.zero_grad()
         total.backward()
-        if torch.isfinite(nn.utils.clip_grad_norm_(self._weights, CLIP)):
-            for optimiser, _ in self._shares:
-                optimiser.step()
+        finite = torch.isfinite(nn.utils.clip_grad_norm_(self._weights, CLIP))
+        if finite.is_cuda:
+            for p in self._weights:
+                if p.grad is not None:
+                    p.grad.masked_fill_(~finite, 0.0)
+        elif not finite:
+            return
+        for optimiser, _ in self._shares:
+            optimiser.step()
 
     def step_quantiles(self, step: int) -> None:
         """Move the quantiles of the hyper-latents, after every fourth ``step``, if the stage has any."""
@@ -72,12 +85,22 @@ class Optimisers:
 def _of_weights(weights: list[nn.Parameter], recipe: Recipe) -> list[tuple[Optimizer, float]]:
     """The optimisers of the weights, each with its share of the learning rate."""
     if recipe.optimiser == "adam":
-        return [(Adam(weights, lr=recipe.lr), 1.0)]
+        return [(_adam(weights, recipe.lr), 1.0)]
     matrices = [p for p in weights if Muon.takes(p)]
     others = [p for p in weights if not Muon.takes(p)]
     optimisers: list[tuple[Optimizer, float]] = []
     if matrices:
-        optimisers.append((Muon(matrices, lr=recipe.lr), 1.0))
+        optimisers.append((Muon(matrices, _rate(matrices, recipe.lr)), 1.0))
     if others:
-        optimisers.append((Adam(others, recipe.lr, BETAS_BESIDE_MUON, eps=1e-8), BESIDE_MUON_SHARE))
+        optimisers.append((_adam(others, recipe.lr, BETAS_BESIDE_MUON), BESIDE_MUON_SHARE))
     return optimisers
+
+
+def _adam(weights: list[nn.Parameter], rate: float, betas: tuple[float, float] = (0.9, 0.999)) -> Adam:
+    """Adam, on a GPU with all of its state there, so that its steps can be recorded."""
+    return Adam(weights, _rate(weights, rate), betas, capturable=weights[0].is_cuda)
+
+
+def _rate(weights: list[nn.Parameter], rate: float) -> float | Tensor:
+    """A learning rate, on a GPU as a number there: a recorded step reads it anew each time."""
+    return torch.tensor(rate, device=weights[0].device) if weights[0].is_cuda else rate

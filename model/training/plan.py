@@ -24,7 +24,7 @@ class Plan:
     stage lasts ``minutes`` or ``steps``, whichever end first. An unfinished run of the same stage in
     ``checkpoint``, begun from the same files if any are given, is continued. Otherwise the weights come
     from ``start``, from ``checkpoint`` or are new, and the base layer's from ``base``, if that is given.
-    JSON lines are appended to ``log``. ``compile_loss`` hands the loss to ``torch.compile``.
+    JSON lines are appended to ``log``.
     """
 
     config: Config
@@ -36,7 +36,6 @@ class Plan:
     start: Path | None = None
     base: Path | None = None
     log: Path | None = None
-    compile_loss: bool = False
     seed: int = 0
 
     @property

@@ -36,7 +36,7 @@ class Report:
     def add(self, losses: Losses) -> None:
         """Count the losses of one step."""
         self._count += 1
-        for name, value in (("bpp", losses.bpp), ("mse", losses.mse), ("loss", losses.total.detach())):
+        for name, value in (("bpp", losses.bpp), ("mse", losses.mse), ("loss", losses.total)):
             self._sums[name] = self._sums[name] + value
 
     def tell(self, step: int, progress: float, speed: Speed) -> None:

@@ -45,6 +45,18 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """What a step is trained on: crops (B, 3, side, side), values 0 to 1, at gain levels (B,).
+
+    ``sizes`` are those of the layers that they are coded in, the smallest first, the last that of the crops.
+    """
+
+    x: Tensor
+    level: Tensor
+    sizes: tuple[Size, ...]
+
+
+@dataclass(frozen=True)
 class Losses:
     """``total`` is minimised; ``bpp`` and ``mse`` (of values 0 to 1) are averages to report, no gradient.
 
@@ -81,40 +93,25 @@ def rate_distortion(network: Compass, level: Tensor, bits: Tensor, x: Tensor, ta
     return Losses(loss.mean(), bpp.detach().mean(), mse.detach().mean())
 
 
-def draw_levels(network: Compass, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Gain levels (count,) uniform over the whole range, its ends a little more often."""
-    top = network.config.levels - 1
-    return (torch.rand(count, generator=generator) * (top + 0.4) - 0.2).clamp(0, top).to(device)
-
-
-def base_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Losses:
+def base_loss(network: Compass, recipe: Recipe, batch: Batch) -> Losses:
     """The base layer's rate and distortion."""
-    x = draw_crops(recipe, pictures, generator)
-    level = draw_levels(network, len(x), generator, x.device)
-    reconstruction, bits = network.base(x, level, recipe.noisy)
-    return rate_distortion(network, level, bits, reconstruction, x)
+    reconstruction, bits = network.base(batch.x, batch.level, recipe.noisy)
+    return rate_distortion(network, batch.level, bits, reconstruction, batch.x)
 
 
-def liff_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Losses:
+def liff_loss(network: Compass, recipe: Recipe, batch: Batch) -> Losses:
     """L1 between LIFF's prediction, from a coded smaller picture, and the picture."""
-    x = draw_crops(recipe, pictures, generator)
-    level = draw_levels(network, len(x), generator, x.device)
-    small = resize(x, shrunk(recipe.side, uniform(0.25, 0.9, generator)))
+    x, (small, whole) = batch.x, batch.sizes
     with torch.no_grad():
-        below = to_8_bit(network.base(small, level)[0])
-    difference = network.liff(below, Size(recipe.side, recipe.side)) - x
+        below = to_8_bit(network.base(resize(x, small), batch.level)[0])
+    difference = network.liff(below, whole) - x
     squares = difference.detach().square()
     return Losses(difference.abs().mean(), squares.new_zeros(()), squares.mean())
 
 
-def layers_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Losses:
+def layers_loss(network: Compass, recipe: Recipe, batch: Batch) -> Losses:
     """The combined loss over all enhancement layers, each predicted from the one coded below."""
-    x = draw_crops(recipe, pictures, generator)
-    level = draw_levels(network, len(x), generator, x.device)
-    factors = [1.0]
-    for _ in range(recipe.layers - 1):
-        factors.append(factors[-1] * uniform(0.36, 0.85, generator))
-    sizes = [shrunk(recipe.side, f) for f in reversed(factors)]
+    x, level, sizes = batch.x, batch.level, batch.sizes
     with torch.no_grad():
         below = to_8_bit(network.base(resize(x, sizes[0]), level)[0])
     parts = []
@@ -124,11 +121,10 @@ def layers_loss(network: Compass, recipe: Recipe, pictures: Pictures, generator:
         residual, bits = network.enhancement(target - prediction, level, recipe.noisy, prediction)
         below = to_8_bit(prediction + residual)
         parts.append(rate_distortion(network, level, bits, prediction + residual, target))
-    count = len(parts)
     return Losses(
         torch.stack([p.total for p in parts]).sum(),
-        torch.stack([p.bpp for p in parts]).sum() / count,
-        torch.stack([p.mse for p in parts]).sum() / count,
+        torch.stack([p.bpp for p in parts]).mean(),
+        torch.stack([p.mse for p in parts]).mean(),
     )
 
 
@@ -140,16 +136,40 @@ def predicted(network: Compass, stage: str, below: Tensor, size: Size) -> Tensor
         return network.liff(below, size)
 
 
-def loss(network: Compass, recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Losses:
-    """The loss of the recipe's stage on one random batch."""
+def loss(network: Compass, recipe: Recipe, batch: Batch) -> Losses:
+    """The loss of the recipe's stage on one batch, computed without waiting for the device."""
     stage_loss = {"base": base_loss, "liff": liff_loss, **dict.fromkeys(ENHANCEMENT_STAGES, layers_loss)}
-    return stage_loss[recipe.stage](network, recipe, pictures, generator)
+    return stage_loss[recipe.stage](network, recipe, batch)
 
 
-def draw_crops(recipe: Recipe, pictures: Pictures, generator: torch.Generator) -> Tensor:
-    """Random crops (batch, 3, side, side), shrunk by 0.5 to 1, channels last."""
+def draw_sizes(recipe: Recipe, generator: torch.Generator) -> tuple[Size, ...]:
+    """Random sizes of the layers that a batch is coded in, the smallest first."""
+    factors = [1.0]
+    if recipe.stage == "liff":
+        factors.append(uniform(0.25, 0.9, generator))
+    elif recipe.stage in ENHANCEMENT_STAGES:
+        for _ in range(recipe.layers - 1):
+            factors.append(factors[-1] * uniform(0.36, 0.85, generator))
+    return tuple(shrunk(recipe.side, factor) for factor in reversed(factors))
+
+
+def draw(
+    network: Compass,
+    recipe: Recipe,
+    pictures: Pictures,
+    generator: torch.Generator,
+    sizes: tuple[Size, ...] | None = None,
+) -> Batch:
+    """A random batch, of layers of random or given ``sizes``. ``generator`` is one of the CPU.
+
+    The crops were shrunk by 0.5 to 1 and have their channels last. Their levels are uniform over the whole
+    range, its ends a little more often.
+    """
+    sizes = sizes or draw_sizes(recipe, generator)
     crops = pictures.crops(recipe.batch, recipe.side, uniform(0.5, 1.0, generator), generator)
-    return crops.to(memory_format=torch.channels_last)
+    top = network.config.levels - 1
+    level = (torch.rand(len(crops), generator=generator) * (top + 0.4) - 0.2).clamp(0, top)
+    return Batch(crops.to(memory_format=torch.channels_last), level.to(crops.device), sizes)
 
 
 def uniform(low: float, high: float, generator: torch.Generator) -> float:

@@ -9,12 +9,12 @@ a run in one go, to the last bit.
 import json
 import math
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 
+from model.geometry import Size
 from model.network.compass import Compass
 from model.network.precision import matrix_dtype
 from model.training.average import Average
@@ -22,9 +22,10 @@ from model.training.checkpoint import Checkpoint, save_checkpoint
 from model.training.data import Pictures
 from model.training.optimisers import Optimisers
 from model.training.plan import Plan, prepare
+from model.training.recorded import Recorded, Step
 from model.training.report import Report, append
 from model.training.speed import Speed
-from model.training.stages import Losses, Recipe, loss
+from model.training.stages import Batch, Losses, Recipe, draw, draw_sizes, loss
 
 WARMUP = 0.03
 """Share of the run over which the learning rate rises; afterwards it falls as a cosine."""
@@ -33,6 +34,8 @@ FLOOR = 0.005
 SAVE_SECONDS = 120
 REPORT_STEPS = 50
 VALIDATION_BATCHES = 32
+RECORDED_SIZES = 16
+"""On a GPU every step takes one of so many tuples of layers' sizes, drawn at random when a run begins."""
 
 
 def schedule(progress: float) -> float:
@@ -80,7 +83,12 @@ class Run:
             saved = beginning.unfinished
             self.step, self.progress = saved.step, saved.progress
             saved.restore(self.network, self._average, self._optimisers.all, self._generator)
-        self._loss: Callable[..., Losses] = torch.compile(loss, dynamic=True) if plan.compile_loss else loss
+        self._sizes: list[tuple[Size, ...]] = []
+        self._step: Step = self._train_on
+        if plan.device.type == "cuda":
+            sizes = torch.Generator().manual_seed(plan.seed)
+            self._sizes = [draw_sizes(plan.recipe, sizes) for _ in range(RECORDED_SIZES)]
+            self._step = Recorded(self._train_on)
         self._dtype = matrix_dtype(plan.device)
         self.speed = Speed(plan.device, self._dtype)
         self.network.train()
@@ -97,10 +105,10 @@ class Run:
         self._optimisers.set_rate(schedule(self.progress))
         seed = torch.randint(2**31, (), generator=self._generator)
         torch.manual_seed(int(seed))  # of the noise, and the same after a break
-        counted = self.step == self._first_step or self.step % REPORT_STEPS == 0
+        batch = self._draw()
+        counted = self.step == self._first_step or (not self._sizes and self.step % REPORT_STEPS == 0)
         with self.speed.counted() if counted else nullcontext():
-            losses = self._losses(loss if counted else self._loss)
-            self._optimisers.step(losses.total)
+            losses = self._step(batch)
         self._optimisers.step_quantiles(self.step)
         self.step += 1
         if self._average is not None:
@@ -150,10 +158,20 @@ class Run:
         print(json.dumps(summary))
         return self.network
 
-    def _losses(self, stage_loss: Callable[..., Losses]) -> Losses:
-        """The losses on one random batch, in bfloat16 where the device is fast at it."""
+    def _draw(self) -> Batch:
+        """A random batch; on a GPU of layers whose sizes are among the few that are recorded."""
+        recipe, pictures, generator = self.plan.recipe, self.plan.pictures[0], self._generator
+        sizes = None
+        if self._sizes:
+            sizes = self._sizes[int(torch.randint(len(self._sizes), (), generator=generator))]
+        return draw(self.network, recipe, pictures, generator, sizes)
+
+    def _train_on(self, batch: Batch) -> Losses:
+        """One step on a batch, in bfloat16 where the device is fast at it."""
         with _autocast(self.plan.device, self._dtype):
-            return stage_loss(self.network, self.plan.recipe, self.plan.pictures[0], self._generator)
+            losses = loss(self.network, self.plan.recipe, batch)
+        self._optimisers.step(losses.total)
+        return replace(losses, total=losses.total.detach())
 
 
 def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, float]:
@@ -162,7 +180,8 @@ def validate(network: Compass, recipe: Recipe, pictures: Pictures) -> dict[str, 
     torch.manual_seed(1)
     network.eval()
     with torch.no_grad():
-        rows = [loss(network, recipe, pictures, generator) for _ in range(VALIDATION_BATCHES)]
+        batches = (draw(network, recipe, pictures, generator) for _ in range(VALIDATION_BATCHES))
+        rows = [loss(network, recipe, batch) for batch in batches]
     network.train()
     return {
         "loss": sum(float(r.total) for r in rows) / len(rows),

@@ -27,7 +27,7 @@ from model.training.optimisers import Optimisers
 from model.training.plan import Plan, same_recipe
 from model.training.screens import EDGE, screens
 from model.training.speed import Speed
-from model.training.stages import STAGES, Recipe, loss, trained_modules
+from model.training.stages import STAGES, Recipe, draw, loss, trained_modules
 from model.training.tables import gaussian_tables
 from model.training.trainer import schedule, train, validate
 from tests.model.tiny import picture
@@ -85,7 +85,8 @@ def same(a, b):
 @pytest.mark.parametrize("stage", STAGES)
 def test_losses_are_finite_and_reach_only_their_parts(stage, config):
     network = initialise(config)
-    losses = loss(network, recipe(stage), pictures(), torch.Generator().manual_seed(0))
+    batch = draw(network, recipe(stage), pictures(), torch.Generator().manual_seed(0))
+    losses = loss(network, recipe(stage), batch)
     losses.total.backward()
     assert torch.isfinite(losses.total)
     assert losses.mse > 0
@@ -450,7 +451,8 @@ def test_the_loss_falls():
     optimisers = Optimisers(network, recipe("base"))
     losses = []
     for _ in range(40):
-        total = loss(network, recipe("base"), made, torch.Generator().manual_seed(0)).total
+        batch = draw(network, recipe("base"), made, torch.Generator().manual_seed(0))
+        total = loss(network, recipe("base"), batch).total
         optimisers.step(total)
         losses.append(float(total.detach()))
     assert losses[-1] < 0.8 * losses[0]
