@@ -8,10 +8,12 @@ enhancement  the enhancement hyperprior over LIFF's prediction, LIFF frozen, thr
 joint        LIFF and the enhancement hyperprior, three layers, base layer frozen
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.quasirandom import SobolEngine
 
 from model.geometry import Size
 from model.network.compass import Compass
@@ -142,15 +144,31 @@ def loss(network: Compass, recipe: Recipe, batch: Batch) -> Losses:
     return stage_loss[recipe.stage](network, recipe, batch)
 
 
-def draw_sizes(recipe: Recipe, generator: torch.Generator) -> tuple[Size, ...]:
-    """Random sizes of the layers that a batch is coded in, the smallest first."""
+def sizes_below(recipe: Recipe) -> int:
+    """How many smaller layers a batch of a stage is coded in."""
+    return {"base": 0, "liff": 1}.get(recipe.stage, recipe.layers - 1)
+
+
+def sizes_of(recipe: Recipe, places: Iterable[float]) -> tuple[Size, ...]:
+    """The sizes of a batch's layers, the smallest first.
+
+    ``places``, 0 to 1, say for each smaller layer, the larger ones first, where its factor to the one above
+    lies in the trained range.
+    """
+    low, high = (0.25, 0.9) if recipe.stage == "liff" else (0.36, 0.85)
     factors = [1.0]
-    if recipe.stage == "liff":
-        factors.append(uniform(0.25, 0.9, generator))
-    elif recipe.stage in ENHANCEMENT_STAGES:
-        for _ in range(recipe.layers - 1):
-            factors.append(factors[-1] * uniform(0.36, 0.85, generator))
+    for place in places:
+        factors.append(factors[-1] * (low + (high - low) * place))
     return tuple(shrunk(recipe.side, factor) for factor in reversed(factors))
+
+
+def spread_sizes(recipe: Recipe, count: int, seed: int) -> list[tuple[Size, ...]]:
+    """``count`` tuples of layers' sizes that cover the trained range evenly, its ends as well."""
+    below = sizes_below(recipe)
+    if not below:
+        return [sizes_of(recipe, ())]
+    even = SobolEngine(below, scramble=True, seed=seed).draw(count)
+    return [sizes_of(recipe, places) for places in even.tolist()]
 
 
 def draw(
@@ -165,7 +183,8 @@ def draw(
     The crops were shrunk by 0.5 to 1 and have their channels last. Their levels are uniform over the whole
     range, its ends a little more often.
     """
-    sizes = sizes or draw_sizes(recipe, generator)
+    if sizes is None:
+        sizes = sizes_of(recipe, (uniform(0, 1, generator) for _ in range(sizes_below(recipe))))
     crops = pictures.crops(recipe.batch, recipe.side, uniform(0.5, 1.0, generator), generator)
     top = network.config.levels - 1
     level = (torch.rand(len(crops), generator=generator) * (top + 0.4) - 0.2).clamp(0, top)

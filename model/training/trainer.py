@@ -25,7 +25,7 @@ from model.training.plan import Plan, prepare
 from model.training.recorded import Recorded, Step
 from model.training.report import Report, append
 from model.training.speed import Speed
-from model.training.stages import Batch, Losses, Recipe, draw, draw_sizes, loss
+from model.training.stages import Batch, Losses, Recipe, draw, loss, spread_sizes
 
 WARMUP = 0.03
 """Share of the run over which the learning rate rises; afterwards it falls as a cosine."""
@@ -34,8 +34,8 @@ FLOOR = 0.005
 SAVE_SECONDS = 120
 REPORT_STEPS = 50
 VALIDATION_BATCHES = 32
-RECORDED_SIZES = 16
-"""On a GPU every step takes one of so many tuples of layers' sizes, drawn at random when a run begins."""
+RECORDED_SIZES = 32
+"""On a GPU every step takes one of so many tuples of layers' sizes."""
 
 
 def schedule(progress: float) -> float:
@@ -86,8 +86,7 @@ class Run:
         self._sizes: list[tuple[Size, ...]] = []
         self._step: Step = self._train_on
         if plan.device.type == "cuda":
-            sizes = torch.Generator().manual_seed(plan.seed)
-            self._sizes = [draw_sizes(plan.recipe, sizes) for _ in range(RECORDED_SIZES)]
+            self._sizes = spread_sizes(plan.recipe, RECORDED_SIZES, plan.seed)
             self._step = Recorded(self._train_on)
         self._dtype = matrix_dtype(plan.device)
         self.speed = Speed(plan.device, self._dtype)

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from model.training.optimisers import Optimisers
 from model.training.plan import Plan, same_recipe
 from model.training.screens import EDGE, screens
 from model.training.speed import Speed
-from model.training.stages import STAGES, Recipe, draw, loss, trained_modules
+from model.training.stages import STAGES, Recipe, draw, loss, spread_sizes, trained_modules
 from model.training.tables import gaussian_tables
 from model.training.trainer import schedule, train, validate
 from tests.model.tiny import picture
@@ -470,6 +471,22 @@ def test_orthogonalised_matrices(shape):
     values = torch.linalg.svdvals(orthogonalise(x[None])[0])
     assert values.min() > 0.5
     assert values.max() < 1.4
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_recorded_sizes_cover_the_trained_range(stage):
+    """Layers that lie close together, or far apart, are as common as all others."""
+    sizes = spread_sizes(Recipe(stage, side=320), 32, seed=0)
+    assert all(some[-1] == Size(320, 320) for some in sizes)
+    assert len({len(some) for some in sizes}) == 1
+    factors = sorted(small.width / large.width for some in sizes for small, large in pairwise(some))
+    if stage == "base":
+        assert sizes == [(Size(320, 320),)]
+        return
+    low, high = (0.25, 0.9) if stage == "liff" else (0.36, 0.85)
+    assert low - 0.01 <= factors[0] < low + 0.03
+    assert high - 0.03 < factors[-1] <= high + 0.01
+    assert max(b - a for a, b in pairwise(factors)) < 0.05
 
 
 def test_crops():
