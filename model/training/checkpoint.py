@@ -14,6 +14,7 @@ from torch import Tensor
 from model.errors import WeightsError
 from model.network.compass import Compass
 from model.training.average import Average
+from model.training.wider import widened
 
 _OLDER_STATE = {"mean": "exp_avg", "square": "exp_avg_sq"}
 """How this project's own Adam, until 2026-11-25, named what torch's Adam keeps."""
@@ -143,8 +144,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def take_over(network: Compass, weights: dict[str, Tensor]) -> None:
-    """Load every weight that the network has too, and print which it has not."""
+    """Load every weight that the network has too, and print which it has not.
+
+    A network whose hyperpriors are wider computes what the narrower one did (:mod:`model.training.wider`).
+    """
     wanted = network.state_dict()
+    weights = weights | widened(network, weights)
     fitting = {k: w for k, w in weights.items() if k in wanted and w.shape == wanted[k].shape}
     network.load_state_dict(fitting, strict=False)
     if len(fitting) < len(weights):
