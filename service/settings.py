@@ -107,7 +107,9 @@ class Settings(BaseSettings):
     )
 
     # coding
-    profile: Profile = Field(default="lite", description="which network codes and decodes")
+    profile: Profile = Field(
+        default="lite", description="weights that code new pictures; `large`: fewer bytes, twice the time"
+    )
     device: Device = Field(default="auto", description="auto takes CUDA if there is one")
     widths: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
         default=(320, 640, 1280, 2560), description="layer widths of an upload that names none, in pixels"
