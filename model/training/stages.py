@@ -60,9 +60,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Losses:
-    """``total`` is minimised; ``bpp`` and ``mse`` (of values 0 to 1) are averages to report, no gradient.
+    """``total`` is minimised; ``bpp`` and ``mse`` (of values 0 to 1) are averages to report.
 
-    All are scalars on the device, so that no step waits for its numbers.
+    All are scalars on the device, so that no step waits for its numbers; the averages have no gradient.
     """
 
     total: Tensor

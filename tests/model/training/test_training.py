@@ -394,7 +394,7 @@ def test_a_moving_average():
 
 def test_operations_are_counted():
     """A convolution of 3 to 16 channels, 5 x 5, on 10 x 10 outputs: two operations a multiplication."""
-    speed = Speed(torch.device("cpu"), torch.float32)
+    speed = Speed(CPU, torch.float32)
     conv = torch.nn.Conv2d(3, 16, 5)
     with speed.counted(), torch.no_grad():
         conv(torch.zeros(2, 3, 14, 14))
@@ -505,7 +505,7 @@ def test_crops():
 def test_pictures_too_small_are_passed_over():
     mixed = Pictures(
         [torch.zeros(8, 200, 3, dtype=torch.uint8), torch.full((80, 80, 3), 255, dtype=torch.uint8)],
-        torch.device("cpu"),
+        CPU,
     )
     assert mixed.crops(20, 64, 1.0, torch.Generator().manual_seed(0)).min() == 1
 
@@ -567,11 +567,11 @@ def test_all_stages_in_one_command_go_on_where_they_were(started, tmp_path, monk
 def test_folders_of_pictures(tmp_path):
     for i in range(5):
         Image.fromarray(np.full((20, 30, 3), i, np.uint8)).save(tmp_path / f"{i}.png")
-    training, held_out = load_pictures(tmp_path, torch.device("cpu"), held_out=2, screen_share=0)
+    training, held_out = load_pictures(tmp_path, CPU, held_out=2, screen_share=0)
     assert (len(training), len(held_out)) == (3, 2)
-    assert len(load_pictures(tmp_path, torch.device("cpu"), held_out=2, screen_share=0.5)[0]) == 6
+    assert len(load_pictures(tmp_path, CPU, held_out=2, screen_share=0.5)[0]) == 6
     with pytest.raises(ValueError):
-        load_pictures(tmp_path, torch.device("cpu"), held_out=5)
+        load_pictures(tmp_path, CPU, held_out=5)
     with pytest.raises(ValueError):
         Pictures([], CPU)
 
