@@ -10,7 +10,7 @@ Streams that are graphics are decoded by :mod:`model.codec.graphics`, whatever t
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -22,8 +22,8 @@ from model.clock import StageClock
 from model.codec import graphics
 from model.codec.layers import Layers, Original
 from model.codec.parallel import Threads
-from model.codec.pixels import Pixels, Source, size_of, to_pixels
-from model.codec.refine import NO_EFFORT, Effort
+from model.codec.pixels import Pixels, Source, size_of, squared_error, to_pixels
+from model.codec.refine import MOST_ERROR, NO_EFFORT, Effort, Search
 from model.codec.weights import Weights, load
 from model.errors import EncodeError, InvalidStream
 from model.geometry import Box, Size, whole
@@ -117,7 +117,8 @@ class Codec:
 
         ``sizes`` of the layers in pixels grow, and the last is the picture's own; ``quality`` is 1 to 100.
         With ``effort`` latents are searched for (:mod:`model.codec.refine`), and ``told`` is called with the
-        share of the search that is over, 0 to 1. Stages timed: ``prediction``, ``analysis``, ``priors``,
+        share of the search that is over, 0 to 1. The stream is then at most as long as without, and no layer
+        of it worse by more than 0.05 dB of PSNR. Stages timed: ``prediction``, ``analysis``, ``priors``,
         ``entropy``, ``synthesis``, ``check``, with effort ``search``.
         Raises EncodeError for a picture, sizes or a quality that cannot be coded.
 
@@ -125,8 +126,30 @@ class Codec:
         """
         clock = clock or StageClock()
         _check_picture(pixels, sizes, quality)
-        progress = _Progress(sizes, told)
         end = time.monotonic() + effort.seconds
+        stream = self._encode(pixels, sizes, quality, clock)
+        if not effort.steps:
+            return stream
+        progress = _Progress(sizes, told)
+        most = [MOST_ERROR * error for error in self.errors(stream, pixels)]
+        searches = [
+            Search(effort.steps, effort.seed + k, end, error, progress.of(k)) for k, error in enumerate(most)
+        ]
+        refined = self._encode(pixels, sizes, quality, clock, searches)
+        if len(refined) >= len(stream):
+            return stream
+        as_good = all(error <= limit for error, limit in zip(self.errors(refined, pixels), most, strict=True))
+        return refined if as_good else stream
+
+    def _encode(
+        self,
+        pixels: Pixels,
+        sizes: Sequence[Size],
+        quality: int,
+        clock: StageClock,
+        searches: Sequence[Search] | None = None,
+    ) -> bytes:
+        """The stream of a picture, with the latents of each layer searched for or rounded."""
         coded: list[CodedLayer] = []
         latents: list[Tensor] = []
         below: Pixels | None = None
@@ -136,8 +159,7 @@ class Codec:
                 with clock.stage("prediction"):
                     prediction = self.layers.predict(below, size)
             original = Original(k, downscale(pixels, size), quality, prediction)
-            own = replace(effort, seconds=end - time.monotonic(), seed=effort.seed + k)
-            layer, decoded = self.layers.code(original, own, progress.of(k), clock)
+            layer, decoded = self.layers.code(original, clock, searches[k] if searches else None)
             if k < len(sizes) - 1:
                 below = self.layers.decoded(original, layer, clock) if decoded is None else decoded
             coded.append(layer.coded)
@@ -150,6 +172,17 @@ class Codec:
                 if not torch.equal(self.latents(stream, k), written):
                     raise EncodeError(f"layer {k} does not decode back to the latents that were coded")
         return stream
+
+    def errors(self, stream: bytes, pixels: Pixels) -> list[float]:
+        """The squared error of each layer of a picture (height, width, 3): the sum over its pixels and
+        colours, in units of 8 bits. Raises a StreamError.
+        """
+        start: tuple[int, Pixels] | None = None
+        errors = []
+        for k, size in enumerate(read_header(stream).sizes):
+            start = k, self.decode(stream, k, start=start)
+            errors.append(squared_error(start[1], downscale(pixels, size)))
+        return errors
 
     @torch.inference_mode()
     def enlarge(self, pixels: Pixels, size: Size) -> Pixels:

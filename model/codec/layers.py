@@ -6,7 +6,6 @@ for a box of a layer is what it would compute there for the whole layer.
 
 import copy
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +17,7 @@ from model.clock import StageClock
 from model.codec.latents import LatentCoder
 from model.codec.parallel import Threads
 from model.codec.pixels import Pixels, Source, size_of, source_of, squared_error, to_numbers, to_pixels
-from model.codec.refine import MOST_ERROR, Effort, Latents, Target, refine
+from model.codec.refine import Latents, Search, Target, refine
 from model.codec.weights import Prior, Weights
 from model.geometry import Box, Size, halved, strips, whole
 from model.memory import give_back
@@ -143,20 +142,30 @@ class Layers:
         return lambda box: out[..., *box.slices]
 
     def code(
-        self, original: Original, effort: Effort, told: Callable[[float], None], clock: StageClock
+        self, original: Original, clock: StageClock, search: Search | None = None
     ) -> tuple[Layer, Pixels | None]:
         """Code a layer; returns it, and its pixels (h, w, 3) as decoded, where these are known.
 
-        With ``effort`` latents are searched for, and ``told`` is called with the share of the search that is
-        over, 0 to 1. Stages timed: ``analysis``, ``priors``, ``entropy``; with effort ``search``, too, and
-        those of :meth:`decoded`.
+        What a ``search`` finds is taken where its error is allowed, and it needs fewer bytes and no more
+        rate + lambda distortion than rounded latents. Stages timed: ``analysis``, ``priors``, ``entropy``;
+        with a search ``search``, too, and those of :meth:`decoded`.
         """
         layer, analysed = self._rounded(original, clock)
-        if not effort.steps:
+        if search is None:
             return layer, None
-        refined = self._searched(original, analysed, effort, told, clock)
+        pixels = self.decoded(original, layer, clock)
+        error = squared_error(pixels, original.pixels)
+        refined = self._searched(original, analysed, error, search, clock)
         del analysed  # 200 megabytes, of 50 megapixels
-        return self._better(original, layer, refined, clock)
+        saved = 8 * (layer.coded.length - refined.coded.length)  # bits
+        if saved <= 0:
+            return layer, pixels
+        pixels_of_refined = self.decoded(original, refined, clock)
+        error_of_refined = squared_error(pixels_of_refined, original.pixels)
+        cost = self._multiplier(original.quality) * (error_of_refined - error) / pixels.shape[2]
+        if error_of_refined > search.most_error or cost > saved:
+            return layer, pixels
+        return refined, pixels_of_refined
 
     def _rounded(self, original: Original, clock: StageClock) -> tuple[Layer, Analysed]:
         """A layer whose latents are rounded, and what they were rounded from."""
@@ -182,14 +191,11 @@ class Layers:
         return layer, Analysed(y, z)
 
     def _searched(
-        self,
-        original: Original,
-        analysed: Analysed,
-        effort: Effort,
-        told: Callable[[float], None],
-        clock: StageClock,
+        self, original: Original, analysed: Analysed, error: float, search: Search, clock: StageClock
     ) -> Layer:
-        """A layer with latents searched for; see :mod:`model.codec.refine`."""
+        """A layer with latents searched for; see :mod:`model.codec.refine`. ``error`` is that of rounded
+        ones.
+        """
         k, size = original.number, original.size
         coder = self.latent_coder(k, size, self.tile)
         target = Target(
@@ -199,31 +205,16 @@ class Layers:
             original.prediction,
             self.inverse_gain(k, original.quality),
             self._multiplier(original.quality),
+            error,
         )
         with clock.stage("search"):
             index, mean = coder.priors(analysed.hyper_latents[0])
             tables = self.weights.latent_tables
             lengths = torch.from_numpy(tables.code_lengths()).to(self._device)
             latents = Latents(analysed.latents, mean, index, lengths, tables.skip)
-            found = refine(target, latents, effort, told)
+            found = refine(target, latents, search)
             del index, mean, latents
         return _coded(coder, original, Analysed(found, analysed.hyper_latents), clock)
-
-    def _better(
-        self, original: Original, layer: Layer, refined: Layer, clock: StageClock
-    ) -> tuple[Layer, Pixels | None]:
-        """The refined layer where it is smaller, its PSNR lower by 0.05 dB at most, and its rate + lambda
-        distortion no more, else the other; and its pixels (h, w, 3) as decoded, where they are known.
-        """
-        if refined.coded.length >= layer.coded.length:
-            return layer, None
-        before = squared_error(self.decoded(original, layer, clock), original.pixels)
-        pixels = self.decoded(original, refined, clock)
-        after = squared_error(pixels, original.pixels)
-        saved = 8 * (layer.coded.length - refined.coded.length)  # bits
-        cost = self._multiplier(original.quality) * (after - before) / pixels.shape[2]
-        worse = after > MOST_ERROR * before or saved < cost
-        return (layer, None) if worse else (refined, pixels)
 
     def decoded(self, original: Original, layer: Layer, clock: StageClock) -> Pixels:
         """The pixels (h, w, 3) of a coded layer as its decoder will have them.

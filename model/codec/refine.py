@@ -6,9 +6,9 @@ drawn from a distribution that the number's place between them and a temperature
 the gradient of rate + lambda 255^2 mse, and the temperature falls. The rate is what the entropy coder's own
 tables take; that of a mixture is the mixture of its two integers'.
 
-The search is for fewer bits at the same error: truly rounded latents are judged every few steps, lambda
-rises or falls as their error is above or below that of the start, and the fewest bits of those whose error
-is at most 0.03 dB above it are kept, the start included. So no layer gets larger, and none worse by more than
+Truly rounded latents are judged every few steps. Of those whose error is allowed, the ones with the least
+rate + lambda 255^2 mse are kept, the start included. What the search follows is a lambda that rises while the
+error is above what is allowed, and falls back to the quality's own. So no layer gets worse by more than
 0.05 dB.
 
 The hyper-latents stay, so the priors are fixed. A layer is refined window by window, so that memory is
@@ -31,7 +31,7 @@ from model.network.transforms import LATENT, Transforms
 WINDOW = 64
 """Edge in latents of what is refined at a time: 1024 pixels."""
 MOST_ERROR = 10**0.005
-"""What a layer's error may be, relative to that of rounded latents: 0.05 dB."""
+"""What a layer's error may be, relative to that in a stream of rounded latents: 0.05 dB."""
 JUDGED_EVERY = 10
 _HOTTEST, _COLDEST = 0.5, 0.3
 """Temperatures; colder ones end the search too early."""
@@ -40,8 +40,8 @@ _STRICTNESS = 2.0
 _RATE = 0.04
 _LAST_QUARTER = 0.33
 """Share of the learning rate in the last quarter of the steps."""
-_ALLOWED = MOST_ERROR**0.5
-"""The same for a window: rounding to 8 bits, and its neighbours, add to it."""
+_MARGIN = MOST_ERROR**0.5
+"""How far a window stays below the error that is allowed: 8 bits, and its neighbours, add to it."""
 _TINY = 1e-6
 _EDGE = 1e-4
 """How near to an integer a place between two of them may come."""
@@ -60,8 +60,23 @@ class Effort:
 
 
 NO_EFFORT = Effort()
-EFFORTS = {"none": 0, "fast": 100, "best": 500}
+EFFORTS = {"none": 0, "fast": 100, "best": 300}
 """Steps by the name of an effort."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is spent on one layer: ``steps`` for each window, until ``end`` by ``time.monotonic()``.
+
+    The squared error of the layer's 8-bit pixels is to be at most ``most_error``. ``told`` is called with the
+    share of the steps that is over, 0 to 1.
+    """
+
+    steps: int
+    seed: int
+    end: float
+    most_error: float
+    told: Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -69,7 +84,8 @@ class Target:
     """What a layer's latents are refined for.
 
     ``original`` gives the layer's pixels, ``prediction`` LIFF's, of an enhancement layer. ``inverse_gain``
-    (1, M, 1, 1) and ``multiplier``, lambda, are those of the layer's quality.
+    (1, M, 1, 1) and ``multiplier``, lambda, are those of the layer's quality. ``error`` is the squared error
+    of the layer's 8-bit pixels where the latents are rounded.
     """
 
     transforms: Transforms
@@ -78,6 +94,7 @@ class Target:
     prediction: Source | None
     inverse_gain: Tensor
     multiplier: float
+    error: float
 
 
 @dataclass(frozen=True)
@@ -104,25 +121,22 @@ class Latents:
         return (self.index[:, *box.slices] >= self.first_coded)[None]
 
 
-def refine(target: Target, latents: Latents, effort: Effort, told: Callable[[float], None]) -> Tensor:
-    """Latents (1, M, h, w) that are their means plus integers, from ``latents.values``, which need not be.
-
-    ``told`` is called with the share of the steps that is over, 0 to 1.
-    """
+def refine(target: Target, latents: Latents, search: Search) -> Tensor:
+    """Latents (1, M, h, w) that are their means plus integers, from ``latents.values``, which need not be."""
     everything = whole(halved(target.size, 4))
     windows = list(divide(everything, WINDOW))
-    end = time.monotonic() + effort.seconds
+    allowed = search.most_error / max(target.error, 1) / _MARGIN
     with torch.inference_mode(False), torch.enable_grad():
         rounded = (latents.values - latents.mean).round_().mul_(latents.coded(everything))
-        generator = torch.Generator(rounded.device).manual_seed(effort.seed)
+        generator = torch.Generator(rounded.device).manual_seed(search.seed)
         for number, window in enumerate(windows):
 
             def step_told(share: float, before: int = number) -> bool:
-                told((before + share) / len(windows))
-                return time.monotonic() < end
+                search.told((before + share) / len(windows))
+                return time.monotonic() < search.end
 
-            search = _Window(target, latents, rounded, window)
-            rounded[..., *window.slices] = search.best(effort.steps, generator, step_told)
+            best = _Window(target, latents, rounded, window).best(search.steps, allowed, generator, step_told)
+            rounded[..., *window.slices] = best
         return rounded.add_(latents.mean)
 
 
@@ -150,8 +164,11 @@ class _Window:
             self._prediction = target.prediction(needed).clone()
             self._own = self._prediction[..., *self._pixels.inside(needed)]
 
-    def best(self, steps: int, generator: torch.Generator, goes_on: Callable[[float], bool]) -> Tensor:
-        """The integers (1, M, h, w) of fewest bits, seen in the search, whose error is allowed.
+    def best(
+        self, steps: int, allowed: float, generator: torch.Generator, goes_on: Callable[[float], bool]
+    ) -> Tensor:
+        """The integers (1, M, h, w) of least cost, seen in the search, whose error is at most ``allowed``
+        times that of the rounded ones; these if there are none.
 
         Searched for are those that are coded, (n,); the others stay 0.
 
@@ -160,23 +177,26 @@ class _Window:
         place = self._start.clone().requires_grad_()
         optimiser = torch.optim.Adam([place], _RATE)
         best = self._of_coded(self._around[..., *self._inner])
-        fewest, error = self._judged(best)
-        allowed = error * _ALLOWED
-        multiplier = self._target.multiplier
+        own = multiplier = self._target.multiplier
+        bits, error = self._judged(best)
+        allowed *= error
+        least = bits + own * error if error <= allowed else math.inf
         for step in range(1, steps + 1):
             optimiser.param_groups[0]["lr"] = _RATE * (_LAST_QUARTER if step > 0.75 * steps else 1)
             optimiser.zero_grad()
             temperature = _HOTTEST * (_COLDEST / _HOTTEST) ** (step / steps)
-            bits, squares = self._cost(self._mixed(place, temperature, generator))
-            (bits + multiplier * squares).backward()
+            rate, squares = self._cost(self._mixed(place, temperature, generator))
+            (rate + multiplier * squares).backward()
             optimiser.step()
             last = not goes_on(step / steps) or step == steps
             if last or step % JUDGED_EVERY == 0:
                 integers = torch.round(place.detach())
-                count, missed = self._judged(integers)
-                if count < fewest and missed <= allowed:
-                    best, fewest = integers, count
-                multiplier *= min(max((missed / max(allowed, _TINY)) ** _STRICTNESS, 0.7), 1.4)
+                bits, error = self._judged(integers)
+                cost = bits + own * error
+                if cost < least and error <= allowed:
+                    best, least = integers, cost
+                change = min(max((error / max(allowed, _TINY)) ** _STRICTNESS, 0.7), 1.4)
+                multiplier = max(own, multiplier * change)
             if last:
                 break
         return self._whole(best)

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from model.clock import StageClock
-from model.codec.codec import Codec, batch_key, downscale
+from model.codec.codec import Codec, batch_key
 from model.codec.graphics import FORMATS
 from model.codec.parallel import Threads
-from model.codec.pixels import size_of, squared_error
+from model.codec.pixels import size_of
 from model.codec.refine import EFFORTS, MOST_ERROR, NO_EFFORT, Effort
 from model.errors import CompassError, StreamError, UnknownModel
 from model.geometry import Box, Size, whole
@@ -162,7 +162,7 @@ class Tasks:
             quality = header.layers[-1].quality
             found = self._codec.encode(picture, header.sizes, quality, effort=effort, told=told)
             verify(found)
-            better = len(found) < len(job.stream) and self._as_good(found, job.stream, header, picture)
+            better = len(found) < len(job.stream) and self._as_good(found, job.stream, picture)
         except StreamError as error:
             raise DamagedStream(str(error)) from error
         except CompassError as error:
@@ -200,20 +200,12 @@ class Tasks:
             raise BadPicture(str(error)) from error
         return Recoded(found, time.process_time() - began)
 
-    def _as_good(self, stream: bytes, other: bytes, header: Header, picture: np.ndarray) -> bool:
+    def _as_good(self, stream: bytes, other: bytes, picture: np.ndarray) -> bool:
         """Whether no layer of a stream, decoded, is further from the picture than in another stream of the
-        same layers, but for MOST_ERROR.
+        same layers, but for MOST_ERROR. The other may come from another machine.
         """
-        start: tuple[int, np.ndarray] | None = None
-        start_of_other: tuple[int, np.ndarray] | None = None
-        for k, size in enumerate(header.sizes):
-            original = downscale(picture, size)
-            start = k, self._codec.decode(stream, k, start=start)
-            start_of_other = k, self._codec.decode(other, k, start=start_of_other)
-            most = MOST_ERROR * squared_error(start_of_other[1], original)
-            if squared_error(start[1], original) > most:
-                return False
-        return True
+        pairs = zip(self._codec.errors(stream, picture), self._codec.errors(other, picture), strict=True)
+        return all(error <= MOST_ERROR * error_of_other for error, error_of_other in pairs)
 
     def _coded(self, pixels: np.ndarray, sizes: Sequence[Size], quality: int, clock: StageClock) -> bytes:
         """The stream to keep of a picture: the network's, or a graphic's."""

@@ -1,5 +1,7 @@
 """One layer: strips change nothing, and what an encoder has of a layer is what its decoder will have."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from model.clock import StageClock
 from model.codec.codec import Codec
 from model.codec.layers import TILE, Original
 from model.codec.pixels import size_of, squared_error
-from model.codec.refine import NO_EFFORT, Effort
+from model.codec.refine import MOST_ERROR, Search
 from model.geometry import Size, divide, whole
 from model.stream.container import write
 from tests.model.tiny import picture
@@ -15,22 +17,22 @@ from tests.model.tiny import picture
 SMALL, LARGE = Size(61, 97), Size(140, 170)
 
 
-def untold(share):
-    """Nobody asks how far a search is."""
+def search(most_error):
+    return Search(30, 0, math.inf, most_error, lambda share: None)
 
 
 @pytest.fixture(scope="module")
 def originals(tiny_codec):
     """A base layer, and an enhancement layer over what is decoded of it."""
     first = Original(0, picture(SMALL.width, SMALL.height), 60, None)
-    layer, _ = tiny_codec.layers.code(first, NO_EFFORT, untold, StageClock())
+    layer, _ = tiny_codec.layers.code(first, StageClock())
     below = tiny_codec.layers.decoded(first, layer, StageClock())
     second = Original(1, picture(LARGE.width, LARGE.height), 60, tiny_codec.layers.predict(below, LARGE))
     return first, second
 
 
 def test_an_encoder_has_the_pixels_that_decoders_will_have(tiny_codec, originals):
-    layers = [tiny_codec.layers.code(one, NO_EFFORT, untold, StageClock())[0] for one in originals]
+    layers = [tiny_codec.layers.code(one, StageClock())[0] for one in originals]
     stream = write(tiny_codec.model_id, TILE, [layer.coded for layer in layers])
     for k, (original, layer) in enumerate(zip(originals, layers, strict=True)):
         assert np.array_equal(
@@ -50,7 +52,7 @@ def test_a_prediction_is_the_same_box_by_box(tiny_codec, originals):
 @pytest.mark.parametrize("k", [0, 1])
 def test_strips_change_nothing(tiny_codec, originals, monkeypatch, k):
     def coded():
-        layer, _ = tiny_codec.layers.code(originals[k], NO_EFFORT, untold, StageClock())
+        layer, _ = tiny_codec.layers.code(originals[k], StageClock())
         return layer, tiny_codec.layers.decoded(originals[k], layer, StageClock())
 
     (layer, pixels), _ = coded(), monkeypatch.setattr("model.codec.layers._STRIP", 16 * LARGE.width)
@@ -63,16 +65,22 @@ def test_strips_change_nothing(tiny_codec, originals, monkeypatch, k):
 
 @pytest.mark.parametrize("k", [0, 1])
 def test_a_search_is_taken_where_it_costs_less_alone(tiny_codec, originals, k):
-    rounded, unknown = tiny_codec.layers.code(originals[k], NO_EFFORT, untold, StageClock())
+    rounded, unknown = tiny_codec.layers.code(originals[k], StageClock())
     assert unknown is None
-    searched, pixels = tiny_codec.layers.code(originals[k], Effort(30), untold, StageClock())
-    if pixels is None:
+    before = tiny_codec.layers.decoded(originals[k], rounded, StageClock())
+    most = MOST_ERROR * squared_error(before, originals[k].pixels)
+    searched, pixels = tiny_codec.layers.code(originals[k], StageClock(), search(most))
+    assert np.array_equal(pixels, tiny_codec.layers.decoded(originals[k], searched, StageClock()))
+    if np.array_equal(pixels, before):
         assert searched.coded == rounded.coded
     else:
-        before = tiny_codec.layers.decoded(originals[k], rounded, StageClock())
         assert searched.coded.length < rounded.coded.length
-        assert squared_error(pixels, originals[k].pixels) < 1.012 * squared_error(before, originals[k].pixels)
-        assert np.array_equal(pixels, tiny_codec.layers.decoded(originals[k], searched, StageClock()))
+        assert squared_error(pixels, originals[k].pixels) <= most
+
+
+def test_a_search_that_may_have_no_error_is_not_taken(tiny_codec, originals):
+    rounded, _ = tiny_codec.layers.code(originals[0], StageClock())
+    assert tiny_codec.layers.code(originals[0], StageClock(), search(0))[0].coded == rounded.coded
 
 
 def test_what_a_layer_needs_of_the_layer_below(tiny_codec, originals):

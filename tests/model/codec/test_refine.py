@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import model.codec.codec
 import model.codec.layers
 import model.codec.refine
 from model.codec.codec import Codec
@@ -51,12 +52,24 @@ def test_fewer_bytes_at_the_same_error(lite):
 @given(st.integers(0, 10**6), st.integers(1, 100))
 @settings(deadline=None, max_examples=20)
 def test_no_picture_gets_larger_or_worse(lite, seed, quality):
-    """As far as any of its layers: each may lose 0.05 dB, and no byte is added to any of them."""
+    """Nor any of its layers worse than without a search, by more than 0.05 dB, whatever lies below it."""
     pixels = picture(100, 70, seed)
-    plain = lite.encode(pixels, SIZES[1:], quality)
-    refined = lite.encode(pixels, SIZES[1:], quality, effort=Effort(15, seed=seed))
+    plain = lite.encode(pixels, SIZES, quality)
+    refined = lite.encode(pixels, SIZES, quality, effort=Effort(15, seed=seed))
     assert len(refined) <= len(plain)
-    assert error(lite, refined, pixels) <= MOST_ERROR * error(lite, plain, pixels)
+    errors = zip(lite.errors(refined, pixels), lite.errors(plain, pixels), strict=True)
+    assert all(error <= MOST_ERROR * error_without for error, error_without in errors)
+
+
+def test_a_layer_above_a_refined_one_is_held_to_the_error_without(lite):
+    """The upper layer of this drawing once lost 0.06 dB: what is rounded over a refined layer is worse."""
+    pixels = picture(160, 128, seed=0)
+    sizes = [Size(64, 80), Size(128, 160)]
+    plain, refined = (lite.encode(pixels, sizes, 60, effort=Effort(steps)) for steps in (0, 100))
+    assert len(refined) < len(plain)
+    errors = zip(lite.errors(refined, pixels), lite.errors(plain, pixels), strict=True)
+    lost = [10 * np.log10(error / error_without) for error, error_without in errors]
+    assert max(lost) <= 0.05, lost
 
 
 @pytest.mark.slow
@@ -79,8 +92,8 @@ def test_rate_and_distortion_together_never_grow(lite, seed, quality):
 def test_bytes_that_cost_too_much_error_are_not_saved(lite, monkeypatch):
     """Half of each latent takes fewer bytes, which are not worth what is lost."""
     pixels = picture(100, 70)
-    monkeypatch.setattr(model.codec.layers, "refine", lambda target, latents, *_: latents.values / 2)
-    monkeypatch.setattr(model.codec.layers, "MOST_ERROR", float("inf"))
+    monkeypatch.setattr(model.codec.layers, "refine", lambda target, latents, search: latents.values / 2)
+    monkeypatch.setattr(model.codec.codec, "MOST_ERROR", float("inf"))
     plain = lite.encode(pixels, SIZES[-1:], 80)
     assert lite.encode(pixels, SIZES[-1:], 80, effort=Effort(1)) == plain
 
@@ -96,7 +109,7 @@ def test_layers_are_refined_one_on_the_other(lite):
 
 
 def test_no_layer_is_decoded_more_often_than_it_is_needed(lite, monkeypatch):
-    """Twice where it got smaller, before and after, and once where the next layer alone needs it."""
+    """With a search twice where it got smaller, before and after; without, where the next layer needs it."""
     decoded = []
     reconstruct = Layers.decoded
 
@@ -107,8 +120,8 @@ def test_no_layer_is_decoded_more_often_than_it_is_needed(lite, monkeypatch):
     monkeypatch.setattr(Layers, "decoded", counted)
     pixels, sizes = picture(200, 140), [Size(70, 100), Size(140, 200)]
     lite.encode(pixels, sizes, 60, effort=Effort(30))
-    assert decoded.count(0) == 2, decoded
-    assert decoded.count(1) in (0, 2)
+    assert decoded[:4] == [0, 0, 0, 1]  # the first for the stream without a search
+    assert decoded[4:] in ([], [1])
     decoded.clear()
     lite.encode(pixels, sizes, 60)
     assert decoded == [0]
