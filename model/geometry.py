@@ -9,6 +9,7 @@ first; the conversion happens where they are called.
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import isqrt
 from typing import NamedTuple
 
 
@@ -165,23 +166,23 @@ def divide(box: Box, edge: int) -> Iterator[Box]:
             )
 
 
-def strips(box: Box, area: int, step: int) -> list[Box]:
-    """``box`` in wide parts of at most about ``area``, cut at multiples of ``step`` where that is possible.
+def pieces(box: Box, area: int, step: int) -> list[Box]:
+    """``box`` in parts of at most about ``area``, cut at multiples of ``step`` where that is possible.
 
-    Wide, because what is computed around a part, and cut off, lies along its edges; at least two where each
-    has an eighth of ``area``, so that two threads share the work. The same for any number of threads.
+    About square, because what is computed around a part, and cut off, lies along its edges. Threads share the
+    work: there are four at least where each has half of ``area``, two where each has an eighth. The same for
+    any number of threads.
     """
-    height, width = box.size
-    columns = -(-(width**2) // (_WIDEST * area))
-    rows = max(-(-height * width // (columns * area)), 2 if box.size.area >= area // 4 else 1)
+    whole_area = box.size.area
+    fewest = max(1, min(2, 8 * whole_area // area), min(4, 2 * whole_area // area))
+    count = max(fewest, -(-whole_area // area))
+    columns = -(-box.size.width // (isqrt(2 * whole_area // count) + 1))  # at most twice as wide as high
+    rows = -(-count // columns)
     return [
         Box(top, left, bottom, right)
         for top, bottom in _cuts(box.top, box.bottom, rows, step)
         for left, right in _cuts(box.left, box.right, columns, step)
     ]
-
-
-_WIDEST = 16  # a part is at most about as many times as wide as it is high
 
 
 def _cuts(start: int, end: int, count: int, step: int) -> list[tuple[int, int]]:

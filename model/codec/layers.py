@@ -1,6 +1,6 @@
 """One layer of a picture: predicted from the layer below, coded, searched for, and turned into pixels.
 
-Pixels are worked on strip by strip, several at once, so that memory stays bounded: what the network computes
+Pixels are worked on piece by piece, several at once, so that memory stays bounded: what the network computes
 for a box of a layer is what it would compute there for the whole layer.
 """
 
@@ -19,7 +19,7 @@ from model.codec.parallel import Threads
 from model.codec.pixels import Pixels, Source, size_of, source_of, squared_error, to_numbers, to_pixels
 from model.codec.refine import Latents, Search, Target, refine
 from model.codec.weights import Prior, Weights
-from model.geometry import Box, Size, halved, strips, whole
+from model.geometry import Box, Size, halved, pieces, whole
 from model.memory import give_back
 from model.network.compass import Hyperprior, channels_last, quality_to_level
 from model.network.precision import set_precision
@@ -29,7 +29,7 @@ from model.stream.container import CodedLayer
 
 TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
-_STRIP = 2**19  # pixels that are computed at a time: what is computed around them, too, stays a small share
+_PIECE = 2**20  # pixels that are computed at a time: what is computed around them, too, stays a small share
 _MOST_CODINGS = 7  # how often a layer is coded at most until its hyper-latents have settled
 
 
@@ -90,7 +90,7 @@ class Layers:
         }
         self._device = device
         self._threads = threads
-        self._strip_threads = threads if device.type == "cpu" else Threads(1)
+        self._piece_threads = threads if device.type == "cpu" else Threads(1)
 
     def coded_size(self, size: Size) -> Size:
         """The size that a layer of ``size`` is coded at: its own.
@@ -138,7 +138,7 @@ class Layers:
         def fill(box: Box) -> None:
             out[..., *box.slices] = predicted(box)
 
-        self._strip_threads.map(fill, strips(whole(size), _STRIP, LATENT))
+        self._piece_threads.map(fill, pieces(whole(size), _PIECE, LATENT))
         return lambda box: out[..., *box.slices]
 
     def code(
@@ -258,7 +258,7 @@ class Layers:
             return watch
 
         began = time.perf_counter()
-        watches = self._strip_threads.map(fill, strips(region, _STRIP, LATENT))
+        watches = self._piece_threads.map(fill, pieces(region, _PIECE, LATENT))
         clock.add_parallel(time.perf_counter() - began, watches)
         return out
 
@@ -282,7 +282,7 @@ class Layers:
                 x.sub_(p)
             y[..., *part.slices] = transforms.analyse(x, window, part, size, p)
 
-        self._strip_threads.map(fill, strips(box, _STRIP // LATENT**2, 1))
+        self._piece_threads.map(fill, pieces(box, _PIECE // LATENT**2, 1))
         return y
 
     def _hyperprior(self, k: int) -> Hyperprior:

@@ -14,7 +14,7 @@ from model.geometry import (
     inputs_of_down,
     inputs_of_up,
     nearest_pixels,
-    strips,
+    pieces,
     whole,
 )
 
@@ -112,10 +112,10 @@ def test_parts_cover_a_box_once_and_follow_the_grid(case, edge):
 
 
 @given(sized_boxes(), st.integers(1, 5000), st.sampled_from([1, 16]))
-def test_strips_cover_a_box_once(case, area, step):
+def test_pieces_cover_a_box_once(case, area, step):
     _, box = case
     seen = set()
-    for part in strips(box, area, step):
+    for part in pieces(box, area, step):
         assert part.within(Size(box.bottom, box.right))
         cells = {(y, x) for y in range(*part.rows) for x in range(*part.columns)}
         assert not cells & seen
@@ -123,14 +123,17 @@ def test_strips_cover_a_box_once(case, area, step):
     assert seen == {(y, x) for y in range(*box.rows) for x in range(*box.columns)}
 
 
-def test_strips_are_wide_and_bounded():
-    """Two for two threads, of small pictures one; a long row is cut, too."""
-    assert [str(part.size) for part in strips(whole(Size(1080, 1920)), 2**20, 16)] == ["1920x528", "1920x552"]
-    assert len(strips(whole(Size(300, 400)), 2**20, 16)) == 1
-    long = strips(whole(Size(64, 65000)), 2**20, 16)
+def test_pieces_are_bounded_and_about_square():
+    """Four or two for threads, of small pictures one; a long row is cut, too."""
+    sizes = [str(part.size) for part in pieces(whole(Size(1080, 1920)), 2**20, 16)]
+    assert sizes == ["960x528", "960x528", "960x552", "960x552"]
+    assert len(pieces(whole(Size(540, 960)), 2**20, 16)) == 2
+    assert len(pieces(whole(Size(300, 400)), 2**20, 16)) == 1
+    long = pieces(whole(Size(64, 65000)), 2**20, 16)
     assert max(part.size.area for part in long) <= 2**20 * 1.1
-    large = strips(whole(Size(6000, 8000)), 2**20, 16)
-    assert max(part.size.area for part in large) <= 2**20 * 1.1
+    large = [part.size for part in pieces(whole(Size(6000, 8000)), 2**20, 16)]
+    assert max(size.area for size in large) <= 2**20 * 1.1
+    assert all(1 / 2 < size.width / size.height < 2.2 for size in large)
     assert len(large) < 60
 
 

@@ -1,4 +1,4 @@
-"""One layer: strips change nothing, and what an encoder has of a layer is what its decoder will have."""
+"""One layer: pieces change nothing, and what an encoder has of a layer is what its decoder will have."""
 
 import math
 
@@ -50,17 +50,17 @@ def test_a_prediction_is_the_same_box_by_box(tiny_codec, originals):
 
 
 @pytest.mark.parametrize("k", [0, 1])
-def test_strips_change_nothing(tiny_codec, originals, monkeypatch, k):
+def test_pieces_change_nothing(tiny_codec, originals, monkeypatch, k):
     def coded():
         layer, _ = tiny_codec.layers.code(originals[k], StageClock())
         return layer, tiny_codec.layers.decoded(originals[k], layer, StageClock())
 
-    (layer, pixels), _ = coded(), monkeypatch.setattr("model.codec.layers._STRIP", 16 * LARGE.width)
-    in_strips, pixels_in_strips = coded()
+    (layer, pixels), _ = coded(), monkeypatch.setattr("model.codec.layers._PIECE", 16 * LARGE.width)
+    in_pieces, pixels_in_pieces = coded()
     assert (
-        layer.latents != in_strips.latents
+        layer.latents != in_pieces.latents
     ).float().mean() < 1e-3  # one near the half is rounded otherwise
-    assert np.abs(pixels.astype(int) - pixels_in_strips).mean() < 0.01
+    assert np.abs(pixels.astype(int) - pixels_in_pieces).mean() < 0.01
 
 
 @pytest.mark.parametrize("k", [0, 1])
