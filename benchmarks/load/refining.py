@@ -1,9 +1,10 @@
 """Whether readings notice that pictures are refined meanwhile: `make bench-refining DATA=folder`.
 
 Two services hold the same pictures, one of them with much to refine. They take turns: while one is asked for
-pictures at half of what it can do, all processes of the other are halted. Nothing is answered from memory,
-and workers keep no decoded layers. Everything runs on this machine, client included. Turns differ by more
-than what is looked for, so the report says how often chance alone would make the difference that was found.
+pictures at half of what it can do, all processes of the other are halted. Both are asked for the same at the
+same moments of a turn. Nothing is answered from memory, and workers keep no decoded layers. Everything runs
+on this machine, client included. Turns differ by more than what is looked for, so the report says how often
+chance alone would make the difference that was found.
 """
 
 import argparse
@@ -89,7 +90,6 @@ class Server:
 
 async def measure(options: argparse.Namespace) -> tuple[dict[str, Server], float]:
     """Both services after all their turns, and the rate at which they were asked."""
-    chance = random.Random(1)
     sources = [camera_jpeg(picture.pixels) for picture in read_pictures(options.data, options.pictures)]
     servers: dict[str, Server] = {}
     async with AsyncExitStack() as stack:
@@ -119,7 +119,9 @@ async def measure(options: argparse.Namespace) -> tuple[dict[str, Server], float
                 server.go_on()
                 await asyncio.sleep(REST_SECONDS)
                 before = server.refiner_seconds
-                hits = await open_loop(server.client, server.traffic.draw, rate, options.seconds, chance)
+                server.traffic.random.seed(turn)
+                moments = random.Random(turn)
+                hits = await open_loop(server.client, server.traffic.draw, rate, options.seconds, moments)
                 server.refining_seconds += max(0.0, server.refiner_seconds - before)
                 server.note(hits)
                 server.halt()
