@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "--effort",
         choices=("none", "fast", "best"),
         default="none",
-        help="search for fewer bytes at the same quality: some 30, or 150, seconds of a core per megapixel",
+        help="search for fewer bytes at the same quality: some 25, or 75, seconds of a core per megapixel",
     )
     encode.add_argument("--seconds", type=whole, help="end the search after so many, with what it has")
     encode.set_defaults(run=_encode)

@@ -123,8 +123,8 @@ class Settings(BaseSettings):
 
     refine: Literal["off", "fast", "best"] = Field(
         default="off",
-        description="search for a smaller stream of each upload while nothing else is to be done: some 30 "
-        "(fast) or 150 (best) seconds of a core per megapixel",
+        description="search for a smaller stream of each upload while nothing else is to be done: some 25 "
+        "(fast) or 75 (best) seconds of a core per megapixel, half as much again with three layers",
     )
     refine_bytes: int = Field(
         default=512 * MIB,

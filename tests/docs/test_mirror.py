@@ -39,7 +39,6 @@ TESTED_ELSEWHERE = {
     "benchmarks/load/bare_server.py": "load/test_http.py: with the benchmark that it is measured for",
     "benchmarks/load/engines.py": "a minute beside a real cluster: make bench-engines; it checks its answers",
     "benchmarks/load/nodes.py": "a minute beside a real cluster: make bench-nodes",
-    "benchmarks/load/refining.py": "minutes of load: make bench-refining; its parts have tests",
     "benchmarks/load/scaling.py": "minutes of load: make bench-scaling; its parts have tests",
 }
 """Modules without a test file of their own, and where, or why not, they are tested."""
