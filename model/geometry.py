@@ -174,8 +174,7 @@ def pieces(box: Box, area: int, step: int) -> list[Box]:
     any number of threads.
     """
     whole_area = box.size.area
-    fewest = max(1, min(2, 8 * whole_area // area), min(4, 2 * whole_area // area))
-    count = max(fewest, -(-whole_area // area))
+    count = max(-(-whole_area // area), min(2, 8 * whole_area // area), min(4, 2 * whole_area // area))
     columns = -(-box.size.width // (isqrt(2 * whole_area // count) + 1))  # at most twice as wide as high
     rows = -(-count // columns)
     return [

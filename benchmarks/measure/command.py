@@ -13,10 +13,13 @@ from tqdm import tqdm
 from benchmarks.measure.cache import Cache
 from benchmarks.measure.curves import Curve, read_folder
 from benchmarks.measure.ours import Meter
-from benchmarks.measure.pictures import DATA, Picture, read_pictures
+from benchmarks.measure.pictures import DATA, Picture, middle, read_pictures
 from model.codec.codec import Codec
+from model.geometry import Size
 
 QUICK_PICTURES = 4
+MIDDLE = Size(320, 480)
+"""What ``--middle`` takes of a picture, in pixels; turned, of one that is higher than wide."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,13 @@ def add_anchors(known: argparse.ArgumentParser) -> None:
     known.add_argument("--anchors", type=Path, help="folder of published curves (JSON)")
 
 
+def add_middle(known: argparse.ArgumentParser) -> None:
+    """The option of the benchmarks that take long."""
+    known.add_argument(
+        "--middle", action="store_true", help=f"only the middle {MIDDLE} pixels of each picture"
+    )
+
+
 def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
     """Read the pictures, curves and weights that the options name; ``threads`` for the codec.
 
@@ -59,6 +69,9 @@ def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
     """
     count = options.pictures or (QUICK_PICTURES if options.quick else None)
     pictures = read_pictures(options.data, count)
+    if vars(options).get("middle"):
+        turned = Size(MIDDLE.width, MIDDLE.height)
+        pictures = [middle(one, MIDDLE if one.size.width >= one.size.height else turned) for one in pictures]
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     codec = Codec.load(options.profile, device, threads)
     anchors: Path | None = vars(options).get("anchors")

@@ -61,6 +61,13 @@ def read_pictures(folder: Path, count: int | None = None) -> list[Picture]:
     return [Picture(path.stem, np.asarray(Image.open(path).convert("RGB"))) for path in paths]
 
 
+def middle(picture: Picture, size: Size) -> Picture:
+    """The middle of a picture, of ``size`` or less."""
+    top, left = (max(0, (edge - wanted) // 2) for edge, wanted in zip(picture.size, size, strict=True))
+    pixels = picture.pixels[top : top + size.height, left : left + size.width]
+    return Picture(picture.name, np.ascontiguousarray(pixels))
+
+
 def camera_jpeg(pixels: Pixels) -> bytes:
     """The picture as a camera would hand it over: a JPEG of quality 92."""
     out = BytesIO()

@@ -10,14 +10,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from benchmarks.measure.bdrate import Point
 from benchmarks.measure.cache import Cache
 from benchmarks.measure.curves import curve_points
 from benchmarks.measure.ours import Meter
-from benchmarks.measure.pictures import Picture
+from benchmarks.measure.pictures import Picture, middle
 from benchmarks.measure.report import compare, finish, table
 from benchmarks.quality.scalable import Ladder
 from model.codec.codec import Codec
@@ -29,13 +28,6 @@ LADDERS = (Ladder((1,)), Ladder((1, 2, 4)))
 QUALITIES = (10, 35, 65, 95)
 PART = Size(512, 768)
 """What is measured of a picture, in pixels."""
-
-
-def middle(picture: Picture, size: Size) -> Picture:
-    """The middle of a picture, of ``size`` or less."""
-    top, left = (max(0, (edge - wanted) // 2) for edge, wanted in zip(picture.size, size, strict=True))
-    pixels = picture.pixels[top : top + size.height, left : left + size.width]
-    return Picture(picture.name, np.ascontiguousarray(pixels))
 
 
 def curve(meter: Meter, pictures: Sequence[Picture], ladder: Ladder) -> tuple[Point, ...]:

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command.parser("bench-refinement", __doc__)
     parser.add_argument("--efforts", nargs="+", choices=list(EFFORTS)[1:], default=list(EFFORTS)[1:])
     parser.add_argument("--ladders", nargs="+", choices=list(LADDERS), default=list(LADDERS))
+    command.add_middle(parser)
     command.add_jobs(parser)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # the search runs in this thread; others would count while they wait for it

@@ -131,14 +131,16 @@ class Codec:
         if not effort.steps:
             return stream
         progress = _Progress(sizes, told)
-        most = [MOST_ERROR * error for error in self.errors(stream, pixels)]
+        limits = [MOST_ERROR * error for error in self.errors(stream, pixels)]
         searches = [
-            Search(effort.steps, effort.seed + k, end, error, progress.of(k)) for k, error in enumerate(most)
+            Search(effort.steps, effort.seed + k, end, limit, progress.of(k))
+            for k, limit in enumerate(limits)
         ]
         refined = self._encode(pixels, sizes, quality, clock, searches)
         if len(refined) >= len(stream):
             return stream
-        as_good = all(error <= limit for error, limit in zip(self.errors(refined, pixels), most, strict=True))
+        errors = self.errors(refined, pixels)
+        as_good = all(error <= limit for error, limit in zip(errors, limits, strict=True))
         return refined if as_good else stream
 
     def _encode(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.measure.pictures import Picture, picture_files, psnr, read_pictures
+from benchmarks.measure.pictures import Picture, middle, picture_files, psnr, read_pictures
 from model.geometry import Size
 from model.training.folder import held_out_paths
 
@@ -20,6 +20,13 @@ def test_psnr_of_different_sizes_or_floats_is_refused():
         psnr(black, np.zeros((4, 5, 3), np.uint8))
     with pytest.raises(ValueError):
         psnr(black, black.astype(float))
+
+
+def test_the_middle_of_a_picture():
+    pixels = np.arange(6 * 10 * 3, dtype=np.uint8).reshape(6, 10, 3)
+    cut = middle(Picture("a", pixels), Size(2, 4))
+    assert np.array_equal(cut.pixels, pixels[2:4, 3:7])
+    assert np.array_equal(middle(Picture("a", pixels), Size(8, 20)).pixels, pixels)
 
 
 def test_a_subset_is_spread_over_the_folder(tmp_path):

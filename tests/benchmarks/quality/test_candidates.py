@@ -2,22 +2,13 @@
 
 import json
 
-import numpy as np
 from PIL import Image
 
-from benchmarks.measure.pictures import Picture
 from benchmarks.quality import candidates
 from model.geometry import Size
 from model.training.export import export
 from tests.golden.write import CONFIG
 from tests.model.tiny import lively_network, picture
-
-
-def test_the_middle_of_a_picture():
-    pixels = np.arange(6 * 10 * 3, dtype=np.uint8).reshape(6, 10, 3)
-    cut = candidates.middle(Picture("a", pixels), Size(2, 4))
-    assert np.array_equal(cut.pixels, pixels[2:4, 3:7])
-    assert np.array_equal(candidates.middle(Picture("a", pixels), Size(8, 20)).pixels, pixels)
 
 
 def test_whole(tiny_weights, tmp_path, capsys, monkeypatch):

@@ -256,6 +256,14 @@ def test_enlargement_is_the_prediction(codec_of_a_form, size):
     assert np.abs(enlarged - expected.numpy()).max() <= 0.51
 
 
+def test_errors_of_all_layers(tiny_codec, original, stream):
+    """Each as it is decoded alone, against the picture scaled to its size."""
+    errors = tiny_codec.errors(stream, original)
+    for k, (size, error) in enumerate(zip(read_header(stream).sizes, errors, strict=True)):
+        difference = tiny_codec.decode(stream, k).astype(int) - downscale(original, size)
+        assert error == np.square(difference).sum() > 0
+
+
 def test_downscaling():
     pixels = picture(40, 30)
     assert downscale(pixels, Size(30, 40)) is pixels
