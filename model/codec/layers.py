@@ -29,7 +29,7 @@ from model.stream.container import CodedLayer
 
 TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
-_PIECE = 2**20  # pixels that are computed at a time: what is computed around them, too, stays a small share
+_PIECE = 3 * 2**18  # pixels computed at a time: what is computed around them, too, stays a small share
 _MOST_CODINGS = 7  # how often a layer is coded at most until its hyper-latents have settled
 
 
