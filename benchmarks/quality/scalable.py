@@ -8,7 +8,6 @@ a setting, so "avif matched" is simulcast whose files have, in every size, the m
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from benchmarks.measure.curves import Curve, as_layers, curve_points, mean_point
 from benchmarks.measure.ours import scaled
 from benchmarks.measure.pictures import Picture
 from benchmarks.measure.report import compare, finish, plot_curves, plot_over_scale, table
+from benchmarks.quality.publication import REPORTED
 from model.geometry import Size
 
 QUALITIES = (10, 30, 50, 70, 90)
@@ -52,11 +52,11 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Section:
-    """A table: its ladders, and where the paper's figures for them lie, if it has any."""
+    """A table: its ladders, and the name of its plot over the largest factor, if it has one."""
 
     title: str
     ladders: tuple[Ladder, ...]
-    paper: str | None = None
+    plot: str | None = None
 
 
 def even_steps(layers: int) -> Ladder:
@@ -68,17 +68,25 @@ SECTIONS = {
     "two": Section(
         "Two layers (paper: Table 2)",
         tuple(Ladder((1, factor)) for factor in (1.2, 1.6, 2.0, 2.4, 2.8)),
-        "table2_two_layer",
+        "two_layers",
     ),
     "three": Section(
         "Three layers (paper: Tables 1 and 3)",
         tuple(Ladder((1, 2, factor)) for factor in (2.4, 2.8, 3.2, 3.6, 4.0)),
-        "table3_three_layer_el1_2x",
+        "three_layers_twice",
     ),
     "far": Section(
         "Three layers, factors outside the trained range (paper: supplement, Table 5)",
         tuple(Ladder((1, 2, factor)) for factor in (4.5, 5.0, 5.5, 6.0)),
-        "supp_table5_ood",
+        "far_layers",
+    ),
+    "close": Section(
+        "Three layers, the second closer to the first (paper: supplement, Tables 6 to 9)",
+        tuple(
+            Ladder((1, middle, factor))
+            for middle in (1.2, 1.4, 1.6, 1.8)
+            for factor in (2.4, 2.8, 3.2, 3.6, 4.0)
+        ),
     ),
     "many": Section("Four to nine layers, 1 to 4 in equal steps", tuple(map(even_steps, (4, 5, 6, 9)))),
 }
@@ -86,8 +94,8 @@ SECTIONS = {
 
 def quick(section: Section) -> Section:
     """The section with the one ladder that is most worth knowing."""
-    wanted = {(1, 2.0), (1, 2, 4.0), (1, 2, 6.0), even_steps(6).factors}
-    return Section(section.title, tuple(x for x in section.ladders if x.factors in wanted), section.paper)
+    wanted = {(1, 2.0), (1, 2, 4.0), (1, 2, 6.0), (1, 1.6, 3.2), even_steps(6).factors}
+    return Section(section.title, tuple(x for x in section.ladders if x.factors in wanted), section.plot)
 
 
 @dataclass(frozen=True)
@@ -179,27 +187,21 @@ class Bench:
         return tqdm(qualities, desc=name, unit="quality", leave=False, disable=alone)
 
 
-def paper_figures(folder: Path | None, section: Section) -> dict[str, dict[float, float]]:
-    """The paper's BD-rates by name and largest factor, if the folder of curves holds them."""
-    path = folder / "compass_paper_bdrates.json" if folder else None
-    if path is None or section.paper is None or not path.exists():
-        return {}
-    figures = json.loads(path.read_text())[section.paper]
-    names = {"paper: single layer": "Single-layer Mean-scale", "paper: simulcast": "Simulcast Mean-scale"}
+def reported(ladder: Ladder) -> dict[str, float | None]:
+    """The publication's figures for a ladder, by the name of their column; None where it has none."""
+    figures = REPORTED.get(ladder.factors)
     return {
-        name: dict(zip(figures["scales"], figures[theirs], strict=True)) for name, theirs in names.items()
+        "paper: single layer": figures and figures.single_layer,
+        "paper: simulcast": figures and figures.simulcast,
     }
 
 
-def section_text(section: Section, results: Sequence[Result], paper: dict[str, dict[float, float]]) -> str:
+def section_text(section: Section, results: Sequence[Result]) -> str:
     """A section's tables: BD-rates by ladder, and what each layer costs and gives."""
-    rivals = list(results[0].bd_rates)
+    columns = [*results[0].bd_rates, *reported(results[0].ladder)]
     rates = table(
-        ["layers", *rivals, *paper],
-        [
-            [r.ladder.name, *r.bd_rates.values(), *(p.get(r.ladder.factors[-1]) for p in paper.values())]
-            for r in results
-        ],
+        ["layers", *columns],
+        [[r.ladder.name, *r.bd_rates.values(), *reported(r.ladder).values()] for r in results],
     )
     layers = table(
         [
@@ -211,14 +213,13 @@ def section_text(section: Section, results: Sequence[Result], paper: dict[str, d
     return f"## {section.title}\n\nBD-rate in % of our stream against:\n\n{rates}\n\n{layers}"
 
 
-def plot_section(
-    path: Path, section: Section, results: Sequence[Result], paper: dict[str, dict[float, float]]
-) -> None:
+def plot_section(path: Path, section: Section, results: Sequence[Result]) -> None:
     """BD-rates against single layer and simulcast over the largest factor, beside the paper's."""
-    lines: dict[str, list[Point]] = {name: sorted(values.items()) for name, values in paper.items()}
-    for rival in results[0].bd_rates:
-        rates = [(r.ladder.factors[-1], r.bd_rates[rival]) for r in results]
-        lines[rival] = [(factor, rate) for factor, rate in rates if rate is not None]
+    rows = [(r.ladder.factors[-1], r.bd_rates | reported(r.ladder)) for r in results]
+    lines: dict[str, list[Point]] = {
+        name: [(factor, rate) for factor, rates in rows if (rate := rates[name]) is not None]
+        for name in rows[0][1]
+    }
     plot_over_scale(path, section.title, "largest layer relative to the smallest", lines)
 
 
@@ -255,10 +256,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     curves: dict[str, Any] = {}
     for section in tqdm(sections, desc="sections", unit="section"):
         results = [bench.run(ladder) for ladder in tqdm(section.ladders, section.title, unit="ladder")]
-        paper = paper_figures(inputs.anchors_folder, section)
-        text.append(section_text(section, results, paper))
-        if section.paper:
-            plot_section(inputs.out / f"{section.paper}.png", section, results, paper)
+        text.append(section_text(section, results))
+        if section.plot:
+            plot_section(inputs.out / f"{section.plot}.png", section, results)
         for result in results:
             bd_rates[result.ladder.name] = result.bd_rates
             curves[result.ladder.name] = [[round(bpp, 5), round(psnr, 4)] for bpp, psnr in result.points]

@@ -14,7 +14,8 @@ from benchmarks.measure.curves import Curve
 from benchmarks.measure.ours import Meter, scaled
 from benchmarks.measure.pictures import Picture
 from benchmarks.quality import rd, scalable
-from benchmarks.quality.scalable import SECTIONS, Ladder, even_steps
+from benchmarks.quality.publication import REPORTED
+from benchmarks.quality.scalable import SECTIONS, Ladder, even_steps, reported
 from model.codec.codec import Codec
 from model.codec.weights import load
 from model.geometry import Size
@@ -57,19 +58,6 @@ def anchors(tmp_path):
     flat = {"results": {"bpp": [0.1, 20.0], "psnr-rgb": [1.0, 59.0]}}
     (folder / "compressai-mbt2018-mean_mse_cuda.json").write_text(json.dumps(flat))
     (folder / "jpeg.json").write_text(json.dumps(flat))
-    (folder / "compass_paper_bdrates.json").write_text(
-        json.dumps(
-            {
-                section.paper: {
-                    "scales": [ladder.factors[-1] for ladder in section.ladders],
-                    "Single-layer Mean-scale": [11.11] * len(section.ladders),
-                    "Simulcast Mean-scale": [-22.22] * len(section.ladders),
-                }
-                for section in SECTIONS.values()
-                if section.paper
-            }
-        )
-    )
     return folder
 
 
@@ -120,14 +108,14 @@ def test_bench_scalable_whole(weights, data, anchors, tmp_path, capsys):
     scalable.main([*common, "--quick", "--pictures", "1"])
     printed = capsys.readouterr().out
     result = json.loads(printed.splitlines()[-1])
-    assert set(result["bd_rate"]) == {"1 : 2", "1 : 2 : 4", "1 : 2 : 6", even_steps(6).name}
+    assert set(result["bd_rate"]) == {"1 : 2", "1 : 2 : 4", "1 : 2 : 6", "1 : 1.6 : 3.2", even_steps(6).name}
     rivals = {f"{name} {way}" for name in ("avif", "webp", "jpeg") for way in ("simulcast", "single")}
     for rates in result["bd_rate"].values():
         assert set(rates) == rivals | {"single layer", "simulcast", "mbt2018-mean", "avif matched"}
-    assert "11.11" in printed
-    assert "-22.22" in printed
+    assert "| +4.7 |" in printed, "the paper's figure for 1 : 2 : 4 against a single layer"
+    assert "| -22.9 |" in printed, "and against simulcast"
     assert (out / "three_layers.png").exists()
-    assert (out / "table3_three_layer_el1_2x.png").exists()
+    assert (out / "three_layers_twice.png").exists()
 
 
 @pytest.mark.slow
@@ -179,5 +167,12 @@ def test_sizes_of_a_ladder():
     assert Ladder((1, 2, 4)).sizes(Size(512, 768)) == [Size(128, 192), Size(256, 384), Size(512, 768)]
     assert Ladder((1, 2, 2.4)).sizes(Size(512, 768)) == [Size(213, 320), Size(427, 640), Size(512, 768)]
     assert Ladder((1,)).sizes(Size(7, 5)) == [Size(7, 5)]
+
+
+def test_every_ladder_of_the_paper_is_beside_our_own():
+    ours = {ladder.factors for section in SECTIONS.values() for ladder in section.ladders}
+    assert set(REPORTED) <= ours
+    assert reported(Ladder((1, 2, 4.0))) == {"paper: single layer": 4.74, "paper: simulcast": -22.9}
+    assert set(reported(even_steps(9)).values()) == {None}
     assert [len(even_steps(n).sizes(Size(512, 768))) for n in (4, 9)] == [4, 9]
     assert even_steps(9).sizes(Size(512, 768))[0] == Size(128, 192)
