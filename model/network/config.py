@@ -6,6 +6,8 @@ from typing import Any
 from model.errors import WeightsError
 
 FORMS = ("convolutions", "patches")
+MAY_BE_ZERO = {"enhancement_synthesis_channels", "bicubic_skip"}
+"""The fields for which 0, or False, has a meaning."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Config:
     - ``convolutions``, the paper's, with N channels;
     - ``patches``: linear principal components plus residual networks. ``analysis_blocks`` residual blocks
       of ``analysis_channels`` at 1/8 of the picture's width and ``analysis_deep_blocks`` at 1/16, and the
-      same for the synthesis.
+      same for the synthesis. An enhancement layer's synthesis may have a width of its own,
+      ``enhancement_synthesis_channels``; 0 stands for the base layer's.
 
     LIFF has a residual dense network of ``features`` (C) channels, ``blocks``, ``convs`` and ``growth``, at
     1/``feature_step`` of the smaller picture's width (1 in the paper), and a filter MLP of ``hidden`` units
@@ -36,6 +39,7 @@ class Config:
     analysis_blocks: int = 6
     analysis_deep_blocks: int = 4
     synthesis_channels: int = 96
+    enhancement_synthesis_channels: int = 0
     synthesis_blocks: int = 3
     synthesis_deep_blocks: int = 2
     features: int = 64
@@ -50,6 +54,10 @@ class Config:
     lambda_low: float = 0.0018
     lambda_high: float = 0.05
 
+    def synthesis_width(self, enhancement: bool) -> int:
+        """Channels of the residual networks in the base layer's, or an enhancement layer's, synthesis."""
+        return (enhancement and self.enhancement_synthesis_channels) or self.synthesis_channels
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self)
@@ -63,8 +71,11 @@ class Config:
         values = _of_older_files(values)
         for name, value in values.items():
             fits = type(value) is types.get(name) or (type(value) is int and types.get(name) is float)
-            possible = value in FORMS if name == "form" else fits and (value > 0 or value is False)
-            if not fits or not possible:
+            if name == "form":
+                possible = value in FORMS
+            else:
+                possible = fits and (value > 0 or (value == 0 and name in MAY_BE_ZERO))
+            if not possible:
                 raise WeightsError(f"configuration field {name!r} = {value!r}")
         return cls(**values)
 
@@ -87,6 +98,7 @@ PROFILES = {
         analysis_channels=96,
         analysis_blocks=6,
         analysis_deep_blocks=3,
+        enhancement_synthesis_channels=128,
         synthesis_blocks=6,
         synthesis_deep_blocks=4,
         features=32,

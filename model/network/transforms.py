@@ -172,7 +172,7 @@ class Patches(Transforms):
 
     def __init__(self, config: Config, enhancement: bool):
         super().__init__()
-        M, C, D = config.latents, config.analysis_channels, config.synthesis_channels
+        M, C, D = config.latents, config.analysis_channels, config.synthesis_width(enhancement)
         self.grey = 0.0 if enhancement else GREY
         pixels, patch = 3 * LATENT**2, 3 * PATCH**2
         self.linear_analysis = nn.Parameter(torch.zeros(M, pixels))

@@ -97,7 +97,7 @@ def _begin_parts(network: Compass, plan: Plan, history: tuple[str, ...]) -> None
     """Give parts that have never been trained a better beginning than random numbers."""
     stage = plan.recipe.stage
     if stage in ENHANCEMENT_STAGES and not ENHANCEMENT_STAGES & {*history}:
-        network.enhancement.load_state_dict(network.base.state_dict(), strict=False)
+        take_over(network, {f"enhancement.{name}": w for name, w in network.base.state_dict().items()})
     if stage == "base" and "base" not in history and plan.config.form == "patches":
         assert isinstance(network.base, TrainedHyperprior)
         begin(network.base, plan.config, plan.pictures[0], plan.seed)

@@ -1,5 +1,7 @@
 """The network against the paper: its size, its formula for LIFF, and its odd sizes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from compressai.layers import GDN as TrainedGDN
@@ -41,11 +43,28 @@ def test_configurations_as_json():
 
 
 @pytest.mark.parametrize(
-    "values", [{"channnels": 3}, {"channels": "3"}, {"levels": None}, {"form": "wavelets"}, {"details": 96}]
+    "values",
+    [
+        {"channnels": 3},
+        {"channels": "3"},
+        {"channels": 0},
+        {"levels": None},
+        {"form": "wavelets"},
+        {"details": 96},
+        {"enhancement_synthesis_channels": -1},
+    ],
 )
 def test_configurations_of_other_programs(values):
     with pytest.raises(WeightsError):
         Config.from_dict(values)
+
+
+def test_the_width_of_an_enhancement_layers_synthesis_alone():
+    wider = replace(TINY_PATCHES, enhancement_synthesis_channels=10)
+    for config, widths in ((TINY_PATCHES, [6, 6]), (wider, [6, 10])):
+        network = Compass(config)
+        parts = (network.base, network.enhancement)
+        assert [part.transforms.s_up.out_channels // 4 for part in parts] == widths
 
 
 @pytest.mark.parametrize("inverse", [False, True])

@@ -14,7 +14,12 @@ from model.training.stages import Recipe
 from model.training.wider import widened
 from tests.model.tiny import TINY, TINY_PATCHES, lively_network
 
-WIDER = {"analysis_channels": 12, "synthesis_channels": 10, "hyper_channels": 12}
+WIDER = {
+    "analysis_channels": 12,
+    "synthesis_channels": 10,
+    "hyper_channels": 12,
+    "enhancement_synthesis_channels": 14,
+}
 
 
 @torch.no_grad()
