@@ -34,7 +34,6 @@ class Inputs:
     meter: Meter
     classic_cache: Cache
     anchors: list[Curve]
-    anchors_folder: Path | None
     out: Path
 
 
@@ -85,7 +84,6 @@ def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
         meter=Meter(codec, Cache(options.out / "ours.jsonl")),
         classic_cache=Cache(options.out / "classic.jsonl"),
         anchors=read_folder(anchors) if anchors else [],
-        anchors_folder=anchors,
         out=options.out,
     )
 

@@ -156,18 +156,15 @@ def avif_of_all_sizes(pixels: Pixels, sizes: Sequence[Size], count: int, rounds:
 
 
 def shares(codec: Codec, ladder: Sequence[Size], rows: dict[str, Seconds], speeds: dict[str, float]) -> str:
-    """A table of each stage's operations, and of its share of the machine's peak on one thread."""
+    """A table of each stage's operations, and of how near the machine's peak they come on one thread."""
     body = []
     fast = str(codec.dtype).removeprefix("torch.")
     for stage, count in operations(codec.weights.config, ladder).items():
         seconds = rows[ENCODE_ALONE if stage == "analysis" else ONE_THREAD][stage]
-        kind = "float32" if stage == "priors" else fast
-        share = count / seconds / speeds[kind]
-        body.append(
-            [stage, count / 1e9, 1000 * seconds, "16-bit integers" if stage == "priors" else kind, share]
-        )
-    head = ["one thread", "GFLOP", "ms", "numbers", "share of the peak"]
-    return table(head, body) + "\n\nThe share of the priors is that of float32's peak."
+        others, least = (count.all - count.narrow) / 1e9, count.seconds(speeds, fast)
+        body.append([stage, count.narrow / 1e9, others, 1000 * seconds, 1000 * least, least / seconds])
+    head = ["one thread", f"GFLOP in {fast}", "in float32", "ms", "ms at the peak", "share"]
+    return table(head, body) + "\n\nThe priors are integers: beside them stands what float32 would take."
 
 
 def _seconds(function: Callable[..., object], *arguments: object) -> float:
