@@ -126,9 +126,10 @@ def bits_of_layers(bits: Sequence[float], count: int) -> list[float]:
 
 
 async def _used(raw: "redis.Redis") -> int:
-    """Bytes that the server has allocated for its data."""
+    """Bytes that the server has allocated for its data, without its buffers, which come and go."""
     facts = await raw.info("memory")
-    return int(facts["used_memory"])
+    buffers = ("mem_clients_normal", "mem_aof_buffer")
+    return int(facts["used_memory"]) - sum(int(facts[name]) for name in buffers)
 
 
 def made_up(number: int, widths: tuple[int, ...], bits: Sequence[float]) -> tuple[Record, bytes]:

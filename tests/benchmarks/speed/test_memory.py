@@ -25,7 +25,7 @@ def test_whole(capsys):
     assert figures["stored"] < figures["warm"]
     assert figures["tier"] / figures["stored"] == pytest.approx(last / (first + middle + last), abs=0.03)
     kept = figures["stored"] - figures["tier"]
-    assert 0.8 * kept < figures["cold"] < figures["warm"]  # the server frees some kB of buffers meanwhile
+    assert kept < figures["cold"] < figures["warm"]
     told = next(line for line in lines if line.startswith("| bytes in the cold tier"))
     assert f"{figures['tier']:.0f} |" in told
     assert f"{figures['tier'] / 1000:.1f} GB" in told
