@@ -45,8 +45,9 @@ lint: setup-dev ## ruff, mypy and what may import what
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: setup-dev ## print docs/modules.md anew
+docs: setup-dev ## write docs/modules.md, and the tables of docs/figures/ into the pages, anew
 	$(BIN)/python docs/modules.py > docs/modules.md
+	$(BIN)/python docs/figures.py
 
 format: setup-dev ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
@@ -54,6 +55,9 @@ format: setup-dev ## let ruff rewrite the code
 
 # Benchmarks get PROFILE, DATA (a folder of PNGs, or of training photographs) and OUT if they have a use for them, and
 # all get OPTIONS, such as OPTIONS=--help, which tells what each takes.
+figures: setup-dev ## all tables of rate and distortion of a profile, into docs/figures/ (ANCHORS: a folder of published curves)
+	$(BIN)/python -m benchmarks.quality.figures --data $(DATA) --profile $(PROFILE) --out $(OUT)/figures $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
+
 bench-rd: setup-dev ## rate-distortion and BD-rate (ANCHORS: a folder of published curves)
 	$(BIN)/python -m benchmarks.quality.rd --data $(DATA) --profile $(PROFILE) --out $(OUT)/rd $(if $(ANCHORS),--anchors $(ANCHORS)) $(OPTIONS)
 

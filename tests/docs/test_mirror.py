@@ -33,6 +33,7 @@ TESTED_ELSEWHERE = {
     "service/planning/formats.py": "worker/test_imagefile.py: against what Pillow really does",
     "benchmarks/measure/command.py": "quality/test_rd.py: the options of a benchmark, with a benchmark",
     "benchmarks/measure/ours.py": "quality/test_rd.py: with the benchmark that it measures for",
+    "benchmarks/quality/figures.py": "quality/test_rd.py: beside the benchmarks that it runs",
     "benchmarks/quality/publication.py": "quality/test_rd.py: numbers, with the ladders beside them",
     "benchmarks/quality/scalable.py": "quality/test_rd.py: both are run on one set of pictures and weights",
     "benchmarks/speed/plain.py": "speed/test_codec.py: what the codec is compared with, beside the codec",

@@ -13,7 +13,7 @@ from benchmarks.measure.classic import ClassicCodec
 from benchmarks.measure.curves import Curve
 from benchmarks.measure.ours import Meter, scaled
 from benchmarks.measure.pictures import Picture
-from benchmarks.quality import rd, scalable
+from benchmarks.quality import figures, rd, scalable
 from benchmarks.quality.publication import REPORTED
 from benchmarks.quality.scalable import SECTIONS, Ladder, even_steps, reported
 from model.codec.codec import Codec
@@ -112,10 +112,28 @@ def test_bench_scalable_whole(weights, data, anchors, tmp_path, capsys):
     rivals = {f"{name} {way}" for name in ("avif", "webp", "jpeg") for way in ("simulcast", "single")}
     for rates in result["bd_rate"].values():
         assert set(rates) == rivals | {"single layer", "simulcast", "mbt2018-mean", "avif matched"}
-    assert "| +4.7 |" in printed, "the paper's figure for 1 : 2 : 4 against a single layer"
-    assert "| -22.9 |" in printed, "and against simulcast"
+    assert "4.74 |" in printed, "the paper's figure for 1 : 2 : 4 against a single layer"
+    assert "-22.90 |" in printed, "and against simulcast"
     assert (out / "three_layers.png").exists()
     assert (out / "three_layers_twice.png").exists()
+
+
+@pytest.mark.slow
+def test_figures_of_a_profile(weights, data, anchors, tmp_path, monkeypatch):
+    """What docs/figures.py needs, from the same benchmarks: each figure is theirs."""
+    monkeypatch.setattr(figures, "LADDERS", {name: figures.LADDERS[name] for name in ("three", "far")})
+    out, folder = tmp_path / "out", tmp_path / "figures"
+    common = ["--data", str(data), "--profile", str(weights), "--anchors", str(anchors), "--out", str(out)]
+    figures.main([*common, "--figures", str(folder)])
+    found = json.loads((folder / "small.json").read_text())
+    assert found["one"]["bd_rate"] == json.loads((out / "rd.json").read_text())["bd_rate"]
+    assert [quality for quality, *_ in found["one"]["points"]] == [*rd.QUALITIES]
+    assert found["layers"] == json.loads((out / "layers.json").read_text())["layers"]
+    far = json.loads((out / "scalable.json").read_text())["bd_rate"]
+    assert set(found["ladders"]["far"]["bd_rate"]) == set(far)
+    rates = found["ladders"]["far"]["bd_rate"]["1 : 2 : 6"]
+    assert rates == far["1 : 2 : 6"] | reported(Ladder((1, 2, 6.0)))
+    assert "mbt2018-mean" in found["ladders"]["three"]["bd_rate"]["1 : 2 : 4"]
 
 
 @pytest.mark.slow
