@@ -21,6 +21,9 @@ _SEVERAL = ("GIF", "WEBP", "AVIF", "PNG", "TIFF")
 PLACEHOLDER_EDGE = 200
 """Placeholders are made from pictures of about so many pixels on the longer side."""
 
+LARGE = 2**20
+"""Pixels from which on two threads code an AVIF answer, on any machine: the bytes hang on the number."""
+
 PngImagePlugin.MAX_TEXT_CHUNK = 32 * 2**20  # of its limit for all texts, 64 MiB; by itself 1 MiB
 
 
@@ -235,10 +238,11 @@ def write(
     """
     if name not in ALPHA_FORMATS:
         image = flattened(image, background)
+    threads = 2 if image.width * image.height >= LARGE else 1
     options: dict[str, Any] = {
         "jpeg": {"quality": quality, "progressive": True, "subsampling": 0 if sharp or quality >= 90 else 2},
         "webp": {"quality": quality, "method": 3},
-        "avif": {"quality": quality, "speed": 8, "max_threads": 1},
+        "avif": {"quality": quality, "speed": 8, "max_threads": threads},
         "png": {"compress_level": 6},
     }[name]
     if profile and image.mode in ("RGB", "RGBA"):

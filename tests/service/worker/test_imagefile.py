@@ -1,5 +1,6 @@
 """Every kind of upload is read right or refused clearly, and answers are written without metadata."""
 
+import os
 import struct
 import zlib
 from io import BytesIO
@@ -312,6 +313,20 @@ def test_written_formats(name):
         assert Image.MIME[image.format or ""] == MEDIA_TYPES[name]
         assert not image.getexif()
         assert difference(image.convert("RGB"), PHOTO) < (0.01 if name == "png" else 5)
+
+
+@pytest.mark.parametrize("name", ["webp", "avif", "jpeg"])
+def test_a_large_answer_is_the_same_on_any_number_of_cores(name):
+    large = photo(1056, 1008)
+    assert large.width * large.height > imagefile.LARGE
+    cores = os.sched_getaffinity(0)
+    bodies = [imagefile.write(large, name, 60)]
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        bodies += [imagefile.write(large, name, 60) for _ in range(2)]
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert len(set(bodies)) == 1
 
 
 @pytest.mark.parametrize("name", ["png", "webp", "avif", "jpeg"])
