@@ -18,13 +18,13 @@ from benchmarks.measure.curves import curve_points
 from benchmarks.measure.ours import Meter
 from benchmarks.measure.pictures import Picture, middle
 from benchmarks.measure.report import compare, finish, table
-from benchmarks.quality.scalable import Ladder
+from benchmarks.quality.scalable import THREE_LAYERS, Ladder
 from model.codec.codec import Codec
 from model.geometry import Size
 from model.training.data import read_picture
 from model.training.folder import held_out_paths
 
-LADDERS = (Ladder((1,)), Ladder((1, 2, 4)))
+LADDERS = (Ladder((1,)), THREE_LAYERS)
 QUALITIES = (10, 35, 65, 95)
 PART = Size(512, 768)
 """What is measured of a picture, in pixels."""

@@ -18,7 +18,7 @@ from benchmarks.measure.classic import CLASSIC_CODECS, ClassicCodec
 from benchmarks.measure.ours import decoded_layers, scaled
 from benchmarks.measure.pictures import Picture, Pixels, psnr, read_pictures
 from benchmarks.measure.report import finish, table
-from benchmarks.quality.layers import ladder
+from benchmarks.quality.scalable import THREE_LAYERS
 from model.codec.codec import Codec
 from model.geometry import Box
 
@@ -44,7 +44,7 @@ class Shown:
 
 def of_stream(codec: Codec, picture: Picture, quality: int) -> list[Shown]:
     """The three layers of the codec's stream."""
-    layers = decoded_layers(codec, picture, ladder(picture.size), quality)
+    layers = decoded_layers(codec, picture, THREE_LAYERS.sizes(picture.size), quality)
     return [Shown("COMPASS", pixels, end, decibels) for end, decibels, pixels in layers]
 
 
@@ -52,7 +52,7 @@ def of_files(codec: ClassicCodec, picture: Picture, ends: Sequence[int]) -> list
     """One file per size; their bytes add up to at most those in ``ends`` unless the lowest quality is."""
     shown: list[Shown] = []
     spent = 0
-    for size, end in zip(ladder(picture.size), ends, strict=True):
+    for size, end in zip(THREE_LAYERS.sizes(picture.size), ends, strict=True):
         truth = scaled(picture, size).pixels
         file = best_within(codec, truth, end - spent)
         spent += len(file)

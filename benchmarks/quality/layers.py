@@ -12,15 +12,10 @@ from benchmarks.measure import command
 from benchmarks.measure.bdrate import Point
 from benchmarks.measure.curves import mean_point
 from benchmarks.measure.report import finish, table
-from model.geometry import Size
+from benchmarks.quality.scalable import THREE_LAYERS
 
 QUALITIES = (1, 10, 30, 50, 70, 80, 90, 100)
-LAYERS = 3
-
-
-def ladder(size: Size) -> list[Size]:
-    """A quarter, a half and all of a picture's width and height."""
-    return [Size(max(1, size.height >> k), max(1, size.width >> k)) for k in reversed(range(LAYERS))]
+LAYERS = len(THREE_LAYERS.factors)
 
 
 def own(points: Sequence[Point]) -> list[tuple[float, float, float]]:
@@ -42,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = []
     figures = {}
     for quality in tqdm(QUALITIES, inputs.profile, unit="quality"):
-        measured = [inputs.meter.layers(p, ladder(p.size), quality) for p in inputs.pictures]
+        measured = [inputs.meter.layers(p, THREE_LAYERS.sizes(p.size), quality) for p in inputs.pictures]
         points = [mean_point(inputs.pictures, measured, layer) for layer in range(LAYERS)]
         layers = own(points)
         rows.append((quality, *(f"{up_to:.3f} / {alone:.3f} / {psnr:.2f}" for up_to, alone, psnr in layers)))

@@ -19,7 +19,7 @@ from benchmarks.measure.cache import Measurement
 from benchmarks.measure.curves import curve_points
 from benchmarks.measure.ours import measure
 from benchmarks.measure.report import finish, table
-from benchmarks.quality.layers import ladder
+from benchmarks.quality.scalable import THREE_LAYERS
 from model.codec.codec import Codec
 from model.codec.weights import Prior, scale_table
 from model.geometry import Box, Size, halved
@@ -71,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     integer: list[list[Measurement]] = []
     floating: list[list[Measurement]] = []
     for quality in tqdm(QUALITIES, inputs.profile, unit="quality"):
-        integer.append([inputs.meter.layers(p, ladder(p.size), quality) for p in inputs.pictures])
-        floating.append([measure(other, p, ladder(p.size), quality) for p in inputs.pictures])
+        integer.append([inputs.meter.layers(p, THREE_LAYERS.sizes(p.size), quality) for p in inputs.pictures])
+        floating.append([measure(other, p, THREE_LAYERS.sizes(p.size), quality) for p in inputs.pictures])
     points = curve_points(inputs.pictures, integer), curve_points(inputs.pictures, floating)
     loss = bd_rate(points[1], points[0])
     rows = [

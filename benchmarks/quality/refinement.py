@@ -19,11 +19,11 @@ from benchmarks.measure.curves import curve_points
 from benchmarks.measure.ours import layers_of
 from benchmarks.measure.pictures import Picture
 from benchmarks.measure.report import finish, table
-from benchmarks.quality.scalable import Ladder
+from benchmarks.quality.scalable import THREE_LAYERS, Ladder
 from model.codec.refine import EFFORTS, Effort
 
 QUALITIES = (10, 35, 65, 95)
-LADDERS = {"one layer": Ladder((1,)), "1 : 2 : 4": Ladder((1, 2, 4))}
+LADDERS = {"one layer": Ladder((1,)), "1 : 2 : 4": THREE_LAYERS}
 
 
 def searched(

@@ -50,6 +50,10 @@ class Ladder:
         return [Size(*(max(1, round(edge * s)) for edge in size)) for s in shrink]
 
 
+THREE_LAYERS = Ladder((1, 2, 4))
+"""What most benchmarks code: a quarter, a half and all of a picture's width."""
+
+
 @dataclass(frozen=True)
 class Section:
     """A table: its ladders, and the name of its plot over the largest factor, if it has one."""

@@ -5,13 +5,7 @@ import json
 from PIL import Image
 
 from benchmarks.quality import layers
-from model.geometry import Size
 from tests.model.tiny import picture
-
-
-def test_a_quarter_a_half_and_all():
-    assert layers.ladder(Size(512, 768)) == [Size(128, 192), Size(256, 384), Size(512, 768)]
-    assert layers.ladder(Size(2, 1)) == [Size(1, 1), Size(1, 1), Size(2, 1)]
 
 
 def test_what_a_layer_takes_alone():

@@ -185,6 +185,7 @@ def test_sizes_of_a_ladder():
     assert Ladder((1, 2, 4)).sizes(Size(512, 768)) == [Size(128, 192), Size(256, 384), Size(512, 768)]
     assert Ladder((1, 2, 2.4)).sizes(Size(512, 768)) == [Size(213, 320), Size(427, 640), Size(512, 768)]
     assert Ladder((1,)).sizes(Size(7, 5)) == [Size(7, 5)]
+    assert Ladder((1, 2, 4)).sizes(Size(2, 1)) == [Size(1, 1), Size(1, 1), Size(2, 1)]
 
 
 def test_every_ladder_of_the_paper_is_beside_our_own():
