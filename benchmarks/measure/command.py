@@ -15,6 +15,7 @@ from benchmarks.measure.curves import Curve, read_folder
 from benchmarks.measure.ours import Meter
 from benchmarks.measure.pictures import DATA, Picture, middle, read_pictures
 from model.codec.codec import Codec
+from model.codec.refine import EFFORTS
 from model.geometry import Size
 
 QUICK_PICTURES = 4
@@ -61,6 +62,11 @@ def add_middle(known: argparse.ArgumentParser) -> None:
     )
 
 
+def add_effort(known: argparse.ArgumentParser) -> None:
+    """The option of the benchmarks that may search for latents."""
+    known.add_argument("--effort", choices=EFFORTS, default="none", help="of our encoder: minutes a picture")
+
+
 def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
     """Read the pictures, curves and weights that the options name; ``threads`` for the codec.
 
@@ -81,7 +87,7 @@ def load(options: argparse.Namespace, threads: int | None = None) -> Inputs:
         device=device,
         pictures=pictures,
         data=options.data.name,
-        meter=Meter(codec, Cache(options.out / "ours.jsonl")),
+        meter=Meter(codec, Cache(options.out / "ours.jsonl"), EFFORTS[vars(options).get("effort", "none")]),
         classic_cache=Cache(options.out / "classic.jsonl"),
         anchors=read_folder(anchors) if anchors else [],
         out=options.out,

@@ -7,6 +7,7 @@ import model
 from benchmarks.measure.cache import Cache, Measurement, code_digest
 from benchmarks.measure.pictures import Picture, Pixels, psnr
 from model.codec.codec import Codec, downscale
+from model.codec.refine import Effort
 from model.geometry import Size
 from model.stream.container import read_header
 
@@ -15,11 +16,13 @@ class Meter:
     """Measures one codec; what was measured before comes from the cache.
 
     A measurement is kept for the weights and the code it was made with, the kind of device and the precision.
+    ``steps``: of the search for latents with which all is coded, 0 for none.
     """
 
-    def __init__(self, codec: Codec, cache: Cache) -> None:
+    def __init__(self, codec: Codec, cache: Cache, steps: int = 0) -> None:
         self._codec = codec
         self._cache = cache
+        self._steps = steps
         code = code_digest(Path(model.__path__[0]), without="training")
         self._version = f"{codec.model_id.hex()} {code} {codec.device.type} {codec.dtype}"
 
@@ -34,7 +37,10 @@ class Meter:
         ``sizes`` as for :meth:`Codec.encode`; the header counts. A layer is compared with the
         picture scaled down to its size.
         """
-        return self.kept(picture, sizes, str(quality), lambda: measure(self._codec, picture, sizes, quality))
+        how = f"{quality}" + (f", {self._steps} steps" if self._steps else "")
+        return self.kept(
+            picture, sizes, how, lambda: measure(self._codec, picture, sizes, quality, self._steps)
+        )
 
     def kept(
         self, picture: Picture, sizes: Sequence[Size], how: str, measure: Callable[[], Measurement]
@@ -44,9 +50,12 @@ class Meter:
         return self._cache.get(key, measure)
 
 
-def measure(codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int) -> Measurement:
+def measure(
+    codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int, steps: int = 0
+) -> Measurement:
     """As :meth:`Meter.layers`, for any codec, measured now."""
-    return [[end, decibels] for end, decibels, _ in decoded_layers(codec, picture, sizes, quality)]
+    stream = codec.encode(picture.pixels, list(sizes), quality, effort=Effort(steps))
+    return [[end, decibels] for end, decibels, _ in layers_of(codec, picture, stream)]
 
 
 def decoded_layers(

@@ -247,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_anchors(parser)
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section alone; repeatable")
     parser.add_argument("--qualities", type=int, nargs="+", default=QUALITIES, help="of our own streams")
+    command.add_effort(parser)
     command.add_jobs(parser)
     options = parser.parse_args(arguments)
     inputs = command.measure_in_processes(measure, options, command.load(options))
@@ -254,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bench = Bench(inputs, sorted(options.qualities))
     text = [
         f"# Scalable coding: {inputs.profile}, {len(inputs.pictures)} pictures of {inputs.data}",
-        f"Model {inputs.model_id}.",
+        f"Model {inputs.model_id}" + (f", effort {options.effort}." if options.effort != "none" else "."),
     ]
     bd_rates: dict[str, Any] = {}
     curves: dict[str, Any] = {}
@@ -276,6 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "profile": inputs.profile,
         "model_id": inputs.model_id,
         "pictures": len(inputs.pictures),
+        "effort": options.effort,
     }
     finish(inputs.out, "scalable", text, result_line)
 

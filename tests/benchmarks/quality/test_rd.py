@@ -17,6 +17,7 @@ from benchmarks.quality import figures, rd, scalable
 from benchmarks.quality.publication import REPORTED
 from benchmarks.quality.scalable import SECTIONS, Ladder, even_steps, reported
 from model.codec.codec import Codec
+from model.codec.refine import Effort
 from model.codec.weights import load
 from model.geometry import Size
 from model.network.config import Config
@@ -76,6 +77,15 @@ def test_layers_are_measured_from_the_stream(weights, pixels, tmp_path):
     assert [psnr for _, psnr in measured] == pytest.approx(
         [10 * np.log10(255**2 / e) for e in errors], abs=1e-6
     )
+
+
+def test_searched_streams_are_measured_apart(weights, pixels, tmp_path):
+    codec, cache = Codec.load(str(weights)), Cache(tmp_path / "cache")
+    picture, sizes = Picture("p", pixels), [Size(60, 90)]
+    plain, searched = (Meter(codec, cache, steps).layers(picture, sizes, 60) for steps in (0, 20))
+    stream = codec.encode(pixels, sizes, 60, effort=Effort(20))
+    assert searched[-1][0] == len(stream) <= plain[-1][0]
+    assert Meter(codec, cache).layers(picture, sizes, 60) == plain
 
 
 def test_what_another_precision_gave_is_measured_again(weights, pixels, tmp_path, monkeypatch):
