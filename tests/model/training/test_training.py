@@ -15,7 +15,7 @@ from model.codec.weights import scale_table
 from model.errors import WeightsError
 from model.geometry import Size
 from model.network.config import Config
-from model.network.transforms import analyse_whole, synthesise_whole
+from model.network.transforms import GREY, analyse_whole, synthesise_whole
 from model.training import cli, plan, trainer
 from model.training.average import Average
 from model.training.begin import begin, fine_log_gain
@@ -294,6 +294,20 @@ def test_only_a_new_base_layer_begins_as_components(tmp_path, monkeypatch):
         path = tmp_path / f"{stage}.safetensors"
         train(Plan(PATCHES, recipe(stage), photos, path, steps=1, start=tmp_path / "new.safetensors"))
     assert len(begun) == 1
+
+
+@pytest.mark.usefixtures("few_validations")
+def test_a_wider_enhancement_layer_begins_as_the_base_layer(tmp_path):
+    config = replace(PATCHES, enhancement_synthesis_channels=24)
+    photos, path = (pictures(), pictures(2, 50)), tmp_path / "run.safetensors"
+    train(Plan(config, recipe("base"), photos, path, steps=1))
+    network = plan.prepare(Plan(config, recipe("joint"), photos, path, steps=1)).network.eval()
+    y, size = 3 * torch.randn(1, PATCHES.latents, 4, 5), Size(64, 80)
+    with torch.no_grad():
+        base = synthesise_whole(network.base.transforms, y, size)
+        enhancement = synthesise_whole(network.enhancement.transforms, y, size, torch.rand(1, 3, *size))
+    assert enhancement.std() > 0
+    assert torch.allclose(enhancement + GREY, base, atol=1e-5)
 
 
 def test_further_blocks_begin_as_the_identity():
