@@ -54,15 +54,15 @@ def measure(
     codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int, steps: int = 0
 ) -> Measurement:
     """As :meth:`Meter.layers`, for any codec, measured now."""
-    stream = codec.encode(picture.pixels, list(sizes), quality, effort=Effort(steps))
-    return [[end, decibels] for end, decibels, _ in layers_of(codec, picture, stream)]
+    return [[end, decibels] for end, decibels, _ in decoded_layers(codec, picture, sizes, quality, steps)]
 
 
 def decoded_layers(
-    codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int
+    codec: Codec, picture: Picture, sizes: Sequence[Size], quality: int, steps: int = 0
 ) -> Iterator[tuple[int, float, Pixels]]:
     """(Bytes from the stream's start, PSNR, pixels) of each layer, smallest first."""
-    return layers_of(codec, picture, codec.encode(picture.pixels, list(sizes), quality))
+    stream = codec.encode(picture.pixels, list(sizes), quality, effort=Effort(steps))
+    return layers_of(codec, picture, stream)
 
 
 def layers_of(codec: Codec, picture: Picture, stream: bytes) -> Iterator[tuple[int, float, Pixels]]:
