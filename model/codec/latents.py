@@ -31,17 +31,40 @@ BLOCK = 32
 
 
 @dataclass(frozen=True)
-class CodedLatents:
-    """The bytes of a layer's ``hyper_latents``, and of each of its ``tiles``, row by row.
+class RoundedLatents:
+    """A layer's latents as integers that can be coded.
 
-    ``values`` (1, M, h, w) are the latents as the decoder will have them; ``wasted`` (1, 1, h/4, w/4) is what
-    their priors waste, by hyper-latent, in faults.
+    Coded are ``hyper_latents`` int16 (N, h/4, w/4), and ``symbols`` int16 (M, h, w) with the tables that
+    ``index`` uint8 (M, h, w) names; those of tables below ``first_coded`` are 0 and are left out. ``values``
+    (1, M, h, w) are the latents as the decoder will have them; ``wasted`` (1, 1, h/4, w/4) is what their
+    priors waste, by hyper-latent, in faults.
     """
+
+    hyper_latents: Tensor
+    symbols: Tensor
+    index: Tensor
+    first_coded: int
+    values: Tensor
+    wasted: Tensor
+
+    def coded(self, box: Box) -> Tensor:
+        """Which latents (M, *box.size) of a box are coded."""
+        return self.index[:, *box.slices] >= self.first_coded
+
+    def move(self, moves: Tensor, box: Box) -> None:
+        """Add ``moves`` (M, *box.size) to the symbols of a box, and to the values: their means have 8 bits
+        behind the point, so that sums are exact.
+        """
+        self.symbols[:, *box.slices] += moves
+        self.values[..., *box.slices] += moves
+
+
+@dataclass(frozen=True)
+class CodedLatents:
+    """The bytes of a layer's ``hyper_latents``, and of each of its ``tiles``, row by row."""
 
     hyper_latents: bytes
     tiles: list[bytes]
-    values: Tensor
-    wasted: Tensor
 
 
 @dataclass(frozen=True)
@@ -85,25 +108,36 @@ class LatentCoder:
         """The boxes of tiles that are coded or decoded at a time, row by row."""
         return divide(tiles, max(1, BLOCK * LATENT // self.tile))
 
-    def encode(self, y: Tensor, z: Tensor, clock: StageClock) -> CodedLatents:
-        """Code gained latents (M, h, w) and centred hyper-latents (N, h/4, w/4), both unrounded.
-
-        Stages timed: ``priors``, ``entropy``.
-        """
+    def round(self, y: Tensor, z: Tensor, clock: StageClock) -> RoundedLatents:
+        """Round gained latents (M, h, w) and centred hyper-latents (N, h/4, w/4). Stage timed: ``priors``."""
         z = _quantise(z)
-        out = torch.empty_like(y, dtype=torch.float32)[None].contiguous(memory_format=torch.channels_last)
+        values = torch.empty_like(y, dtype=torch.float32)[None].contiguous(memory_format=torch.channels_last)
+        symbols, index = torch.empty_like(y, dtype=torch.int16), torch.empty_like(y, dtype=torch.uint8)
         wasted = y.new_empty((1, 1, *self.hyper_latents), dtype=torch.float32)
+
+        def round_block(tiles: Box, watch: StageClock) -> None:
+            window = self.latents_of(tiles)
+            inside = window.slices
+            with watch.stage("priors"):
+                tables, mean = self._priors(z, window)
+                rounded = _quantise(y[:, *inside] - mean * 2.0**-FRACTION)
+                rounded = torch.where(tables < self.tables.skip, 0, rounded)
+                values[..., *inside] = dequantise(rounded, mean)
+                wasted[..., *coarse(window, 4).slices] = self._wasted(rounded, tables)
+                symbols[:, *inside], index[:, *inside] = rounded, tables
+
+        self._work(round_block, whole(self.grid), clock)
+        return RoundedLatents(z, symbols, index, self.tables.skip, values, wasted)
+
+    def write(self, rounded: RoundedLatents, clock: StageClock) -> CodedLatents:
+        """Code rounded latents. Stage timed: ``entropy``."""
         coded: dict[Box, bytes] = {}
 
         def encode_block(tiles: Box, watch: StageClock) -> None:
             window = self.latents_of(tiles)
-            with watch.stage("priors"):
-                index, mean = self._priors(z, window)
-            symbols = _quantise(y[:, *window.slices] - mean * 2.0**-FRACTION)
-            symbols = torch.where(index < self.tables.skip, 0, symbols)
-            out[..., *window.slices] = dequantise(symbols, mean)
-            wasted[..., *coarse(window, 4).slices] = self._wasted(symbols, index)
-            values, indexes = symbols.cpu().numpy(), index.cpu().numpy()
+            values, indexes = (
+                part[:, *window.slices].cpu().numpy() for part in (rounded.symbols, rounded.index)
+            )
             with watch.stage("entropy"):
                 for tile in divide(tiles, 1):
                     inside = self.latents_of(tile).inside(window)
@@ -111,10 +145,10 @@ class LatentCoder:
                     coded[tile] = encode(*part, self.tables)
 
         self._work(encode_block, whole(self.grid), clock)
-        hyper_symbols = z.cpu().numpy()
+        z = rounded.hyper_latents.cpu().numpy()
         with clock.stage("entropy"):
-            hyper = encode(hyper_symbols.ravel(), _channels(hyper_symbols.shape).ravel(), self.prior.tables)
-        return CodedLatents(hyper, [coded[tile] for tile in divide(whole(self.grid), 1)], out, wasted)
+            hyper = encode(z.ravel(), _channels(z.shape).ravel(), self.prior.tables)
+        return CodedLatents(hyper, [coded[tile] for tile in divide(whole(self.grid), 1)])
 
     def priors(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Table indexes uint8 (M, h, w) and means float32 (1, M, h, w) of all latents of the layer.
@@ -155,7 +189,7 @@ class LatentCoder:
     def settle(self, faults: Tensor, z: Tensor) -> Tensor | None:
         """Hyper-latents (1, N, h/4, w/4) nearer to 0 where ``faults`` are too many, or None.
 
-        ``faults`` are those of :meth:`missing`, and :attr:`CodedLatents.wasted`. Where hyper-latents are
+        ``faults`` are those of :meth:`missing`, and :attr:`RoundedLatents.wasted`. Where hyper-latents are
         unlike everything that training saw, as on flat areas, priors can be far off: latents that are not
         coded are replaced by their means, and a block gets another colour, or all others are coded as if they
         were large.

@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.clock import StageClock
-from model.codec.latents import LatentCoder
+from model.codec.distortion import Target
+from model.codec.latents import LatentCoder, RoundedLatents
 from model.codec.parallel import Threads
 from model.codec.pixels import Pixels, Source, size_of, source_of, squared_error, to_numbers, to_pixels
-from model.codec.refine import Latents, Search, Target, refine
+from model.codec.refine import Latents, Search, refine
+from model.codec.rounding import moves
 from model.codec.weights import Prior, Weights
 from model.geometry import Box, Size, halved, pieces, whole
 from model.memory import give_back
@@ -30,7 +32,7 @@ from model.stream.container import CodedLayer
 TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
 _PIECE = 3 * 2**18  # pixels computed at a time: what is computed around them, too, stays a small share
-_MOST_CODINGS = 7  # how often a layer is coded at most until its hyper-latents have settled
+_MOST_ROUNDINGS = 7  # how often a layer is rounded at most until its hyper-latents have settled
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,10 @@ class Analysed:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer as coded, its latents (1, M, h/16, w/16) as the decoder will have them, and what their priors
-    waste (1, 1, h/64, w/64).
-    """
+    """A layer as coded, and its latents (1, M, h/16, w/16) as the decoder will have them."""
 
     coded: CodedLayer
     latents: Tensor
-    wasted: Tensor
 
 
 class Layers:
@@ -146,17 +145,22 @@ class Layers:
     ) -> tuple[Layer, Pixels | None]:
         """Code a layer; returns it, and its pixels (h, w, 3) as decoded, where these are known.
 
-        What a ``search`` finds is taken where its error is allowed, and it needs fewer bytes and no more
-        rate + lambda distortion than rounded latents. Stages timed: ``analysis``, ``priors``, ``entropy``;
-        with a search ``search``, too, and those of :meth:`decoded`.
+        Its latents are rounded as :mod:`model.codec.rounding` weighs it. What a ``search`` finds instead is
+        taken where its error is allowed, and it needs fewer bytes and no more rate + lambda distortion.
+        Stages timed: ``analysis``, ``priors``, ``rounding``, ``entropy``; with a search ``search``, too, and
+        those of :meth:`decoded`.
         """
-        layer, analysed = self._rounded(original, clock)
+        analysed, rounded = self._rounded(original, clock)
+        coder = self.latent_coder(original.number, original.size, self.tile)
+        with clock.stage("rounding"):
+            self._weigh(original, analysed.latents, rounded)
+        layer = _coded(coder, original, rounded, clock)
         if search is None:
             return layer, None
         pixels = self.decoded(original, layer, clock)
         error = squared_error(pixels, original.pixels)
-        refined = self._searched(original, analysed, error, search, clock)
-        del analysed  # 200 megabytes, of 50 megapixels
+        refined = self._searched(original, analysed, layer, error, search, clock)
+        del analysed, rounded  # 200 megabytes, of 50 megapixels
         saved = 8 * (layer.coded.length - refined.coded.length)  # bits
         if saved <= 0:
             return layer, pixels
@@ -167,8 +171,8 @@ class Layers:
             return layer, pixels
         return refined, pixels_of_refined
 
-    def _rounded(self, original: Original, clock: StageClock) -> tuple[Layer, Analysed]:
-        """A layer whose latents are rounded, and what they were rounded from."""
+    def _rounded(self, original: Original, clock: StageClock) -> tuple[Analysed, RoundedLatents]:
+        """The latents of a layer, and the same rounded to the nearest integers."""
         k, size = original.number, original.size
         coder = self.latent_coder(k, size, self.tile)
         with clock.stage("analysis"):
@@ -177,44 +181,69 @@ class Layers:
             give_back(size.area)
             hyperprior = self._hyperprior(k)
             z = hyperprior.hyper_analyse(y) - hyperprior.medians()
-        layer = _coded(coder, original, Analysed(y, z), clock)
-        faults = coder.missing(y, layer.latents) + layer.wasted
-        for _ in range(_MOST_CODINGS - 1):
+        rounded = coder.round(y[0], z[0], clock)
+        faults = coder.missing(y, rounded.values) + rounded.wasted
+        for _ in range(_MOST_ROUNDINGS - 1):
             settled = coder.settle(faults, z)
             if settled is None:
                 break
-            other = _coded(coder, original, Analysed(y, settled), clock)
-            faults_left = coder.missing(y, other.latents) + other.wasted
+            other = coder.round(y[0], settled[0], clock)
+            faults_left = coder.missing(y, other.values) + other.wasted
             if faults_left.sum() >= faults.sum():  # textures have a few everywhere: nothing is wrong
                 break
-            layer, faults, z = other, faults_left, settled
-        return layer, Analysed(y, z)
+            rounded, faults, z = other, faults_left, settled
+        return Analysed(y, z), rounded
+
+    def _weigh(self, original: Original, latents: Tensor, rounded: RoundedLatents) -> None:
+        """Round latents near the middle of two integers to the better of them."""
+        target = self._target(original)
+        lengths = self._lengths()
+        boxes = pieces(whole(halved(target.size, 4)), _PIECE // LATENT**2, 1)
+        found = self._piece_threads.map(lambda box: moves(target, latents, rounded, lengths, box), boxes)
+        for box, moved in zip(
+            boxes, found, strict=True
+        ):  # at last: each is weighed beside the others' middles
+            rounded.move(moved, box)
+        give_back(target.size.area)
 
     def _searched(
-        self, original: Original, analysed: Analysed, error: float, search: Search, clock: StageClock
+        self,
+        original: Original,
+        analysed: Analysed,
+        layer: Layer,
+        error: float,
+        search: Search,
+        clock: StageClock,
     ) -> Layer:
-        """A layer with latents searched for; see :mod:`model.codec.refine`. ``error`` is that of rounded
-        ones.
+        """A layer with latents searched for (:mod:`model.codec.refine`), from those of ``layer`` on, whose
+        squared error is ``error``.
         """
-        k, size = original.number, original.size
-        coder = self.latent_coder(k, size, self.tile)
-        target = Target(
-            self._hyperprior(k).transforms,
-            size,
-            source_of(original.pixels, self._device),
-            original.prediction,
-            self.inverse_gain(k, original.quality),
-            self._multiplier(original.quality),
-            error,
-        )
+        coder = self.latent_coder(original.number, original.size, self.tile)
         with clock.stage("search"):
             index, mean = coder.priors(analysed.hyper_latents[0])
-            tables = self.weights.latent_tables
-            lengths = torch.from_numpy(tables.code_lengths()).to(self._device)
-            latents = Latents(analysed.latents, mean, index, lengths, tables.skip)
-            found = refine(target, latents, search)
+            latents = Latents(
+                analysed.latents, layer.latents - mean, mean, index, self._lengths(), coder.tables.skip
+            )
+            found = refine(self._target(original), latents, search, error)
             del index, mean, latents
-        return _coded(coder, original, Analysed(found, analysed.hyper_latents), clock)
+        return _coded(coder, original, coder.round(found[0], analysed.hyper_latents[0], clock), clock)
+
+    def _target(self, original: Original) -> Target:
+        """What the latents of a layer are chosen for."""
+        k, size = original.number, original.size
+        source, prediction = _continued(source_of(original.pixels, self._device), size), original.prediction
+        return Target(
+            self._hyperprior(k).transforms,
+            self.coded_size(size),
+            source,
+            None if prediction is None else _continued(prediction, size),
+            self.inverse_gain(k, original.quality),
+            self._multiplier(original.quality),
+        )
+
+    def _lengths(self) -> Tensor:
+        """The bits that symbols take with each table of the latents, on the network's device."""
+        return torch.from_numpy(self.weights.latent_tables.code_lengths()).to(self._device)
 
     def decoded(self, original: Original, layer: Layer, clock: StageClock) -> Pixels:
         """The pixels (h, w, 3) of a coded layer as its decoder will have them.
@@ -264,21 +293,17 @@ class Layers:
 
     def _analyse(self, original: Original) -> Tensor:
         """The latents (1, M, h, w), before the gain, of a picture or of what its prediction misses."""
-        transforms = self._hyperprior(original.number).transforms
-        size = self.coded_size(original.size)
-        source = _continued(source_of(original.pixels, self._device), original.size)
-        predicted = None
-        if original.prediction is not None:
-            predicted = _continued(original.prediction, original.size)
+        target = self._target(original)
+        transforms, size = target.transforms, target.size
         box = whole(halved(size, 4))
         shape = (1, self.weights.config.latents, *box.size)
         y = torch.empty(shape, device=self._device).contiguous(memory_format=torch.channels_last)
 
         def fill(part: Box) -> None:
             window = transforms.pixels_for_latents(part, size)
-            x, p = source(window), None
-            if predicted is not None:
-                p = predicted(window)
+            x, p = target.original(window), None
+            if target.prediction is not None:
+                p = target.prediction(window)
                 x.sub_(p)
             y[..., *part.slices] = transforms.analyse(x, window, part, size, p)
 
@@ -299,12 +324,11 @@ class Layers:
         return float(lagrange_multiplier(self.weights.config, level))
 
 
-def _coded(coder: LatentCoder, original: Original, analysed: Analysed, clock: StageClock) -> Layer:
-    """Round and code the latents of a layer."""
-    y, z = analysed.latents[0], analysed.hyper_latents[0]
-    found, size = coder.encode(y, z, clock), original.size
-    coded = CodedLayer(size.width, size.height, original.quality, found.hyper_latents, found.tiles)
-    return Layer(coded, found.values, found.wasted)
+def _coded(coder: LatentCoder, original: Original, rounded: RoundedLatents, clock: StageClock) -> Layer:
+    """Code the rounded latents of a layer."""
+    written, size = coder.write(rounded, clock), original.size
+    coded = CodedLayer(size.width, size.height, original.quality, written.hyper_latents, written.tiles)
+    return Layer(coded, rounded.values)
 
 
 def _continued(source: Source, size: Size) -> Source:

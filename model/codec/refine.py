@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.codec.pixels import Source
-from model.geometry import Box, Size, divide, fine, halved, whole
-from model.network.transforms import LATENT, Transforms
+from model.codec.distortion import Part, Target
+from model.geometry import Box, divide, fine, halved, whole
+from model.network.transforms import LATENT
 
 WINDOW = 64
 """Edge in latents of what is refined at a time: 1024 pixels."""
@@ -80,33 +80,17 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a layer's latents are refined for.
-
-    ``original`` gives the layer's pixels, ``prediction`` LIFF's, of an enhancement layer. ``inverse_gain``
-    (1, M, 1, 1) and ``multiplier``, lambda, are those of the layer's quality. ``error`` is the squared error
-    of the layer's 8-bit pixels where the latents are rounded.
-    """
-
-    transforms: Transforms
-    size: Size
-    original: Source
-    prediction: Source | None
-    inverse_gain: Tensor
-    multiplier: float
-    error: float
-
-
-@dataclass(frozen=True)
 class Latents:
     """A layer's latents (1, M, h, w) in units of the quantiser's step, and their priors of the same shape.
 
-    ``index`` (M, h, w) says which row of ``lengths`` (tables, 2 n + 1) a latent has: the bits that each
-    integer from -n to n takes. Those whose index is smaller than ``first_coded`` are not coded, but are
+    ``values`` are those of the analysis; ``rounded`` is what the search starts from, integers beside the
+    means. ``index`` (M, h, w) says which row of ``lengths`` (tables, 2 n + 1) a latent has: the bits that
+    each integer from -n to n takes. Those whose index is smaller than ``first_coded`` are not coded, but are
     their means.
     """
 
     values: Tensor
+    rounded: Tensor
     mean: Tensor
     index: Tensor
     lengths: Tensor
@@ -121,13 +105,16 @@ class Latents:
         return (self.index[:, *box.slices] >= self.first_coded)[None]
 
 
-def refine(target: Target, latents: Latents, search: Search) -> Tensor:
-    """Latents (1, M, h, w) that are their means plus integers, from ``latents.values``, which need not be."""
+def refine(target: Target, latents: Latents, search: Search, error: float) -> Tensor:
+    """Latents (1, M, h, w) that are their means plus integers, from ``latents.values``, which need not be.
+
+    ``error`` is the squared error of the layer's 8-bit pixels with ``latents.rounded``.
+    """
     everything = whole(halved(target.size, 4))
     windows = list(divide(everything, WINDOW))
-    allowed = search.most_error / max(target.error, 1) / _MARGIN
+    allowed = search.most_error / max(error, 1) / _MARGIN
     with torch.inference_mode(False), torch.enable_grad():
-        rounded = (latents.values - latents.mean).round_().mul_(latents.coded(everything))
+        rounded = latents.rounded.clone()
         generator = torch.Generator(rounded.device).manual_seed(search.seed)
         for number, window in enumerate(windows):
 
@@ -146,23 +133,15 @@ class _Window:
     def __init__(self, target: Target, latents: Latents, rounded: Tensor, window: Box):
         size, transforms = target.size, target.transforms
         reach = transforms.latents_for_pixels(fine(window, LATENT, size), size)
-        self._pixels = fine(reach, LATENT, size)  # at least all pixels that depend on the window
-        self._seen = transforms.latents_for_pixels(self._pixels, size)
-        self._target, self._inner = target, window.inside(self._seen)
-        self._mean = latents.mean[..., *self._seen.slices].clone()
-        self._around = rounded[..., *self._seen.slices].clone()
+        self._part = Part(target, fine(reach, LATENT, size))  # at least all pixels that depend on the window
+        self._multiplier, self._inner = target.multiplier, window.inside(self._part.seen)
+        self._mean = latents.mean[..., *self._part.seen.slices].clone()
+        self._around = rounded[..., *self._part.seen.slices].clone()
         self._coded = latents.coded(window).flatten().nonzero()[:, 0]  # places in the window, (n,)
         self._lengths = latents.lengths.flatten()
         self._reach = latents.lengths.shape[1] // 2
         self._zeros = self._of_coded(latents.table(window)) * latents.lengths.shape[1] + self._reach
         self._start = self._of_coded(latents.values[..., *window.slices] - latents.mean[..., *window.slices])
-        self._original = target.original(self._pixels).clone()
-        self._gain = target.inverse_gain.clone()
-        self._prediction, self._own = None, None
-        if target.prediction is not None:
-            needed = transforms.prediction_for_pixels(self._pixels, size)
-            self._prediction = target.prediction(needed).clone()
-            self._own = self._prediction[..., *self._pixels.inside(needed)]
 
     def best(
         self, steps: int, allowed: float, generator: torch.Generator, goes_on: Callable[[float], bool]
@@ -177,7 +156,7 @@ class _Window:
         place = self._start.clone().requires_grad_()
         optimiser = torch.optim.Adam([place], _RATE)
         best = self._of_coded(self._around[..., *self._inner])
-        own = multiplier = self._target.multiplier
+        own = multiplier = self._multiplier
         bits, error = self._judged(best)
         allowed *= error
         least = bits + own * error if error <= allowed else math.inf
@@ -235,8 +214,4 @@ class _Window:
         bits = self._bits(integers).sum()
         around = self._around.clone()
         around[..., *self._inner] = self._whole(integers)
-        y = (around + self._mean) * self._gain
-        target = self._target
-        x = target.transforms.synthesise(y, self._seen, self._pixels, target.size, self._prediction)
-        x = x.float() if self._own is None else x.float() + self._own
-        return bits, 255**2 * (x - self._original).square().mean(1).sum()
+        return bits, self._part.squares(around + self._mean)

@@ -21,7 +21,7 @@ def latents(coder, seed=0):
     random = torch.Generator().manual_seed(seed)
     y = 3 * torch.randn((1, coder.prior.synthesis.shape[1], *coder.latents), generator=random)
     z = 20 * torch.randn((1, len(coder.prior.tables), *coder.hyper_latents), generator=random)
-    return y, z, coder.encode(y[0], z[0], StageClock()).values
+    return y, z, coder.round(y[0], z[0], StageClock()).values
 
 
 def test_nothing_changes_where_all_is_there(tiny_codec):
@@ -79,24 +79,24 @@ def test_tables_that_are_far_too_wide_are_faults(tiny_codec):
 
 
 def test_bytes_are_not_wasted_where_priors_can_settle(tiny_codec, monkeypatch):
-    """The first coding is made to waste; the second, from other hyper-latents, does not."""
+    """The first rounding is made to waste; the second, from other hyper-latents, does not."""
     pixels, wasted = picture(160, 120), LatentCoder._wasted
-    codings = []
+    roundings = []
 
     def wasteful(coder, symbols, index):
-        codings.append(len(codings))
-        return wasted(coder, symbols, index) + (1000 if len(codings) == 1 else 0)
+        roundings.append(len(roundings))
+        return wasted(coder, symbols, index) + (1000 if len(roundings) == 1 else 0)
 
     layers, original = tiny_codec.layers, Original(0, pixels, 50, None)
-    analysed = layers._rounded(original, StageClock())[1]
+    analysed = layers._rounded(original, StageClock())[0]
     monkeypatch.setattr(LatentCoder, "_wasted", wasteful)
-    settled = layers._rounded(original, StageClock())[1]
+    settled = layers._rounded(original, StageClock())[0]
     halves = torch.trunc(analysed.hyper_latents.round() / 2)
     assert torch.equal(settled.hyper_latents, halves)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_no_coding_loses_more_than_the_first(tiny_codec, monkeypatch, seed):
+def test_no_rounding_loses_more_than_the_first(tiny_codec, monkeypatch, seed):
     """Halved hyper-latents can be worse where nothing was wrong with them: until 2026-11-26 a texture of
     384 x 88 pixels had 25 dB instead of 32.
     """
@@ -105,8 +105,8 @@ def test_no_coding_loses_more_than_the_first(tiny_codec, monkeypatch, seed):
     coder = tiny_codec.layers.latent_coder(0, sizes[0], 256)
 
     def lost() -> float:
-        layer, analysed = tiny_codec.layers._rounded(Original(0, pixels, 100, None), StageClock())
-        return float(coder.missing(analysed.latents, layer.latents).sum())
+        analysed, rounded = tiny_codec.layers._rounded(Original(0, pixels, 100, None), StageClock())
+        return float(coder.missing(analysed.latents, rounded.values).sum())
 
     settled = lost()
     monkeypatch.setattr(LatentCoder, "settle", unsettled)

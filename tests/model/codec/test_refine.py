@@ -92,7 +92,7 @@ def test_rate_and_distortion_together_never_grow(lite, seed, quality):
 def test_bytes_that_cost_too_much_error_are_not_saved(lite, monkeypatch):
     """Half of each latent takes fewer bytes, which are not worth what is lost."""
     pixels = picture(100, 70)
-    monkeypatch.setattr(model.codec.layers, "refine", lambda target, latents, search: latents.values / 2)
+    monkeypatch.setattr(model.codec.layers, "refine", lambda target, latents, *rest: latents.values / 2)
     monkeypatch.setattr(model.codec.codec, "MOST_ERROR", float("inf"))
     plain = lite.encode(pixels, SIZES[-1:], 80)
     assert lite.encode(pixels, SIZES[-1:], 80, effort=Effort(1)) == plain
