@@ -47,7 +47,7 @@ QUALITY = 75
 LARGE = Size(4000, 6000)
 REGIONS = (Box(0, 0, 512, 512), Box(1800, 2700, 2312, 3212), Box(3400, 5400, 3912, 5912))
 """Regions of the large picture; the one that takes longest counts."""
-STAGES = ("analysis", "priors", "entropy", "prediction", "synthesis", "check")
+STAGES = ("analysis", "priors", "rounding", "entropy", "prediction", "synthesis", "check")
 ONE_THREAD, ENCODE_ALONE, PLAIN = "decode, one thread", "encode, one thread", "plain decode"
 AVIF_SPEEDS = (4, 8)
 
