@@ -85,6 +85,9 @@ bench-training: setup-dev ## recipes of training side by side (DATA: photographs
 bench-ablations: setup-dev ## the method without one of its parts (PHOTOS: to train with, OPTIONS="--minutes 9")
 	$(BIN)/python -m benchmarks.quality.ablations --data $(DATA) --photos $(PHOTOS) --profile $(PROFILE) --out $(OUT)/ablations $(OPTIONS)
 
+bench-encoders: setup-dev ## other encoders and settings for answers
+	$(BIN)/python -m benchmarks.quality.encoders --data $(DATA) --profile $(PROFILE) --out $(OUT)/encoders $(OPTIONS)
+
 bench-answers: setup-dev ## bytes of default answers beside files of the original
 	$(BIN)/python -m benchmarks.quality.answers --data $(DATA) --profile $(PROFILE) --out $(OUT)/answers $(OPTIONS)
 
