@@ -15,7 +15,7 @@ from model.geometry import Box, Size, halved, whole
 from model.installed import path_of_profile
 from model.network.compass import quality_to_level
 from model.network.rate import lagrange_multiplier
-from model.network.transforms import transforms
+from model.network.transforms import Patches, Transforms
 from tests.model.tiny import TINY_PATCHES, lively_network, picture
 
 SIZE = Size(48, 80)
@@ -28,10 +28,12 @@ CODED = 3
 def target(linear: bool, multiplier: float) -> Target:
     """Of noise, and of a network whose synthesis is its linear part alone, or a whole one."""
     random = torch.Generator().manual_seed(0)
-    part = lively_network(TINY_PATCHES).base.transforms
+    part: Transforms = lively_network(TINY_PATCHES).base.transforms
     if linear:
-        part = transforms(TINY_PATCHES, enhancement=False)
-        part.linear_synthesis.data = torch.randn(part.linear_synthesis.shape, generator=random) / 16
+        patches = Patches(TINY_PATCHES, enhancement=False)
+        shape = patches.linear_synthesis.shape
+        patches.linear_synthesis.data = torch.randn(shape, generator=random) / 16
+        part = patches
     original = torch.rand((1, 3, *SIZE), generator=random)
     gain = torch.full((1, TINY_PATCHES.latents, 1, 1), 0.1)
     return Target(
