@@ -44,14 +44,14 @@ class FloatHyperSynthesis:
         return getattr(self._integer, name)
 
     def __call__(self, symbols: Tensor, window: Box, box: Box, size: Size) -> tuple[Tensor, Tensor]:
-        """Table indexes and means of the latents in ``box``, the means neither rounded nor clamped."""
+        """Table indexes and means of the latents in ``box``, the means in units of 2^-8 and not clamped."""
         z = symbols[None].float() + self._hyperprior.medians()
         latents = halved(size, 4)
         log_scale, mean = self._hyperprior.hyper_synthesise(z, latents)
         step = self._log_scales[1] - self._log_scales[0]
         index = torch.round((log_scale - self._log_scales[0]) / step).clamp(0, SCALE_COUNT - 1)
         cut = box.slices
-        return index[0, :, *cut].to(torch.uint8), mean[0, :, *cut] * 2**FRACTION
+        return index[0, :, *cut].to(torch.uint8), torch.round(mean[0, :, *cut] * 2**FRACTION).to(torch.int32)
 
 
 def with_float_priors(profile: str, device: str = "cpu") -> Codec:

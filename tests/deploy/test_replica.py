@@ -41,20 +41,21 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     servers = Pair(tmp_path)
     servers.start("redis")
     servers.start("redis-replica")
-    wait_for(lambda: linked(servers.second))
+    wait_for(lambda: linked(servers.second, servers.first))
     yield servers
     for server in (servers.first, servers.second):
         server.stop()
 
 
-def linked(replica: ShippedRedis) -> bool:
-    """Whether a replica has what its primary has."""
-    return replica.client.info("replication").get("master_link_status") == "up"
+def linked(replica: ShippedRedis, primary: ShippedRedis) -> bool:
+    """Whether a replica has what its primary has, and the primary knows."""
+    there = replica.client.info("replication").get("master_link_status") == "up"
+    return there and primary.client.info("replication").get("slave0", {}).get("state") == "online"
 
 
 def opened(server: ShippedRedis, replicas: int) -> Store:
     """What a service has of a server."""
-    settings = Settings(redis_url=server.url, store_replicas=replicas, store_timeout=1)
+    settings = Settings(redis_url=server.url, store_replicas=replicas, store_timeout=3)
     return Store(server.url, settings, Metrics())
 
 
@@ -78,7 +79,7 @@ async def test_the_replica_takes_the_place_of_the_primary_and_stays_there(pair):
     pair.start("redis", **FAILOVER)  # as `docker compose up -d` does, whatever it was told to start
     second.stop()
     pair.start("redis-replica", **FAILOVER)
-    wait_for(lambda: linked(first))
+    wait_for(lambda: linked(first, second))
     store = opened(second, 1)
     assert await store.verify(alone.id) == alone
     new = await store.put(record(3), STREAM, ())
