@@ -155,12 +155,13 @@ class Layers:
         with clock.stage("rounding"):
             self._weigh(original, analysed.latents, rounded)
         layer = _coded(coder, original, rounded, clock)
+        del rounded  # 150 megabytes, of 50 megapixels
         if search is None:
             return layer, None
         pixels = self.decoded(original, layer, clock)
         error = squared_error(pixels, original.pixels)
         refined = self._searched(original, analysed, layer, error, search, clock)
-        del analysed, rounded  # 200 megabytes, of 50 megapixels
+        del analysed  # 200 megabytes, of 50 megapixels
         saved = 8 * (layer.coded.length - refined.coded.length)  # bits
         if saved <= 0:
             return layer, pixels
@@ -222,7 +223,7 @@ class Layers:
         with clock.stage("search"):
             index, mean = coder.priors(analysed.hyper_latents[0])
             latents = Latents(
-                analysed.latents, layer.latents - mean, mean, index, self._lengths(), coder.tables.skip
+                analysed.latents, layer.latents, mean, index, self._lengths(), coder.tables.skip
             )
             found = refine(self._target(original), latents, search, error)
             del index, mean, latents

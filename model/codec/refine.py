@@ -83,14 +83,14 @@ class Search:
 class Latents:
     """A layer's latents (1, M, h, w) in units of the quantiser's step, and their priors of the same shape.
 
-    ``values`` are those of the analysis; ``rounded`` is what the search starts from, integers beside the
-    means. ``index`` (M, h, w) says which row of ``lengths`` (tables, 2 n + 1) a latent has: the bits that
+    ``values`` are those of the analysis; ``start``, means plus integers, is what the search starts from.
+    ``index`` (M, h, w) says which row of ``lengths`` (tables, 2 n + 1) a latent has: the bits that
     each integer from -n to n takes. Those whose index is smaller than ``first_coded`` are not coded, but are
     their means.
     """
 
     values: Tensor
-    rounded: Tensor
+    start: Tensor
     mean: Tensor
     index: Tensor
     lengths: Tensor
@@ -108,13 +108,13 @@ class Latents:
 def refine(target: Target, latents: Latents, search: Search, error: float) -> Tensor:
     """Latents (1, M, h, w) that are their means plus integers, from ``latents.values``, which need not be.
 
-    ``error`` is the squared error of the layer's 8-bit pixels with ``latents.rounded``.
+    ``error`` is the squared error of the layer's 8-bit pixels with ``latents.start``.
     """
     everything = whole(halved(target.size, 4))
     windows = list(divide(everything, WINDOW))
     allowed = search.most_error / max(error, 1) / _MARGIN
     with torch.inference_mode(False), torch.enable_grad():
-        rounded = latents.rounded.clone()
+        rounded = latents.start - latents.mean
         generator = torch.Generator(rounded.device).manual_seed(search.seed)
         for number, window in enumerate(windows):
 

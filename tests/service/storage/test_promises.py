@@ -35,7 +35,13 @@ class Pair:
         self.wait_until_whole()
 
     def wait_until_whole(self) -> None:
-        wait_for(lambda: self.replica.client.info("replication")["master_link_status"] == "up")
+        wait_for(self._whole)
+
+    def _whole(self) -> bool:
+        """Whether the replica has all, in its append-only file too, and the primary knows of it."""
+        there = self.replica.client.info("replication")["master_link_status"] == "up"
+        known = self.primary.client.info("replication").get("slave0", {}).get("state") == "online"
+        return there and known and not self.replica.client.info("persistence")["aof_rewrite_in_progress"]
 
     def stop(self) -> None:
         self.replica.kill()
