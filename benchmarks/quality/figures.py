@@ -38,7 +38,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     one = run(rd.main, "rd", *published)
     ladders = {}
-    for name, chosen in LADDERS.items():
+    for name in options.ladders:
+        chosen = LADDERS[name]
         anchors = published if name == "three" else []  # those are of all 24 pictures
         found = run(scalable.main, "scalable", *chosen.split(), *jobs, *anchors)
         rates = {
@@ -71,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command.parser("figures", __doc__)
     command.add_anchors(parser)
     command.add_jobs(parser)
+    parser.add_argument(
+        "--ladders", nargs="+", choices=LADDERS, default=list(LADDERS), help="of several layers: these alone"
+    )
     parser.add_argument(
         "--figures", type=Path, default=FIGURES, help="folder that the figures are written to"
     )
