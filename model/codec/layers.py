@@ -32,6 +32,7 @@ from model.stream.container import CodedLayer
 TILE = 256
 """Edge in pixels of the tiles that new streams are coded in."""
 _PIECE = 3 * 2**18  # pixels computed at a time: what is computed around them, too, stays a small share
+_LARGEST_WEIGHED = 2**22  # pixels: it takes as long as all else, and uploads of photographs are waited for
 _MOST_ROUNDINGS = 7  # how often a layer is rounded at most until its hyper-latents have settled
 
 
@@ -145,15 +146,17 @@ class Layers:
     ) -> tuple[Layer, Pixels | None]:
         """Code a layer; returns it, and its pixels (h, w, 3) as decoded, where these are known.
 
-        Its latents are rounded as :mod:`model.codec.rounding` weighs it. What a ``search`` finds instead is
-        taken where its error is allowed, and it needs fewer bytes and no more rate + lambda distortion.
+        Up to 4 megapixels latents are rounded as :mod:`model.codec.rounding` weighs it, beyond to the nearest.
+        What a ``search`` finds instead is taken where its error is allowed, and it needs fewer bytes and no more
+        rate + lambda distortion.
         Stages timed: ``analysis``, ``priors``, ``rounding``, ``entropy``; with a search ``search``, too, and
         those of :meth:`decoded`.
         """
         analysed, rounded = self._rounded(original, clock)
         coder = self.latent_coder(original.number, original.size, self.tile)
-        with clock.stage("rounding"):
-            self._weigh(original, analysed.latents, rounded)
+        if original.size.area <= _LARGEST_WEIGHED:
+            with clock.stage("rounding"):
+                self._weigh(original, analysed.latents, rounded)
         layer = _coded(coder, original, rounded, clock)
         del rounded  # 150 megabytes, of 50 megapixels
         if search is None:

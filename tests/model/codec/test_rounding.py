@@ -16,6 +16,7 @@ from model.installed import path_of_profile
 from model.network.compass import quality_to_level
 from model.network.rate import lagrange_multiplier
 from model.network.transforms import Patches, Transforms
+from model.stream.container import read_header
 from tests.model.tiny import TINY_PATCHES, lively_network, picture
 
 SIZE = Size(48, 80)
@@ -129,6 +130,22 @@ def test_bits_and_error_together_fall(sizes, monkeypatch):
                 error = np.square(lite.decode(stream).astype(float) - pixels).sum() / 3
                 of.append(8 * len(stream) + multiplier * error)
     assert np.mean(np.divide(costs[UNDECIDED], costs[0.6])) < 0.98
+
+
+def test_large_layers_are_not_weighed(tiny_codec, monkeypatch):
+    """An upload of 12 megapixels is to be kept within seconds."""
+    pixels, sizes = picture(160, 120), [Size(60, 80), Size(120, 160)]
+    weighed = tiny_codec.encode(pixels, sizes, 70)
+    monkeypatch.setattr("model.codec.layers._LARGEST_WEIGHED", 60 * 80)
+    lower = tiny_codec.encode(pixels, sizes, 70)
+    monkeypatch.setattr("model.codec.layers._LARGEST_WEIGHED", 0)
+    nearest = tiny_codec.encode(pixels, sizes, 70)
+    monkeypatch.undo()
+    monkeypatch.setattr(model.codec.rounding, "UNDECIDED", 1.0)
+    assert tiny_codec.encode(pixels, sizes, 70) == nearest
+    below = [stream[: read_header(stream).layers[0].length] for stream in (weighed, lower, nearest)]
+    assert len({weighed, lower, nearest}) == 3
+    assert below[0][-50:] == below[1][-50:] != below[2][-50:]
 
 
 def test_whole_layers_are_weighed_piece_by_piece(tiny_codec, monkeypatch):
