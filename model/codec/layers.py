@@ -146,9 +146,9 @@ class Layers:
     ) -> tuple[Layer, Pixels | None]:
         """Code a layer; returns it, and its pixels (h, w, 3) as decoded, where these are known.
 
-        Up to 4 megapixels latents are rounded as :mod:`model.codec.rounding` weighs it, beyond to the nearest.
-        What a ``search`` finds instead is taken where its error is allowed, and it needs fewer bytes and no more
-        rate + lambda distortion.
+        Up to 4 megapixels latents are rounded as :mod:`model.codec.rounding` weighs it, beyond to the
+        nearest. What a ``search`` finds instead is taken where its error is allowed, and it needs fewer bytes
+        and no more rate + lambda distortion.
         Stages timed: ``analysis``, ``priors``, ``rounding``, ``entropy``; with a search ``search``, too, and
         those of :meth:`decoded`.
         """

@@ -32,7 +32,7 @@ FETCH = ROOT / "docker/viewer.sh"
 def picture_file(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A PNG of 240 x 160 grainy pixels, another one for every test: WebP can have as few bytes as we have."""
     path, seed = tmp_path / f"{request.node.name}.png", sum(request.node.name.encode()) + 7
-    pixels = photo(240, 160, seed) + np.random.default_rng(seed).normal(0, 12, (160, 240, 1))
+    pixels = np.asarray(photo(240, 160, seed)) + np.random.default_rng(seed).normal(0, 12, (160, 240, 1))
     path.write_bytes(encoded(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), "PNG"))
     return path
 
