@@ -204,9 +204,8 @@ class Layers:
         lengths = self._lengths()
         boxes = pieces(whole(halved(target.size, 4)), _PIECE // LATENT**2, 1)
         found = self._piece_threads.map(lambda box: moves(target, latents, rounded, lengths, box), boxes)
-        for box, moved in zip(
-            boxes, found, strict=True
-        ):  # at last: each is weighed beside the others' middles
+        # not before all are weighed: each is beside the others' latents as they were
+        for box, moved in zip(boxes, found, strict=True):
             rounded.move(moved, box)
         give_back(target.size.area)
 
