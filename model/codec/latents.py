@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,6 +50,10 @@ class RoundedLatents:
     def coded(self, box: Box) -> Tensor:
         """Which latents (M, *box.size) of a box are coded."""
         return self.index[:, *box.slices] >= self.first_coded
+
+    def copy(self) -> "RoundedLatents":
+        """The same, whose symbols can be moved without these."""
+        return replace(self, symbols=self.symbols.clone(), values=self.values.clone())
 
     def move(self, moves: Tensor, box: Box) -> None:
         """Add ``moves`` (M, *box.size) to the symbols of a box, and to the values: their means have 8 bits
@@ -149,14 +153,6 @@ class LatentCoder:
         with clock.stage("entropy"):
             hyper = encode(z.ravel(), _channels(z.shape).ravel(), self.prior.tables)
         return CodedLatents(hyper, [coded[tile] for tile in divide(whole(self.grid), 1)])
-
-    def priors(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Table indexes uint8 (M, h, w) and means float32 (1, M, h, w) of all latents of the layer.
-
-        ``z`` are the centred hyper-latents (N, h/4, w/4), unrounded.
-        """
-        index, mean = self._priors(_quantise(z), whole(self.latents))
-        return index, (mean.float() * 2.0**-FRACTION)[None]
 
     def missing(self, y: Tensor, decoded: Tensor) -> Tensor:
         """What is lost of latents that are not coded: squared steps (1, 1, h/4, w/4), by hyper-latent.

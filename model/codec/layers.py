@@ -7,6 +7,7 @@ for a box of a layer is what it would compute there for the whole layer.
 import copy
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from model.codec.distortion import Target
 from model.codec.latents import LatentCoder, RoundedLatents
 from model.codec.parallel import Threads
 from model.codec.pixels import Pixels, Source, size_of, source_of, squared_error, to_numbers, to_pixels
-from model.codec.refine import Latents, Search, refine
+from model.codec.refine import Search, refine
 from model.codec.rounding import moves
 from model.codec.weights import Prior, Weights
 from model.geometry import Box, Size, halved, pieces, whole
@@ -52,16 +53,6 @@ class Original:
     def size(self) -> Size:
         """Height and width of the layer."""
         return size_of(self.pixels)
-
-
-@dataclass(frozen=True)
-class Analysed:
-    """The gained latents (1, M, h/16, w/16) of a layer and its centred hyper-latents (1, N, h/64, w/64), both
-    unrounded.
-    """
-
-    latents: Tensor
-    hyper_latents: Tensor
 
 
 @dataclass(frozen=True)
@@ -152,19 +143,19 @@ class Layers:
         Stages timed: ``analysis``, ``priors``, ``rounding``, ``entropy``; with a search ``search``, too, and
         those of :meth:`decoded`.
         """
-        analysed, rounded = self._rounded(original, clock)
-        coder = self.latent_coder(original.number, original.size, self.tile)
+        latents, rounded = self._rounded(original, clock)
         if original.size.area <= _LARGEST_WEIGHED:
             with clock.stage("rounding"):
-                self._weigh(original, analysed.latents, rounded)
-        layer = _coded(coder, original, rounded, clock)
-        del rounded  # 150 megabytes, of 50 megapixels
+                self._weigh(original, latents, rounded)
+        layer = self._written(original, rounded, clock)
         if search is None:
             return layer, None
         pixels = self.decoded(original, layer, clock)
         error = squared_error(pixels, original.pixels)
-        refined = self._searched(original, analysed, layer, error, search, clock)
-        del analysed  # 200 megabytes, of 50 megapixels
+        with clock.stage("search"):
+            found = refine(self._target(original), latents, rounded, self._lengths, search, error)
+        del latents, rounded  # 350 megabytes, of 50 megapixels
+        refined = self._written(original, found, clock)
         saved = 8 * (layer.coded.length - refined.coded.length)  # bits
         if saved <= 0:
             return layer, pixels
@@ -175,8 +166,8 @@ class Layers:
             return layer, pixels
         return refined, pixels_of_refined
 
-    def _rounded(self, original: Original, clock: StageClock) -> tuple[Analysed, RoundedLatents]:
-        """The latents of a layer, and the same rounded to the nearest integers."""
+    def _rounded(self, original: Original, clock: StageClock) -> tuple[Tensor, RoundedLatents]:
+        """The gained latents (1, M, h/16, w/16) of a layer, and the same rounded to the nearest integers."""
         k, size = original.number, original.size
         coder = self.latent_coder(k, size, self.tile)
         with clock.stage("analysis"):
@@ -196,12 +187,11 @@ class Layers:
             if faults_left.sum() >= faults.sum():  # textures have a few everywhere: nothing is wrong
                 break
             rounded, faults, z = other, faults_left, settled
-        return Analysed(y, z), rounded
+        return y, rounded
 
     def _weigh(self, original: Original, latents: Tensor, rounded: RoundedLatents) -> None:
         """Round latents near the middle of two integers to the better of them."""
-        target = self._target(original)
-        lengths = self._lengths()
+        target, lengths = self._target(original), self._lengths
         boxes = pieces(whole(halved(target.size, 4)), _PIECE // LATENT**2, 1)
         found = self._piece_threads.map(lambda box: moves(target, latents, rounded, lengths, box), boxes)
         # not before all are weighed: each is beside the others' latents as they were
@@ -209,27 +199,12 @@ class Layers:
             rounded.move(moved, box)
         give_back(target.size.area)
 
-    def _searched(
-        self,
-        original: Original,
-        analysed: Analysed,
-        layer: Layer,
-        error: float,
-        search: Search,
-        clock: StageClock,
-    ) -> Layer:
-        """A layer with latents searched for (:mod:`model.codec.refine`), from those of ``layer`` on, whose
-        squared error is ``error``.
-        """
-        coder = self.latent_coder(original.number, original.size, self.tile)
-        with clock.stage("search"):
-            index, mean = coder.priors(analysed.hyper_latents[0])
-            latents = Latents(
-                analysed.latents, layer.latents, mean, index, self._lengths(), coder.tables.skip
-            )
-            found = refine(self._target(original), latents, search, error)
-            del index, mean, latents
-        return _coded(coder, original, coder.round(found[0], analysed.hyper_latents[0], clock), clock)
+    def _written(self, original: Original, rounded: RoundedLatents, clock: StageClock) -> Layer:
+        """The layer of rounded latents, coded."""
+        size = original.size
+        written = self.latent_coder(original.number, size, self.tile).write(rounded, clock)
+        coded = CodedLayer(size.width, size.height, original.quality, written.hyper_latents, written.tiles)
+        return Layer(coded, rounded.values)
 
     def _target(self, original: Original) -> Target:
         """What the latents of a layer are chosen for."""
@@ -244,6 +219,7 @@ class Layers:
             self._multiplier(original.quality),
         )
 
+    @cached_property
     def _lengths(self) -> Tensor:
         """The bits that symbols take with each table of the latents, on the network's device."""
         return torch.from_numpy(self.weights.latent_tables.code_lengths()).to(self._device)
@@ -325,13 +301,6 @@ class Layers:
         """Lambda at a quality: bits that a squared error of 1 on all three channels of a pixel is worth."""
         level = torch.tensor(quality_to_level(self.weights.config, quality))
         return float(lagrange_multiplier(self.weights.config, level))
-
-
-def _coded(coder: LatentCoder, original: Original, rounded: RoundedLatents, clock: StageClock) -> Layer:
-    """Code the rounded latents of a layer."""
-    written, size = coder.write(rounded, clock), original.size
-    coded = CodedLayer(size.width, size.height, original.quality, written.hyper_latents, written.tiles)
-    return Layer(coded, rounded.values)
 
 
 def _continued(source: Source, size: Size) -> Source:

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from model.codec.distortion import Part, Target
+from model.codec.latents import RoundedLatents
 from model.geometry import Box, divide, fine, halved, whole
 from model.network.transforms import LATENT
 
@@ -79,69 +80,50 @@ class Search:
     told: Callable[[float], None]
 
 
-@dataclass(frozen=True)
-class Latents:
-    """A layer's latents (1, M, h, w) in units of the quantiser's step, and their priors of the same shape.
+def refine(
+    target: Target, latents: Tensor, start: RoundedLatents, lengths: Tensor, search: Search, error: float
+) -> RoundedLatents:
+    """Other integers for the ``latents`` (1, M, h, w) of the analysis, searched for from ``start`` on.
 
-    ``values`` are those of the analysis; ``start``, means plus integers, is what the search starts from.
-    ``index`` (M, h, w) says which row of ``lengths`` (tables, 2 n + 1) a latent has: the bits that
-    each integer from -n to n takes. Those whose index is smaller than ``first_coded`` are not coded, but are
-    their means.
+    ``lengths`` (tables, 2 n + 1) are the bits that each integer from -n to n takes; ``error`` is the squared
+    error of the layer's 8-bit pixels with ``start``.
     """
-
-    values: Tensor
-    start: Tensor
-    mean: Tensor
-    index: Tensor
-    lengths: Tensor
-    first_coded: int
-
-    def table(self, box: Box) -> Tensor:
-        """The tables (1, M, h, w) of a box."""
-        return self.index[:, *box.slices].long()[None]
-
-    def coded(self, box: Box) -> Tensor:
-        """Which latents (1, M, h, w) of a box are coded."""
-        return (self.index[:, *box.slices] >= self.first_coded)[None]
-
-
-def refine(target: Target, latents: Latents, search: Search, error: float) -> Tensor:
-    """Latents (1, M, h, w) that are their means plus integers, from ``latents.values``, which need not be.
-
-    ``error`` is the squared error of the layer's 8-bit pixels with ``latents.start``.
-    """
-    everything = whole(halved(target.size, 4))
-    windows = list(divide(everything, WINDOW))
+    windows = list(divide(whole(halved(target.size, 4)), WINDOW))
     allowed = search.most_error / max(error, 1) / _MARGIN
     with torch.inference_mode(False), torch.enable_grad():
-        rounded = latents.start - latents.mean
-        generator = torch.Generator(rounded.device).manual_seed(search.seed)
-        for number, window in enumerate(windows):
+        found = start.copy()
+        generator = torch.Generator(lengths.device).manual_seed(search.seed)
+        for number, box in enumerate(windows):
 
             def step_told(share: float, before: int = number) -> bool:
                 search.told((before + share) / len(windows))
                 return time.monotonic() < search.end
 
-            best = _Window(target, latents, rounded, window).best(search.steps, allowed, generator, step_told)
-            rounded[..., *window.slices] = best
-        return rounded.add_(latents.mean)
+            window = _Window(target, latents, found, lengths, box)
+            best = window.best(search.steps, allowed, generator, step_told)
+            found.move(best[0].to(torch.int16) - found.symbols[:, *box.slices], box)
+        return found
 
 
 class _Window:
     """The latents of one window, and what they are judged by."""
 
-    def __init__(self, target: Target, latents: Latents, rounded: Tensor, window: Box):
+    def __init__(
+        self, target: Target, latents: Tensor, rounded: RoundedLatents, lengths: Tensor, window: Box
+    ):
         size, transforms = target.size, target.transforms
         reach = transforms.latents_for_pixels(fine(window, LATENT, size), size)
         self._part = Part(target, fine(reach, LATENT, size))  # at least all pixels that depend on the window
-        self._multiplier, self._inner = target.multiplier, window.inside(self._part.seen)
-        self._mean = latents.mean[..., *self._part.seen.slices].clone()
-        self._around = rounded[..., *self._part.seen.slices].clone()
-        self._coded = latents.coded(window).flatten().nonzero()[:, 0]  # places in the window, (n,)
-        self._lengths = latents.lengths.flatten()
-        self._reach = latents.lengths.shape[1] // 2
-        self._zeros = self._of_coded(latents.table(window)) * latents.lengths.shape[1] + self._reach
-        self._start = self._of_coded(latents.values[..., *window.slices] - latents.mean[..., *window.slices])
+        seen = self._part.seen
+        self._multiplier, self._inner = target.multiplier, window.inside(seen)
+        self._around = rounded.symbols[None, :, *seen.slices].float()
+        self._mean = rounded.values[..., *seen.slices] - self._around
+        self._coded = rounded.coded(window).flatten().nonzero()[:, 0]  # places in the window, (n,)
+        self._lengths = lengths.flatten()
+        self._reach = lengths.shape[1] // 2
+        tables = self._of_coded(rounded.index[:, *window.slices].long())
+        self._zeros = tables * lengths.shape[1] + self._reach
+        self._start = self._of_coded(latents[..., *window.slices] - self._mean[..., *self._inner])
 
     def best(
         self, steps: int, allowed: float, generator: torch.Generator, goes_on: Callable[[float], bool]
@@ -181,7 +163,7 @@ class _Window:
         return self._whole(best)
 
     def _of_coded(self, values: Tensor) -> Tensor:
-        """Those of a window's values (1, M, h, w) that belong to coded latents, (n,)."""
+        """Those of a window's values, M of each latent, that belong to coded ones, (n,)."""
         return values.flatten()[self._coded]
 
     def _whole(self, values: Tensor) -> Tensor:

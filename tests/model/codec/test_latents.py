@@ -88,10 +88,10 @@ def test_bytes_are_not_wasted_where_priors_can_settle(tiny_codec, monkeypatch):
         return wasted(coder, symbols, index) + (1000 if len(roundings) == 1 else 0)
 
     layers, original = tiny_codec.layers, Original(0, pixels, 50, None)
-    analysed = layers._rounded(original, StageClock())[0]
+    rounded = layers._rounded(original, StageClock())[1]
     monkeypatch.setattr(LatentCoder, "_wasted", wasteful)
-    settled = layers._rounded(original, StageClock())[0]
-    halves = torch.trunc(analysed.hyper_latents.round() / 2)
+    settled = layers._rounded(original, StageClock())[1]
+    halves = torch.div(rounded.hyper_latents, 2, rounding_mode="trunc")
     assert torch.equal(settled.hyper_latents, halves)
 
 
@@ -105,8 +105,8 @@ def test_no_rounding_loses_more_than_the_first(tiny_codec, monkeypatch, seed):
     coder = tiny_codec.layers.latent_coder(0, sizes[0], 256)
 
     def lost() -> float:
-        analysed, rounded = tiny_codec.layers._rounded(Original(0, pixels, 100, None), StageClock())
-        return float(coder.missing(analysed.latents, rounded.values).sum())
+        latents, rounded = tiny_codec.layers._rounded(Original(0, pixels, 100, None), StageClock())
+        return float(coder.missing(latents, rounded.values).sum())
 
     settled = lost()
     monkeypatch.setattr(LatentCoder, "settle", unsettled)

@@ -13,7 +13,7 @@ from model.codec.codec import Codec
 from model.codec.layers import Layers
 from model.codec.refine import EFFORTS, MOST_ERROR, NO_EFFORT, Effort
 from model.codec.weights import load
-from model.geometry import Size
+from model.geometry import Size, whole
 from model.installed import path_of_profile
 from model.network.compass import quality_to_level
 from model.network.rate import lagrange_multiplier
@@ -92,7 +92,13 @@ def test_rate_and_distortion_together_never_grow(lite, seed, quality):
 def test_bytes_that_cost_too_much_error_are_not_saved(lite, monkeypatch):
     """Half of each latent takes fewer bytes, which are not worth what is lost."""
     pixels = picture(100, 70)
-    monkeypatch.setattr(model.codec.layers, "refine", lambda target, latents, *rest: latents.values / 2)
+
+    def halved(target, latents, start, *rest):
+        found, half = start.copy(), torch.div(start.symbols, 2, rounding_mode="trunc")
+        found.move(half - start.symbols, whole(Size(*half.shape[1:])))
+        return found
+
+    monkeypatch.setattr(model.codec.layers, "refine", halved)
     monkeypatch.setattr(model.codec.codec, "MOST_ERROR", float("inf"))
     plain = lite.encode(pixels, SIZES[-1:], 80)
     assert lite.encode(pixels, SIZES[-1:], 80, effort=Effort(1)) == plain
